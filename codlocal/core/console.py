@@ -1,0 +1,172 @@
+"""What the user sees: Rich progress on a terminal, plain lines in pipes and logs, JSON on request.
+
+Progress, notes and errors go to standard error; results go to standard output, so that
+`codlocal … --json | jq` works while progress is shown.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_PLAIN_SECONDS = 5.0
+
+
+class Task:
+    """One running piece of work: `advance` it, and `note` counts to be shown beside the bar."""
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self.description = description
+        self.total = total
+        self.completed = 0
+        self.notes: dict[str, object] = {}
+        self._begun = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        """Count `steps` more as done."""
+        self.completed += steps
+        self._changed()
+
+    def note(self, **notes: object) -> None:
+        """Show these named values beside the bar, until they are noted anew."""
+        self.notes.update(notes)
+        self._changed()
+
+    def grow(self, steps: int) -> None:
+        """Add work that was not known at the start."""
+        self.total = (self.total or 0) + steps
+        self._changed()
+
+    def _changed(self) -> None:
+        """Redraw; a quiet console draws nothing."""
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since the start."""
+        return self.completed / max(time.monotonic() - self._begun, 1e-9)
+
+    def notes_line(self) -> str:
+        """The notes as one line: `flips 12  pairs 8`."""
+        return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.notes.items())
+
+
+class _PlainTask(Task):
+    def __init__(self, description: str, total: int | None, console: RichConsole) -> None:
+        super().__init__(description, total)
+        self._console = console
+        self._printed = time.monotonic()
+
+    def _changed(self) -> None:
+        if time.monotonic() - self._printed >= _PLAIN_SECONDS:
+            self.print()
+
+    def print(self) -> None:
+        self._printed = time.monotonic()
+        count = f"{self.completed}" if self.total is None else f"{self.completed}/{self.total}"
+        line = f"{self.description}: {count}  {self.rate:.1f}/s"
+        if self.total and self.completed:
+            line += f"  eta {max(self.total - self.completed, 0) / self.rate:.0f} s"
+        self._console.print(f"{line}  {self.notes_line()}".rstrip(), highlight=False, markup=False)
+
+
+class _RichTask(Task):
+    def __init__(self, description: str, total: int | None, progress: Progress) -> None:
+        super().__init__(description, total)
+        self._progress = progress
+        self._bar = progress.add_task(description, total=total, notes="", rate="")
+
+    def _changed(self) -> None:
+        self._progress.update(
+            self._bar,
+            completed=self.completed,
+            total=self.total,
+            notes=self.notes_line(),
+            rate=f"{self.rate:.1f}/s" if self.completed else "",
+        )
+
+
+class Console:
+    """The one way to talk to the user. `verbosity`: -1 quiet, 0 normal, 1 and more detailed."""
+
+    def __init__(self, verbosity: int = 0, *, as_json: bool = False) -> None:
+        self.verbosity = verbosity
+        self.as_json = as_json
+        self._err = RichConsole(stderr=True, soft_wrap=True)
+        self._out = RichConsole()
+
+    @property
+    def interactive(self) -> bool:
+        """Whether progress is drawn live on a terminal."""
+        return self._err.is_terminal
+
+    def info(self, message: str) -> None:
+        """Say something that every user wants to know."""
+        if self.verbosity >= 0:
+            self._err.print(message, highlight=False, markup=False)
+
+    def detail(self, message: str) -> None:
+        """Say something that only `-v` users want to know."""
+        if self.verbosity >= 1:
+            self._err.print(message, highlight=False, markup=False)
+
+    def warn(self, message: str) -> None:
+        """Say something that may spoil the result; shown even when quiet."""
+        self._err.print("Warning:", style="yellow", end=" ")
+        self._err.print(message, highlight=False, markup=False)
+
+    def error(self, message: str, hint: str = "") -> None:
+        """Say what went wrong and what to do about it."""
+        self._err.print("Error:", style="bold red", end=" ")
+        self._err.print(message, highlight=False, markup=False)
+        if hint:
+            self._err.print(f"Hint: {hint}", highlight=False, markup=False)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None) -> Iterator[Task]:
+        """Show a piece of work while the block runs."""
+        if self.verbosity < 0:
+            yield Task(description, total)
+        elif self.interactive:
+            with Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[notes]}", style="cyan"),
+                console=self._err,
+            ) as progress:
+                yield _RichTask(description, total, progress)
+        else:
+            task = _PlainTask(description, total, self._err)
+            try:
+                yield task
+            finally:
+                task.print()
+
+    def result(self, value: Mapping[str, Any], table: Table | Sequence[Table] | None = None) -> None:
+        """Give the command's result: JSON on standard output if asked for, else the tables."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+            return
+        if self.verbosity < 0 or table is None:
+            return
+        for one in [table] if isinstance(table, Table) else table:
+            self._out.print(one)

@@ -1,0 +1,127 @@
+"""Row files that survive a kill: appended whole lines, repaired tails, atomic replacement."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from codlocal.core.errors import RunError
+from codlocal.core.records import Row
+
+RowT = TypeVar("RowT", bound=Row)
+
+_SYNC_SECONDS = 2.0
+
+
+def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
+    """Yield the rows of a file; a missing file has none, and a torn last line is not a row.
+
+    Raises:
+        RunError: a complete line is not a valid row.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield row_type.model_validate_json(line)
+            except ValidationError as error:
+                raise RunError(
+                    f"{path}, line {number}, is not a valid {row_type.__name__} row.",
+                    f"Move the file away to compute it again. First problem: {error.errors()[0]['msg']}",
+                ) from error
+
+
+class RowWriter:
+    """Appends rows to a file, several rows in one write, and syncs to disk every few seconds.
+
+    Opening it cuts off a torn last line, which a killed process or a full disk may have left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_tail(path)
+        self._handle = path.open("ab", buffering=0)
+        self._synced = time.monotonic()
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Append the rows, each as one JSON line, in one write."""
+        block = b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+        view = memoryview(block)
+        while view:
+            view = view[self._handle.write(view) or 0 :]
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            self._sync()
+
+    def _sync(self) -> None:
+        os.fsync(self._handle.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Sync to disk and close."""
+        if not self._handle.closed:
+            self._sync()
+            self._handle.close()
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _cut_torn_tail(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb+") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        while size:
+            start = max(0, size - 65536)
+            handle.seek(start)
+            newline = handle.read(size - start).rfind(b"\n")
+            if newline >= 0:
+                handle.truncate(start + newline + 1)
+                return
+            size = start
+        handle.truncate(0)
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write a whole row file atomically: the file has every row, or is not there. Return the count."""
+    count = 0
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with RowWriter(partial) as writer:
+        for row in rows:
+            writer.append([row])
+            count += 1
+    os.replace(partial, path)
+    return count
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document atomically, indented, with a final newline."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write one text file atomically and synced to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,32 @@
+"""Where codlocal keeps what outlives a run: models, teachers and the engine's environment."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def home() -> Path:
+    """The store's root: `$CODLOCAL_HOME`, else the user's cache folder."""
+    chosen = os.environ.get("CODLOCAL_HOME")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("codlocal")
+
+
+def models() -> Path:
+    """Converted models, one folder each."""
+    return home() / "models"
+
+
+def teachers() -> Path:
+    """Fine-tuned teachers, one folder per content hash."""
+    return home() / "teachers"
+
+
+def engine() -> Path:
+    """The virtual environment that holds vLLM, apart from ours."""
+    return home() / "engine"
+
+
+def engine_python() -> Path:
+    """The interpreter of the engine's own environment, present or not."""
+    return engine() / ("Scripts" if os.name == "nt" else "bin") / "python"

@@ -1,0 +1,143 @@
+"""The rows and values that stages exchange: frozen, strict, and written to disk as they are.
+
+Labels are class indices into `DatasetSpec.label_names`. Probabilities are the teacher's softmax
+output, one per class, summing to 1. Log-probabilities are natural logarithms per token.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+
+class Row(BaseModel):
+    """A frozen row that refuses unknown fields: what is on disk is exactly what the code knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Example(Row):
+    """One labelled text. `id` is stable: the split's name and the row number in its source."""
+
+    id: str
+    text: str
+    label: int
+
+
+class DatasetSpec(Row):
+    """Which data served a run: its source, its label names, its size and its fingerprint."""
+
+    name: str
+    source: Literal["bundled", "cache", "hub", "file"]
+    location: str
+    label_names: tuple[str, ...]
+    train_rows: int
+    test_rows: int
+    dropped_rows: int = 0
+    sha256: str
+    attribution: str = ""
+    task: str = "generic"
+    """The prompt family: names the template in `prompts/` that words the task."""
+
+
+class FewShotSplit(Row):
+    """The k labelled texts of one seed, best read as an order: every even prefix is balanced."""
+
+    seed: int
+    ids: tuple[str, ...]
+
+
+class Candidate(Row):
+    """One reply of the generator, usable or not. `text` is None exactly when `failure` says why."""
+
+    id: str
+    example_id: str
+    round: int
+    strategy: str
+    source_label: int
+    target_label: int
+    text: str | None
+    failure: str | None = None
+    reply: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Fluency(Row):
+    """Log-probability per token of a text under the generator, without any constraint."""
+
+    mean: float
+    worst: float
+    tokens: int
+
+
+class Verdict(Row):
+    """What the teacher says of one candidate. `edit_distance` is token edits / original length."""
+
+    candidate_id: str
+    example_id: str
+    probabilities: tuple[float, ...]
+    label: int
+    flipped: bool
+    edit_distance: float
+    fluency: Fluency | None = None
+
+
+class Original(Row):
+    """What the teacher and the generator say of one original, before any edit."""
+
+    example_id: str
+    probabilities: tuple[float, ...]
+    label: int
+    fluency: Fluency | None = None
+
+
+class CounterfactualPair(Row):
+    """An original and its verified counterfactual; both labels are the teacher's own."""
+
+    example_id: str
+    candidate_id: str
+    text: str
+    label: int
+    counterfactual: str
+    counterfactual_label: int
+    edit_distance: float
+    target_probability: float
+
+
+class Rejection(Row):
+    """A candidate, or an original without any pair, that was not taken on, and why."""
+
+    example_id: str
+    candidate_id: str | None
+    reason: str
+    detail: str = ""
+
+
+class LossTerms(Row):
+    """The terms of the distillation loss at one step, each already multiplied by its weight."""
+
+    task: float
+    kl: float
+    total: float
+
+
+class Metrics(Row):
+    """How one classifier does on the test split. `teacher_agreement` is the share of equal labels."""
+
+    accuracy: float
+    macro_f1: float
+    matthews: float
+    teacher_agreement: float
+    n: int
+
+
+class Teacher(Protocol):
+    """Anything that gives class probabilities to texts."""
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the class probabilities of `texts`, shape [len(texts), classes]."""
+        ...

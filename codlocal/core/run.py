@@ -1,0 +1,194 @@
+"""The run folder: its files, its lock, its manifest, and the rule by which a stage resumes.
+
+A stage is `done` only when its outputs are whole. Asked again with the same settings it is
+skipped; asked with other settings it is refused, so rows of two settings are never mixed.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pydantic import ValidationError
+
+from codlocal import __version__
+from codlocal.core import config as settings
+from codlocal.core import jsonl
+from codlocal.core.config import STAGES, Config
+from codlocal.core.errors import RunError
+from codlocal.core.records import Row
+
+
+class StageRecord(Row):
+    """What the manifest keeps of one stage. `facts` are its counts and sources."""
+
+    status: Literal["running", "done"]
+    settings: dict[str, Any]
+    started: str
+    seconds: float = 0.0
+    facts: dict[str, Any] = {}
+
+
+class Manifest(Row):
+    """Which stages of a run are done, with what, and under which settings."""
+
+    version: str = __version__
+    created: str
+    stages: dict[str, StageRecord] = {}
+
+
+_OUTPUTS = {
+    "data": ("data",),
+    "teacher": ("teacher.json",),
+    "generate": ("originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
+    "verify": ("pairs.jsonl", "rejections.jsonl"),
+    "distill": ("teacher_outputs", "students", "student"),
+    "evaluate": ("metrics.json",),
+}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunFolder:
+    """One run on disk. Open it with `RunFolder.open`, which locks it against a second process."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+        self._lock: IO[str] | None = None
+
+    def file(self, *parts: str) -> Path:
+        """A path inside the run folder."""
+        return self.path.joinpath(*parts)
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, config: Config) -> Iterator["RunFolder"]:
+        """Create or reopen a run folder, lock it, and save the configuration in it.
+
+        Raises:
+            RunError: another process works on it, or a finished stage had other settings.
+        """
+        run = cls(path, config)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file, not a run folder.", "Choose another --run.")
+        path.mkdir(parents=True, exist_ok=True)
+        with path.joinpath("run.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"Another codlocal process is working on {path}.",
+                    "Wait for it to end, or choose another --run.",
+                    retryable=True,
+                ) from error
+            run._refuse_changed_settings()
+            jsonl.write_text(run.file("run.toml"), config.to_toml())
+            yield run
+
+    @staticmethod
+    def saved_settings(path: Path) -> dict[str, Any] | None:
+        """The settings that a run folder was last used with, or None for a new one."""
+        saved = path / "run.toml"
+        return settings.read_toml(saved) if saved.is_file() else None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it is on disk.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.file("manifest.json")
+        if not path.exists():
+            return Manifest(created=_now())
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise RunError(
+                f"{path} is damaged.", "Restore it from a copy, or start a new --run."
+            ) from error
+
+    def _save(self, stage: str, record: StageRecord) -> None:
+        manifest = self.manifest
+        stages = {**manifest.stages, stage: record}
+        updated = manifest.model_copy(update={"stages": stages})
+        jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
+
+    def _refuse_changed_settings(self) -> None:
+        for stage, record in self.manifest.stages.items():
+            changed = settings.differences(record.settings, self.config.stage_settings(stage))
+            if changed:
+                raise RunError(
+                    f"The run {self.path} was made with other settings for its {stage} stage:\n  "
+                    + "\n  ".join(changed),
+                    f"Choose another --run, or add --redo {stage} to set the old results aside.",
+                )
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage's outputs are whole."""
+        record = self.manifest.stages.get(stage)
+        return record is not None and record.status == "done"
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What a finished or running stage said of itself."""
+        record = self.manifest.stages.get(stage)
+        return dict(record.facts) if record else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Run one stage: yields its facts to fill in, and marks it done when it ends well."""
+        earlier = self.manifest.stages.get(name)
+        begun = time.monotonic()
+        record = StageRecord(
+            status="running",
+            settings=self.config.stage_settings(name),
+            started=earlier.started if earlier else _now(),
+            seconds=earlier.seconds if earlier else 0.0,
+        )
+        self._save(name, record)
+        facts: dict[str, Any] = dict(earlier.facts) if earlier else {}
+        status = "running"
+        try:
+            yield facts
+            status = "done"
+        finally:
+            ended = _timed(record, begun, facts).model_copy(update={"status": status})
+            self._save(name, ended)
+
+
+def _timed(record: StageRecord, begun: float, facts: dict[str, Any]) -> StageRecord:
+    seconds = round(record.seconds + time.monotonic() - begun, 3)
+    return record.model_copy(update={"seconds": seconds, "facts": facts})
+
+
+def set_aside(path: Path, stage: str) -> Path | None:
+    """Move the outputs of a stage and of all later ones to `RUN/archive/N`; return that folder.
+
+    Raises:
+        RunError: there is no such stage, or the manifest is damaged.
+    """
+    if stage not in STAGES:
+        raise RunError(f"There is no stage {stage!r}.", f"Stages: {', '.join(STAGES)}.")
+    if not path.joinpath("manifest.json").exists():
+        return None
+    manifest = RunFolder(path, Config()).manifest
+    later = STAGES[STAGES.index(stage) :]
+    archive = path / "archive" / str(len(list(path.glob("archive/*"))) + 1)
+    archive.mkdir(parents=True)
+    shutil.copy2(path / "manifest.json", archive)
+    kept = {name: record for name, record in manifest.stages.items() if name not in later}
+    updated = manifest.model_copy(update={"stages": kept})
+    jsonl.write_json(path / "manifest.json", updated.model_dump(mode="json"))
+    for name in later:
+        for output in _OUTPUTS[name]:
+            if path.joinpath(output).exists():
+                os.replace(path / output, archive / output)
+    return archive
