@@ -1,0 +1,105 @@
+"""The command line: parse, build a configuration, bring a run up to a stage, print.
+
+`main` is the one place that turns an error into a message, a hint and an exit code.
+"""
+
+import errno
+import importlib
+import json
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from codlocal import __version__
+from codlocal.core.errors import CodlocalError
+
+_COMMANDS = {
+    "pipeline": "codlocal.cli.stages:pipeline",
+    "data": "codlocal.cli.stages:data",
+    "teacher": "codlocal.cli.stages:teacher",
+    "generate": "codlocal.cli.stages:generate",
+    "verify": "codlocal.cli.stages:verify",
+    "distill": "codlocal.cli.stages:distill",
+    "evaluate": "codlocal.cli.stages:evaluate",
+    "serve": "codlocal.cli.serve:serve",
+    "engine": "codlocal.cli.engine:engine",
+    "doctor": "codlocal.cli.doctor:doctor",
+}
+_INTERRUPTED = 130
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it is asked for."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start here: codlocal pipeline --dataset yelp --profile embedded",
+)
+@click.version_option(__version__)
+def cli() -> None:
+    """Distil a big text classifier into a small one from a handful of labels, offline.
+
+    A local language model writes counterfactuals of your texts, the teacher verifies every flip,
+    and a small student learns from both. Every command works on a run folder, brings the stages
+    before its own up to date, and continues where an earlier run stopped.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result = cli.main(standalone_mode=False)
+    except CodlocalError as error:
+        _fail(error.message, error.hint, error.exit_code)
+    except click.exceptions.Abort:
+        _fail("Interrupted.", "Run the same command again to go on.", _INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", "Run the same command again to go on.", _INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        _fail(*_os_error(error), 1)
+    else:
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    """Unwind on SIGTERM as on Ctrl-C, so that servers stop and files close."""
+    raise KeyboardInterrupt
+
+
+def _os_error(error: OSError) -> tuple[str, str]:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return (
+            f"The disk is full: {error.filename or error.strerror}.",
+            "Free some space and run the same command again; complete rows are kept.",
+        )
+    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".", ""
+
+
+def _fail(message: str, hint: str, code: int) -> None:
+    from codlocal.core.console import Console
+
+    Console().error(message, hint)
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"error": message, "hint": hint, "exit_code": code}) + "\n")
+    sys.exit(code)

@@ -161,6 +161,7 @@ def profile_settings(name: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: there is no such profile.
+
     """
     if name not in profile_names():
         raise ConfigError(
@@ -175,6 +176,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file is missing or is not TOML.
+
     """
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -189,12 +191,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
     Raises:
         ConfigError: an assignment has no `=` or no section.
+
     """
     settings: dict[str, Any] = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        section, dot, key = path.strip().partition(".")
-        if not (equals and dot and key):
+        section, _, key = path.strip().partition(".")
+        if not (equals and section and key):
             raise ConfigError(
                 f"--set {assignment!r} is not of the form section.key=value.",
                 "For example: --set distillation.steps=200",
@@ -223,6 +226,7 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
 
     Raises:
         ConfigError: one or more settings are wrong; the message lists every one.
+
     """
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -235,8 +239,10 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
             for problem in error.errors()
         ]
         raise ConfigError(
-            "The configuration has " + ("a mistake" if len(problems) == 1 else "mistakes")
-            + ":\n  " + "\n  ".join(problems),
+            "The configuration has "
+            + ("a mistake" if len(problems) == 1 else "mistakes")
+            + ":\n  "
+            + "\n  ".join(problems),
             "`codlocal pipeline --help` lists the options, the README the settings.",
         ) from error
 

@@ -160,7 +160,9 @@ class Console:
             finally:
                 task.print()
 
-    def result(self, value: Mapping[str, Any], table: Table | Sequence[Table] | None = None) -> None:
+    def result(
+        self, value: Mapping[str, Any], table: Table | Sequence[Table] | None = None
+    ) -> None:
         """Give the command's result: JSON on standard output if asked for, else the tables."""
         if self.as_json:
             sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -22,6 +22,7 @@ class CodlocalError(Exception):
         hint: what the user can do next; may be empty.
         exit_code: the process's exit status.
         retryable: whether the same call may succeed later without a change.
+
     """
 
     exit_code = 1

@@ -23,6 +23,7 @@ def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
 
     Raises:
         RunError: a complete line is not a valid row.
+
     """
     if not path.exists():
         return

@@ -48,7 +48,7 @@ _OUTPUTS = {
     "generate": ("originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
     "verify": ("pairs.jsonl", "rejections.jsonl"),
     "distill": ("teacher_outputs", "students", "student"),
-    "evaluate": ("metrics.json",),
+    "evaluate": ("predictions", "metrics.json"),
 }
 
 
@@ -75,6 +75,7 @@ class RunFolder:
 
         Raises:
             RunError: another process works on it, or a finished stage had other settings.
+
         """
         run = cls(path, config)
         if path.exists() and not path.is_dir():
@@ -105,6 +106,7 @@ class RunFolder:
 
         Raises:
             RunError: the file is damaged.
+
         """
         path = self.file("manifest.json")
         if not path.exists():
@@ -124,6 +126,8 @@ class RunFolder:
 
     def _refuse_changed_settings(self) -> None:
         for stage, record in self.manifest.stages.items():
+            if record.status == "running" and not self._has_outputs(stage):
+                continue  # it failed before its first row: its settings may be corrected
             changed = settings.differences(record.settings, self.config.stage_settings(stage))
             if changed:
                 raise RunError(
@@ -131,6 +135,9 @@ class RunFolder:
                     + "\n  ".join(changed),
                     f"Choose another --run, or add --redo {stage} to set the old results aside.",
                 )
+
+    def _has_outputs(self, stage: str) -> bool:
+        return any(self.file(output).exists() for output in _OUTPUTS[stage])
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage's outputs are whole."""
@@ -174,6 +181,7 @@ def set_aside(path: Path, stage: str) -> Path | None:
 
     Raises:
         RunError: there is no such stage, or the manifest is damaged.
+
     """
     if stage not in STAGES:
         raise RunError(f"There is no stage {stage!r}.", f"Stages: {', '.join(STAGES)}.")

@@ -1,0 +1,1 @@
+"""Datasets: their sources, their cleaning, and the draw of the few labelled texts."""

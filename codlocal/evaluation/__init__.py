@@ -1,0 +1,1 @@
+"""Evaluation: how close the students come to the teacher, and how sure that is."""

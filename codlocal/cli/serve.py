@@ -1,0 +1,75 @@
+"""The serve command: the generator's vLLM server by itself."""
+
+import asyncio
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from codlocal.cli.options import config_of, console_of, options
+from codlocal.core.console import Console
+from codlocal.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from codlocal.generation.server import VllmServer
+
+
+@click.command()
+@options("serve")
+def serve(**given: Any) -> None:
+    """Start the generator's vLLM server and keep it until Ctrl-C.
+
+    It listens on loopback only and wants a key, which is generated anew each time. Other runs use
+    it with --server-url, which saves them the start.
+    """
+    from codlocal.generation.server import running
+    from codlocal.models import locate
+    from codlocal.pipeline.engines import KEY_VARIABLE, server_settings
+
+    console = console_of(given)
+    config = config_of(given)
+    folder = Path(given["run"]) if given.get("run") else Path(tempfile.mkdtemp(prefix="codlocal-"))
+    model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
+    with running(server_settings(config, model, folder / "server.log"), console) as server:
+        asyncio.run(_check(server))
+        facts = {
+            "url": server.url,
+            "key": server.key,
+            "model": config.generator.model,
+            "log": str(server.settings.log),
+        }
+        table = Table(title="vLLM server")
+        table.add_column("")
+        table.add_column("value", overflow="fold")
+        for name, value in facts.items():
+            table.add_row(name, value)
+        console.result(facts, table)
+        console.info(f"Use it: {KEY_VARIABLE}={server.key} codlocal … --server-url {server.url}")
+        _wait(server, console)
+
+
+async def _check(server: "VllmServer") -> None:
+    from codlocal.generation import canary
+    from codlocal.generation.vllm_engine import VllmEngine
+
+    engine = VllmEngine(server.url, server.key, server.model_name, explain_death=server.death)
+    try:
+        await canary.check(engine)
+    finally:
+        await engine.aclose()
+
+
+def _wait(server: "VllmServer", console: Console) -> None:
+    """Wait for Ctrl-C or SIGTERM, or for the server's death."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: asked.set())
+    while not asked.wait(1.0):
+        death: EngineError | None = server.death()
+        if death is not None:
+            raise death
+    console.info("Stopping the server.")

@@ -1,0 +1,129 @@
+"""The commands that bring a run up to a stage."""
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from codlocal.cli.options import console_of, open_run, options
+from codlocal.core.config import STAGES
+from codlocal.core.console import Console
+from codlocal.core.run import RunFolder
+
+
+def _advance(until: str, given: dict[str, Any]) -> None:
+    from codlocal.pipeline.session import Session, manifest_summary
+
+    console = console_of(given)
+    with open_run(given, console) as run:
+        worked = Session(run, console).advance(until)
+        if not worked:
+            console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
+        summary = manifest_summary(run)
+        tables = [_stage_table(run)]
+        if until == "evaluate":
+            tables.append(_metrics(run, summary))
+        console.result(summary, tables)
+        _say_where(run, until, console)
+
+
+def _metrics(run: RunFolder, summary: dict[str, Any]) -> Table:
+    from codlocal.evaluation.report import read_metrics, table
+
+    summary["metrics"] = read_metrics(run)
+    return table(summary["metrics"])
+
+
+def _say_where(run: RunFolder, until: str, console: Console) -> None:
+    if until == "evaluate":
+        console.info(f"Student: {run.file('student')}   metrics: {run.file('metrics.json')}")
+
+
+def _stage_table(run: RunFolder) -> Table:
+    """What each stage did: its time and the counts that matter."""
+    table = Table(title=f"Run {run.path}")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("what it did")
+    for stage in STAGES:
+        record = run.manifest.stages.get(stage)
+        if record is not None:
+            table.add_row(stage, f"{record.seconds:.1f}", _describe(stage, record.facts))
+    return table
+
+
+def _describe(stage: str, facts: dict[str, Any]) -> str:
+    """A stage's facts in a few words; nested ones are in the manifest."""
+    hidden = {"sha256", "prompt_sha256", "attribution", "path"}
+    words = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in facts.items()
+        if name not in hidden and isinstance(value, (str, int, float, bool))
+    ]
+    if stage == "distill":
+        words.append(f"students {len(facts.get('students', {}))}")
+    return ", ".join(words)
+
+
+@click.command()
+@options("all")
+def pipeline(**given: Any) -> None:
+    """From a dataset to an evaluated student: every stage, in order.
+
+    \b
+    Examples:
+      codlocal pipeline --dataset yelp --profile embedded
+      codlocal pipeline --data reviews.csv --text-column body --label-column stars -k 16
+    """
+    _advance("evaluate", given)
+
+
+@click.command()
+@options("data")
+def data(**given: Any) -> None:
+    """Load a dataset and draw the k labelled texts of every seed."""
+    _advance("data", given)
+
+
+@click.group()
+def teacher() -> None:
+    """The classifier to copy."""
+
+
+@teacher.command()
+@options("teacher")
+def train(**given: Any) -> None:
+    """Fine-tune the teacher on the full training split, unless it has a head already.
+
+    A fine-tuned teacher is kept by content hash: the same model, texts and settings are never
+    trained twice.
+    """
+    _advance("teacher", given)
+
+
+@click.command()
+@options("generate")
+def generate(**given: Any) -> None:
+    """Write counterfactual candidates for k/2 originals of every seed, verified while they come."""
+    _advance("generate", given)
+
+
+@click.command()
+@options("generate")
+def verify(**given: Any) -> None:
+    """Choose the counterfactuals: flipped by the teacher, small edits, fluent."""
+    _advance("verify", given)
+
+
+@click.command()
+@options("all")
+def distill(**given: Any) -> None:
+    """Train the students: on verified pairs, and a baseline on k originals."""
+    _advance("distill", given)
+
+
+@click.command()
+@options("all")
+def evaluate(**given: Any) -> None:
+    """Score students and teacher on the full test split."""
+    _advance("evaluate", given)

@@ -1,0 +1,198 @@
+"""Readers for CSV, TSV, JSON Lines, JSON and Parquet files of labelled texts.
+
+Texts come out exactly as they stand in the file: nothing is trimmed, and words such as `NA` or
+`007` are never read as missing values or numbers.
+"""
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from codlocal.core.errors import DataError
+from codlocal.data.tables import RawSplit, make_split
+
+Columns = tuple[str, str]
+"""The names of the text column and of the label column."""
+
+
+def read_file(path: Path, columns: Columns) -> RawSplit:
+    """Read one file of labelled texts; its ending says which format it has.
+
+    Raises:
+        DataError: the file is missing, unreadable, damaged or empty, or lacks a column.
+
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path} is of an unknown kind ({path.suffix or 'no file ending'}).",
+            f"Known kinds: {', '.join(READERS)}.",
+        )
+    try:
+        split = reader(path, columns)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}.", nearest_files(path)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{path} can't be read: {reason}.", "Check the file's permissions."
+        ) from error
+    if not split.rows:
+        raise DataError(f"{path} has no rows.", "It needs one labelled text in each row.")
+    return split
+
+
+def nearest_files(path: Path) -> str:
+    """A hint for a missing file: the most similar names beside it."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {folder} either."
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = difflib.get_close_matches(path.name, names, n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else f"{folder} holds no similar name."
+
+
+def require_columns(available: Sequence[str], columns: Columns, where: str) -> None:
+    """Check that a source has both columns.
+
+    Raises:
+        DataError: it lacks one; the hint shows the columns that are there.
+
+    """
+    for option, name in zip(("--text-column", "--label-column"), columns, strict=True):
+        if name in available:
+            continue
+        near = difflib.get_close_matches(name, available, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(
+            f"{where} has no column {name!r}.",
+            f"Columns: {', '.join(map(str, available)) or 'none'}.{guess} "
+            f"Name the right one with {option} NAME.",
+        )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not valid UTF-8 (byte {error.start}).", "Save the file again as UTF-8."
+        ) from error
+
+
+def _read_separated(path: Path, columns: Columns, separator: str) -> RawSplit:
+    # csv must see the line ends itself, or line breaks within quotes would be changed.
+    reader = csv.reader(io.StringIO(_text_of(path), newline=""), delimiter=separator, strict=True)
+    texts: list[Any] = []
+    labels: list[Any] = []
+    try:
+        header = next((row for row in reader if row), [])
+        if not header:
+            return make_split([], [], str(path))
+        require_columns(header, columns, str(path))
+        text_at, label_at = (header.index(name) for name in columns)
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                _refuse_line(
+                    path, reader.line_num, f"{len(row)} fields, but the header has {len(header)}"
+                )
+            texts.append(row[text_at])
+            labels.append(row[label_at])
+    except csv.Error as error:
+        _refuse_line(path, reader.line_num, str(error), error)
+    return make_split(texts, labels, str(path))
+
+
+def _refuse_line(path: Path, line: int, problem: str, cause: Exception | None = None) -> NoReturn:
+    raise DataError(
+        f"{path}, line {line}: {problem}.",
+        "Put a text with separators, quotes or line breaks in double quotes, "
+        "and double the quotes in it.",
+    ) from cause
+
+
+def _read_csv(path: Path, columns: Columns) -> RawSplit:
+    return _read_separated(path, columns, ",")
+
+
+def _read_tsv(path: Path, columns: Columns) -> RawSplit:
+    return _read_separated(path, columns, "\t")
+
+
+def _parse_json(text: str, where: str) -> object:
+    try:
+        parsed: object = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where} is not valid JSON: {error}.") from error
+    return parsed
+
+
+def _read_json(path: Path, columns: Columns) -> RawSplit:
+    text = _text_of(path)
+    if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
+        parsed = _parse_json(text, str(path))
+        return _from_objects(parsed if isinstance(parsed, list) else [parsed], path, columns)
+    # Only a line feed ends a row: `splitlines` would also cut at U+2028 within a text.
+    lines = enumerate(text.split("\n"), start=1)
+    rows = [_parse_json(line, f"{path}, line {at}") for at, line in lines if line.strip()]
+    return _from_objects(rows, path, columns)
+
+
+def _from_objects(rows: Iterable[Any], path: Path, columns: Columns) -> RawSplit:
+    objects: list[dict[str, Any]] = []
+    keys: dict[str, None] = {}
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{path}, row {number}, is not a JSON object.",
+                'Each row is of the form {"text": "…", "label": "…"}.',
+            )
+        objects.append(row)
+        keys.update(dict.fromkeys(row))
+    if objects:
+        require_columns(list(keys), columns, str(path))
+    text, label = columns
+    texts, labels = [row.get(text) for row in objects], [row.get(label) for row in objects]
+    return make_split(texts, labels, str(path))
+
+
+def _read_parquet(path: Path, columns: Columns) -> RawSplit:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    from datasets import Features
+
+    try:
+        with path.open("rb") as handle:
+            file = pq.ParquetFile(handle)
+            require_columns(file.schema_arrow.names, columns, str(path))
+            table = file.read(columns=list(dict.fromkeys(columns)))
+            texts, labels = (table.column(name).to_pylist() for name in columns)
+        names = class_names(Features.from_arrow_schema(table.schema), columns[1])
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not a readable Parquet file: {error}.", "Write the file again."
+        ) from error
+    return make_split(texts, labels, str(path), names)
+
+
+def class_names(features: Mapping[str, object], label_column: str) -> tuple[str, ...] | None:
+    """The class names that `datasets` features give to a column of integers, if any."""
+    names = getattr(features.get(label_column), "names", None)
+    return tuple(names) if names else None
+
+
+READERS: dict[str, Callable[[Path, Columns], RawSplit]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}
+"""The reader of each file ending."""

@@ -1,0 +1,136 @@
+"""The paper's six datasets: where each lives, which rows count, and what its labels mean.
+
+Length rules and label readings follow the paper (arXiv 2510.21631). Two of them differ from the
+authors' code on purpose: Yelp's hub labels 0 to 4 are one to five stars, and CoLA's task is
+acceptability, not sentiment.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from codlocal.core.errors import DataError
+
+SENTIMENT = ("negative", "positive")
+ACCEPTABILITY = ("unacceptable", "acceptable")
+_AS_THEY_ARE = MappingProxyType({0: 0, 1: 1})
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """One dataset that is known by name.
+
+    Attributes:
+        name: the name in `dataset.name`.
+        hub_ids: the repository, and the older names under which a cache may still hold it.
+        hub_config: the configuration within the repository, or None for its only one.
+        revision: the branch to read, or None for the main one.
+        text_column: the column of the text; any other text column is left out.
+        label_column: the column of the hub's integer label.
+        label_names: what the class indices mean.
+        label_map: hub label to class index; rows with any other label are left out.
+        max_characters: texts longer than this are left out; None for no limit.
+        train_split: the hub's split for the teacher and for the few labelled texts.
+        test_split: the hub's split with public labels that nothing is trained or chosen on.
+        bundled: the folder in `bundled/` with a small free stand-in, or None.
+        task: the prompt family.
+        attribution: whom to cite when the hub or the cache serves the data.
+
+    """
+
+    name: str
+    hub_ids: tuple[str, ...]
+    label_names: tuple[str, ...]
+    attribution: str
+    hub_config: str | None = None
+    revision: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    label_map: Mapping[int, int] = field(default_factory=lambda: _AS_THEY_ARE)
+    max_characters: int | None = None
+    train_split: str = "train"
+    test_split: Literal["test", "validation"] = "test"
+    bundled: str | None = None
+    task: str = "sentiment"
+
+
+_ENTRIES = (
+    DatasetEntry(
+        name="sst2",
+        hub_ids=("nyu-mll/glue", "glue"),
+        hub_config="sst2",
+        text_column="sentence",
+        label_names=SENTIMENT,
+        # GLUE keeps its test labels to itself, so its validation split is the test set.
+        test_split="validation",
+        attribution="SST-2 (Socher et al. 2013), as in GLUE (Wang et al. 2019)",
+    ),
+    DatasetEntry(
+        name="sentiment140",
+        hub_ids=("stanfordnlp/sentiment140", "sentiment140"),
+        # The main branch holds a loading script, which is never run; this one holds its output.
+        revision="refs/convert/parquet",
+        label_column="sentiment",
+        label_names=SENTIMENT,
+        label_map=MappingProxyType({0: 0, 4: 1}),
+        attribution="Sentiment140 (Go et al. 2009)",
+    ),
+    DatasetEntry(
+        name="imdb",
+        hub_ids=("stanfordnlp/imdb", "imdb"),
+        label_names=SENTIMENT,
+        max_characters=300,
+        bundled="imdb",
+        attribution="Large Movie Review Dataset (Maas et al. 2011)",
+    ),
+    DatasetEntry(
+        name="cola",
+        hub_ids=("nyu-mll/glue", "glue"),
+        hub_config="cola",
+        text_column="sentence",
+        label_names=ACCEPTABILITY,
+        test_split="validation",
+        task="acceptability",
+        attribution="CoLA (Warstadt et al. 2019), as in GLUE (Wang et al. 2019)",
+    ),
+    DatasetEntry(
+        name="amazon",
+        hub_ids=("fancyzhx/amazon_polarity", "amazon_polarity"),
+        text_column="content",
+        label_names=SENTIMENT,
+        max_characters=60,
+        bundled="amazon",
+        attribution="Amazon Review Polarity (McAuley and Leskovec 2013; Zhang et al. 2015)",
+    ),
+    DatasetEntry(
+        name="yelp",
+        hub_ids=("Yelp/yelp_review_full", "yelp_review_full"),
+        label_names=SENTIMENT,
+        label_map=MappingProxyType({0: 0, 1: 0, 3: 1, 4: 1}),
+        max_characters=250,
+        bundled="yelp",
+        attribution="Yelp Review Full (Yelp Dataset Challenge; Zhang et al. 2015)",
+    ),
+)
+
+REGISTRY: Mapping[str, DatasetEntry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+
+
+def find(name: str) -> DatasetEntry:
+    """The entry of a dataset.
+
+    Raises:
+        DataError: there is no dataset of that name.
+
+    """
+    entry = REGISTRY.get(name.lower())
+    if entry is None:
+        near = difflib.get_close_matches(name.lower(), REGISTRY, n=2)
+        guess = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise DataError(
+            f"There is no dataset {name!r}.",
+            f"{guess}Datasets: {', '.join(REGISTRY)}. For a file of your own use --data FILE.",
+        )
+    return entry

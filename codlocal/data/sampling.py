@@ -1,0 +1,62 @@
+"""The few labelled texts of a seed: balanced, and nested in k.
+
+Nested means that a seed's texts for k are the first k of its texts for any larger k. The
+counterfactuals made for the largest k then serve every smaller one, and comparisons are paired.
+"""
+
+import random
+from collections.abc import Sequence
+
+from codlocal.core.errors import DataError
+from codlocal.core.records import Example, FewShotSplit
+
+
+def few_shot(
+    examples: Sequence[Example], k: int, seed: int, label_names: Sequence[str]
+) -> FewShotSplit:
+    """Draw k texts, taking the classes in turns in an order drawn for the seed.
+
+    In every prefix the class counts differ by at most one. Neither k nor the order of
+    `examples` changes which text stands where.
+
+    Args:
+        examples: the training split.
+        k: how many texts to draw.
+        seed: the seed of the draw.
+        label_names: the class names; their count is the count of classes.
+
+    Raises:
+        DataError: a class has too few texts; the message says which, the hint the largest k.
+
+    """
+    drawn = [_shuffled_ids(examples, label, seed) for label in range(len(label_names))]
+    order = list(range(len(label_names)))
+    # A string seed is hashed by content, so the draw is the same in every process.
+    random.Random(f"{seed}-classes").shuffle(order)  # noqa: S311
+    _refuse_shortage([len(drawn[label]) for label in order], k, [label_names[it] for it in order])
+    ids = (drawn[order[place % len(order)]][place // len(order)] for place in range(k))
+    return FewShotSplit(seed=seed, ids=tuple(ids))
+
+
+def _shuffled_ids(examples: Sequence[Example], label: int, seed: int) -> list[str]:
+    ids = sorted(example.id for example in examples if example.label == label)
+    random.Random(f"{seed}-{label}").shuffle(ids)  # noqa: S311
+    return ids
+
+
+def _refuse_shortage(counts: Sequence[int], k: int, names: Sequence[str]) -> None:
+    """Check that turns over classes with these counts, in this order, can give k texts."""
+    # The class at place p in the order runs out at turn count * classes + p.
+    runs_out = [count * len(counts) + place for place, count in enumerate(counts)]
+    largest = min(runs_out)
+    if largest >= k:
+        return
+    place = runs_out.index(largest)
+    even = largest - largest % 2
+    raise DataError(
+        f"{k} balanced texts can't be drawn: the class {names[place]!r} has only "
+        f"{counts[place]} training texts.",
+        f"The largest possible k is {even}: add -k {even}, or give more texts of that class."
+        if even
+        else "Give at least one training text of each class.",
+    )

@@ -1,0 +1,56 @@
+"""The data stage: loads the dataset, draws the few labelled texts, and writes both to the run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.console import Console
+from codlocal.core.records import DatasetSpec
+from codlocal.core.run import RunFolder
+from codlocal.data.loaders import load
+from codlocal.data.sampling import few_shot
+
+
+def run_data(run: RunFolder, console: Console) -> None:
+    """Fill the run's `data/` folder, unless that was done before.
+
+    Raises:
+        DataError: the data is not there, can't be used, or is too little for k.
+
+    """
+    if run.is_done("data"):
+        return
+    config = run.config.dataset
+    with run.stage("data") as facts:
+        loaded = load(config, offline=run.config.runtime.offline)
+        spec = loaded.spec
+        # Drawn before the first file is written: too large a k can then be corrected in this run.
+        splits = [
+            few_shot(loaded.train, config.k, seed, spec.label_names) for seed in config.all_seeds
+        ]
+        jsonl.write_rows(run.file(*artifacts.TRAIN), loaded.train)
+        jsonl.write_rows(run.file(*artifacts.TEST), loaded.test)
+        jsonl.write_rows(run.file(*artifacts.FEW_SHOT), splits)
+        jsonl.write_json(run.file(*artifacts.SPEC), spec.model_dump(mode="json"))
+        facts.update(_facts(spec, loaded.dropped))
+    _say(spec, loaded.dropped, config.k, console)
+
+
+def _facts(spec: DatasetSpec, dropped: Mapping[str, int]) -> dict[str, Any]:
+    return {**spec.model_dump(mode="json"), "dropped": dict(dropped)}
+
+
+def _say(spec: DatasetSpec, dropped: Mapping[str, int], k: int, console: Console) -> None:
+    place = {
+        "file": spec.location,
+        "bundled": f"bundled {spec.attribution}",
+    }.get(spec.source, f"{spec.source}, {spec.location}, {spec.attribution}")
+    console.info(f"{spec.name}: {place}; {spec.train_rows} train / {spec.test_rows} test texts")
+    if dropped:
+        counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        console.info(f"{spec.name}: {spec.dropped_rows} rows dropped: {counts}")
+    if k < len(spec.label_names):
+        console.warn(
+            f"k = {k} is less than the {len(spec.label_names)} classes: "
+            "some classes have no labelled text at all."
+        )

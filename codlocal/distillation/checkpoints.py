@@ -1,0 +1,74 @@
+"""Training state on disk without pickle: weights, AdamW's moments, and the step they belong to."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, load_model, save_file, save_model
+
+from codlocal.core import jsonl
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: str
+) -> None:
+    """Write the state after `step` steps as a new folder, then drop the older ones.
+
+    `key` says which training it belongs to; another training does not resume from it.
+    """
+    partial = folder / "checkpoint.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_model(model, str(partial / "model.safetensors"))
+    save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
+    jsonl.write_json(partial / "state.json", {"step": step, "key": key})
+    finished = folder / f"checkpoint-{step:07d}"
+    shutil.rmtree(finished, ignore_errors=True)
+    partial.replace(finished)
+    for older in _checkpoints(folder):
+        if older != finished:
+            shutil.rmtree(older)
+
+
+def load_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: str
+) -> int:
+    """Restore the newest state of this training; return its step, or 0 if there is none."""
+    for checkpoint in reversed(_checkpoints(folder)):
+        state = json.loads(checkpoint.joinpath("state.json").read_bytes())
+        if state["key"] == key:
+            load_model(model, checkpoint / "model.safetensors")
+            _restore_moments(model, optimizer, checkpoint / "optimizer.safetensors")
+            return int(state["step"])
+    return 0
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Drop all states, finished or not."""
+    for checkpoint in folder.glob("checkpoint*"):
+        shutil.rmtree(checkpoint)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*"))
+
+
+def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}/{moment}": optimizer.state[parameter][moment].contiguous()
+        for name, parameter in model.named_parameters()
+        if optimizer.state.get(parameter)
+        for moment in _MOMENTS
+    }
+
+
+def _restore_moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
+    tensors = load_file(path)
+    for name, parameter in model.named_parameters():
+        if f"{name}/step" in tensors:
+            optimizer.state[parameter] = {
+                moment: tensors[f"{name}/{moment}"].to(parameter.device) for moment in _MOMENTS
+            }

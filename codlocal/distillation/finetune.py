@@ -1,0 +1,124 @@
+"""The teacher stage: use a classifier as it is, or fine-tune a body on the training split."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codlocal.core import jsonl
+from codlocal.core.artifacts import read_examples, read_spec
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.errors import DataError
+from codlocal.core.records import Example, LossTerms
+from codlocal.core.run import RunFolder
+from codlocal.distillation.checkpoints import remove_checkpoints
+from codlocal.distillation.composition import baseline_set
+from codlocal.distillation.fitting import fit
+from codlocal.distillation.loop import LoopSettings
+from codlocal.distillation.objectives import task_loss
+from codlocal.models import store
+from codlocal.models.classifier import Classifier, read_label_names
+from codlocal.models.folders import model_hash
+from codlocal.models.initialise import new_classifier
+from codlocal.models.labels import column_order
+from codlocal.models.locate import has_head, resolve
+from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
+
+
+def run_teacher(run: RunFolder, console: Console) -> None:
+    """Find or make the run's teacher and write `teacher.json`; return at once if that is done.
+
+    Raises:
+        ModelError: the model can't be had, has other labels than the data, or training failed.
+
+    """
+    if run.is_done("teacher"):
+        return
+    with run.stage("teacher") as facts:
+        settings = run.config.teacher
+        labels = read_spec(run).label_names
+        base = resolve(settings.model, console=console, offline=run.config.runtime.offline)
+        trained = not has_head(base)
+        if trained:
+            path = _fine_tuned(run, base, labels, facts, console)
+        else:
+            column_order(read_label_names(base), labels)
+            path = base.resolve()
+        record = TeacherRecord(
+            path=str(path),
+            trained=trained,
+            base=settings.model,
+            sha256=model_hash(path),
+            labels=labels,
+        )
+        jsonl.write_json(run.file(TEACHER_FILE), record.model_dump(mode="json"))
+        facts.update(record.model_dump(mode="json"))
+
+
+def _fine_tuned(
+    run: RunFolder, base: Path, labels: tuple[str, ...], facts: dict[str, Any], console: Console
+) -> Path:
+    examples = list(read_examples(run, "train").values())
+    if not examples:
+        raise DataError("The training split is empty.", "Check the dataset and its filters.")
+    rows = [(example.text, example.label) for example in examples]
+    key = store.teacher_key(base, rows, labels, run.config.teacher)
+    found = store.find(key)
+    facts.update(rows=len(rows), reused=found is not None)
+    if found:
+        console.detail(f"The teacher was fine-tuned before: {found}")
+        return found
+
+    def build(folder: Path) -> None:
+        classifier = new_classifier(
+            base,
+            labels,
+            seed=run.config.teacher.seed,
+            device=run.config.runtime.device,
+            max_length=run.config.teacher.max_length,
+        )
+        terms = fine_tune(classifier, examples, run.config, key, folder, console)
+        facts["final_loss"] = round(terms.total, 6)
+        classifier.save(folder)
+        remove_checkpoints(folder)
+
+    return store.publish(key, build, console)
+
+
+def fine_tune(
+    classifier: Classifier,
+    examples: Sequence[Example],
+    config: Config,
+    key: str,
+    folder: Path,
+    console: Console,
+) -> LossTerms:
+    """Train a fresh classifier in place on gold labels; return the loss of the last step.
+
+    `folder` gets the training log and the checkpoints; `key` names the training.
+
+    Raises:
+        ModelError: the loss is not finite.
+
+    """
+    settings = LoopSettings(
+        steps=config.teacher.epochs * math.ceil(len(examples) / config.teacher.batch_size),
+        batch_size=config.teacher.batch_size,
+        learning_rate=config.teacher.learning_rate,
+        seed=config.teacher.seed,
+        key=key,
+    )
+    labels = torch.tensor([example.label for example in examples], device=classifier.device)
+    with console.progress("Fine-tuning the teacher", settings.steps) as task:
+        return fit(
+            classifier,
+            baseline_set(examples),
+            lambda logits, batch: task_loss(logits, labels[batch]),
+            settings,
+            config.runtime,
+            folder,
+            task,
+        )

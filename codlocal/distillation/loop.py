@@ -1,0 +1,124 @@
+"""The one training loop: teachers are fine-tuned and students distilled by it.
+
+Everything random is a function of the seed and the step's number (batches, dropout), as is the
+learning rate; so training that is killed and started again ends in the same weights, bit by bit.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from codlocal.core import jsonl
+from codlocal.core.config import RuntimeConfig
+from codlocal.core.errors import ModelError
+from codlocal.core.records import LossTerms
+from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
+from codlocal.distillation.objectives import LossTensors
+from codlocal.models.devices import device_of, dtype_of
+
+TRAIN_LOG = "train_log.jsonl"
+_CLIP_NORM = 1.0
+_SEED_STRIDE = 1_000_003
+
+StepLoss = Callable[[torch.nn.Module, list[int]], LossTensors]
+
+
+class StepRecord(LossTerms):
+    """One line of the training log: the loss at a step (from 1) and the learning rate it used."""
+
+    step: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast to train. `key` names the training: it resumes only its own states."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    key: str
+
+
+def train(
+    model: torch.nn.Module,
+    step_loss: StepLoss,
+    batches: Iterable[list[int]],
+    settings: LoopSettings,
+    runtime: RuntimeConfig,
+    folder: Path,
+    on_step: Callable[[StepRecord], None],
+) -> LossTerms:
+    """Train `model` in place with AdamW and a linearly falling learning rate; return the last loss.
+
+    `folder` gets the log and the checkpoints, and is where an interrupted training goes on from.
+    `on_step` is called after every step, once its record is in the log.
+
+    Raises:
+        ModelError: the loss or the gradient is not finite.
+
+    """
+    accelerator = _accelerator(runtime)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, fused=True)
+    prepared, stepper = accelerator.prepare(model, optimizer)
+    begin = load_checkpoint(folder, model, optimizer, settings.key)
+    _cut_log(folder / TRAIN_LOG, begin)
+    with jsonl.RowWriter(folder / TRAIN_LOG) as log:
+        for step, batch in enumerate(islice(batches, begin, settings.steps), start=begin + 1):
+            rate = _start_step(optimizer, settings, step)
+            prepared.train()
+            loss = step_loss(prepared, batch)
+            terms = loss.to_terms()
+            accelerator.backward(loss.total)
+            norm = accelerator.clip_grad_norm_(prepared.parameters(), _CLIP_NORM)
+            _check_finite(terms.total, float(norm), step)
+            stepper.step()
+            stepper.zero_grad()
+            record = StepRecord(**terms.model_dump(), step=step, learning_rate=rate)
+            log.append([record])
+            if step % runtime.checkpoint_steps == 0 and step < settings.steps:
+                save_checkpoint(folder, step, model, optimizer, settings.key)
+            on_step(record)
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+    return _last_terms(folder / TRAIN_LOG)
+
+
+def _accelerator(runtime: RuntimeConfig) -> Accelerator:
+    device = device_of(runtime.device)
+    # Weights stay in float32. float16 would need a loss scale, and DeBERTa overflows in it, so
+    # where it is asked for the forward pass stays in float32 too.
+    half = dtype_of(runtime.dtype, device) == torch.bfloat16
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if half else "no")
+
+
+def _start_step(optimizer: torch.optim.Optimizer, settings: LoopSettings, step: int) -> float:
+    torch.manual_seed(settings.seed * _SEED_STRIDE + step)
+    rate = settings.learning_rate * (1 - (step - 1) / settings.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def _check_finite(loss: float, gradient_norm: float, step: int) -> None:
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        return
+    raise ModelError(
+        f"Training broke down at step {step}: loss {loss}, gradient norm {gradient_norm}.",
+        "Lower the learning rate, or use --set runtime.dtype=float32.",
+    )
+
+
+def _cut_log(path: Path, step: int) -> None:
+    rows = [row for row in jsonl.read_rows(path, StepRecord) if row.step <= step]
+    jsonl.write_rows(path, rows)
+
+
+def _last_terms(path: Path) -> LossTerms:
+    *_, last = jsonl.read_rows(path, StepRecord)
+    return LossTerms(task=last.task, kl=last.kl, total=last.total)

@@ -1,0 +1,73 @@
+"""The distillation stage: per seed one student on verified pairs and one on plain originals."""
+
+import shutil
+from pathlib import Path
+
+from codlocal.core import jsonl
+from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
+from codlocal.core.console import Console
+from codlocal.core.records import CounterfactualPair
+from codlocal.core.run import RunFolder
+from codlocal.distillation.composition import TrainingSet, baseline_set, paired_set
+from codlocal.distillation.student import StudentJob, train_student
+from codlocal.distillation.teacher_outputs import teacher_outputs
+from codlocal.models.classifier import Classifier
+from codlocal.models.folders import build_folder
+from codlocal.models.locate import resolve
+from codlocal.models.teacher import read_teacher
+
+
+def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
+    """Train every student that is not there yet, and copy the first seed's to `student/`.
+
+    Raises:
+        ModelError: the student's model can't be had, or training broke down.
+        RunError: an earlier stage's rows are missing or damaged.
+
+    """
+    if run.is_done("distill"):
+        return
+    with run.stage("distill") as facts:
+        sets = _training_sets(run, console)
+        base = resolve(
+            run.config.distillation.student, console=console, offline=run.config.runtime.offline
+        )
+        teacher_hash = read_teacher(run).sha256
+        labels = read_spec(run).label_names
+        texts = {text.id: text.text for one in sets.values() for text in one.texts}
+        outputs = teacher_outputs(
+            run.file("teacher_outputs"), teacher, teacher_hash, texts, console
+        )
+        students = {}
+        for (arm, seed), texts_of_one in sets.items():
+            job = StudentJob(run.config, base, labels, arm, seed, texts_of_one, teacher_hash)
+            record = train_student(job, outputs, run.file("students", job.name), console)
+            students[job.name] = record.model_dump(mode="json")
+        facts["students"] = students
+        _copy_folder(run.file("students", next(iter(students))), run.file("student"))
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    def build(folder: Path) -> None:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+
+    build_folder(target, build)
+
+
+def _training_sets(run: RunFolder, console: Console) -> dict[tuple[str, int], TrainingSet]:
+    """The texts of every student, by arm and seed; the first seed's student comes first."""
+    examples = read_examples(run, "train")
+    rows = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
+    pairs = {pair.example_id: pair for pair in rows}
+    sets = {}
+    for split in read_few_shot(run):
+        originals = [examples[one] for one in split.ids]
+        student = paired_set(originals, pairs)
+        if not student.pairs:
+            console.warn(
+                f"Seed {split.seed} has no verified pair: its student is trained on originals only."
+            )
+        sets["student", split.seed] = student
+        if run.config.distillation.baseline:
+            sets["baseline", split.seed] = baseline_set(originals)
+    return sets

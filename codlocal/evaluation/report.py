@@ -1,0 +1,78 @@
+"""The results of a run, read back and drawn as a table."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from codlocal.core.errors import RunError
+from codlocal.core.run import RunFolder
+from codlocal.evaluation.metrics import MEASURES
+from codlocal.evaluation.summary import OVER_SEEDS
+
+
+def read_metrics(run: RunFolder) -> dict[str, Any]:
+    """The content of `metrics.json`.
+
+    Raises:
+        RunError: it is missing or damaged.
+
+    """
+    path = run.file("metrics.json")
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} is missing or damaged.", "Add --redo evaluate to compute it again."
+        ) from error
+    return metrics
+
+
+def table(metrics: Mapping[str, Any]) -> Table:
+    """Draw the content of `metrics.json`: one row each for teacher, student and baseline.
+
+    Over seeds an interval is `± half its width`; over test texts, where it is lopsided, it is
+    `[low, high]`. The caption says which, and how far the student is ahead of the baseline.
+    """
+    data = metrics["dataset"]
+    drawn = Table(title=f"{data['name']} ({data['source']}), k = {data['k']}")
+    drawn.add_column("")
+    for heading in ("accuracy", "macro-F1", "Matthews", "agreement", "n"):
+        drawn.add_column(heading, justify="right")
+    for row in ("teacher", "student", "baseline"):
+        if row in metrics:
+            bounds = metrics["intervals"].get(row, {})
+            cells = [_cell(metrics, metrics[row][name], bounds.get(name)) for name in MEASURES]
+            drawn.add_row(row, *cells, str(metrics[row]["n"]))
+    drawn.caption = caption(metrics)
+    return drawn
+
+
+def caption(metrics: Mapping[str, Any]) -> str:
+    """Say in words what the intervals are and how student and baseline differ."""
+    count = len(metrics["seeds"])
+    seeds = f"{count} seed{'s' if count > 1 else ''}"
+    lines = [f"{metrics['interval_level']:.0%} intervals: {metrics['interval_kind']}; {seeds}"]
+    if "difference" in metrics["intervals"]:
+        found = metrics["intervals"]["difference"]["teacher_agreement"]
+        lines.append(f"student - baseline, agreement: {found['mean']:+.3f} {_sureness(found)}")
+    return "\n".join(lines)
+
+
+def _sureness(difference: Mapping[str, Any]) -> str:
+    if difference["interval"] is None:
+        return "(no interval from one seed)"
+    low, high = difference["interval"]
+    verdict = ", which includes 0" if low <= 0 <= high else ""
+    return f"({low:+.3f} to {high:+.3f}{verdict})"
+
+
+def _cell(metrics: Mapping[str, Any], value: float, bounds: list[float] | None) -> str:
+    if bounds is None:
+        return f"{value:.3f}"
+    low, high = bounds
+    if metrics["interval_kind"] == OVER_SEEDS:
+        return f"{value:.3f} ± {(high - low) / 2:.3f}"
+    # Rich reads square brackets as markup unless the opening one is escaped.
+    return f"{value:.3f} \\[{low:.3f}, {high:.3f}]"

@@ -1,0 +1,94 @@
+"""The evaluate stage: every student of the run predicts the whole test split and is scored."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.console import Console, Task
+from codlocal.core.errors import RunError
+from codlocal.core.records import DatasetSpec, Metrics, Teacher
+from codlocal.core.run import RunFolder
+from codlocal.evaluation.metrics import Labels, score
+from codlocal.evaluation.predictions import TestSplit, predict, stored
+from codlocal.evaluation.report import read_metrics
+from codlocal.evaluation.summary import describe, summarise
+
+Load = Callable[[Path], Teacher]
+"""Opens a student's model folder."""
+
+
+def run_evaluate(
+    run: RunFolder,
+    load: Load,
+    teacher_probabilities: npt.NDArray[np.float64],
+    console: Console,
+) -> dict[str, Any]:
+    """Score all students, write `predictions/` and `metrics.json`, and return the latter.
+
+    A student whose predictions are on disk, for the same texts and teacher labels, is scored
+    from them and not loaded again.
+
+    Args:
+        run: a run whose data and distill stages are done.
+        load: opens a model folder in `students/`.
+        teacher_probabilities: for the test texts in order, shape [n, classes].
+        console: where progress is shown.
+
+    Raises:
+        RunError: an earlier stage left something out.
+        ModelError: a student gives no valid probabilities.
+
+    """
+    if run.is_done("evaluate"):
+        return read_metrics(run)
+    config, spec = run.config, artifacts.read_spec(run)
+    split = _test_split(run, spec, teacher_probabilities)
+    arms = ["student", "baseline"] if config.distillation.baseline else ["student"]
+    seeds = config.dataset.all_seeds
+    with run.stage("evaluate") as facts:
+        with console.progress("evaluate", len(arms) * len(seeds) * len(split.examples)) as task:
+            scores = {
+                arm: [_score(run, f"{arm}-seed{seed}", split, load, task) for seed in seeds]
+                for arm in arms
+            }
+        teacher = score(split.teacher, split.gold, split.teacher)
+        metrics = summarise(scores, teacher, seeds, describe(spec, config.dataset.k))
+        jsonl.write_json(run.file("metrics.json"), metrics)
+        facts.update({name: metrics[name] for name in ["teacher", *arms]})
+    return metrics
+
+
+def _test_split(
+    run: RunFolder, spec: DatasetSpec, probabilities: npt.NDArray[np.float64]
+) -> TestSplit:
+    examples = list(artifacts.read_examples(run, "test").values())
+    shape = (len(examples), len(spec.label_names))
+    if probabilities.shape != shape:
+        raise RunError(
+            f"The teacher's test probabilities are of shape {list(probabilities.shape)}, "
+            f"not {list(shape)}.",
+            "Add --redo teacher to set the teacher's results aside.",
+        )
+    teacher: Labels = probabilities.argmax(axis=1).astype(np.int64)
+    return TestSplit(examples, teacher, shape[1])
+
+
+def _score(run: RunFolder, name: str, split: TestSplit, load: Load, task: Task) -> Metrics:
+    path = run.file("predictions", f"{name}.jsonl")
+    labels = stored(path, split)
+    if labels is None:
+        folder = run.file("students", name)
+        if not folder.is_dir():
+            raise RunError(
+                f"{folder} is missing.", f"Run `codlocal distill --run {run.path}` first."
+            )
+        rows = predict(load(folder), split, name, task)
+        jsonl.write_rows(path, rows)
+        labels = np.array([row.label for row in rows], dtype=np.int64)
+    else:
+        task.advance(len(labels))
+    return score(labels, split.gold, split.teacher)

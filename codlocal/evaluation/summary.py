@@ -1,0 +1,76 @@
+"""From the scores of every arm and seed to what `metrics.json` says."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codlocal.core.records import DatasetSpec, Metrics
+from codlocal.evaluation.metrics import MEASURES, mean
+from codlocal.evaluation.statistics import LEVEL, interval, paired_interval, wilson
+
+OVER_SEEDS = "student t over seeds"
+OVER_TEXTS = "wilson over test texts"
+
+Scores = Mapping[str, Sequence[Metrics]]
+"""The scores of each arm, in the order of the seeds."""
+
+
+def summarise(
+    scores: Scores, teacher: Metrics, seeds: Sequence[int], dataset: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of `metrics.json`.
+
+    Each arm and the teacher have the fields of `Metrics`, as means over the seeds. Intervals
+    are [low, high] at level 0.95, or None where one seed allows none. "baseline" and the
+    "difference" (student minus baseline, paired by seed) are absent without a baseline.
+    """
+    several = len(seeds) > 1
+    intervals: dict[str, Any] = {arm: _intervals(rows) for arm, rows in scores.items()}
+    if "baseline" in scores:
+        intervals["difference"] = _differences(scores["student"], scores["baseline"])
+    return {
+        **{arm: mean(rows).model_dump() for arm, rows in scores.items()},
+        "teacher": teacher.model_dump(),
+        "seeds": list(seeds),
+        "per_seed": {
+            arm: [{"seed": seed, **row.model_dump()} for seed, row in zip(seeds, rows, strict=True)]
+            for arm, rows in scores.items()
+        },
+        "interval_kind": OVER_SEEDS if several else OVER_TEXTS,
+        "interval_level": LEVEL,
+        "intervals": intervals,
+        "dataset": dict(dataset),
+    }
+
+
+def describe(spec: DatasetSpec, k: int) -> dict[str, Any]:
+    """What `metrics.json` says of the dataset: enough to know what the figures are about."""
+    fields = {"name", "source", "location", "label_names", "train_rows", "test_rows", "sha256"}
+    return {**spec.model_dump(mode="json", include=fields), "k": k}
+
+
+def _intervals(scores: Sequence[Metrics]) -> dict[str, list[float] | None]:
+    if len(scores) > 1:
+        return {name: list(interval(_column(scores, name))) for name in MEASURES}
+    only = scores[0]
+    # F1 and Matthews are no shares of independent texts, so Wilson doesn't apply to them.
+    return {
+        "accuracy": list(wilson(only.accuracy, only.n)),
+        "macro_f1": None,
+        "matthews": None,
+        "teacher_agreement": list(wilson(only.teacher_agreement, only.n)),
+    }
+
+
+def _differences(student: Sequence[Metrics], baseline: Sequence[Metrics]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in MEASURES:
+        ours, theirs = _column(student, name), _column(baseline, name)
+        found[name] = {
+            "mean": sum(ours) / len(ours) - sum(theirs) / len(theirs),
+            "interval": list(paired_interval(ours, theirs)) if len(ours) > 1 else None,
+        }
+    return found
+
+
+def _column(scores: Sequence[Metrics], name: str) -> list[float]:
+    return [getattr(row, name) for row in scores]

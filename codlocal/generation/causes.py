@@ -1,0 +1,106 @@
+"""What a vLLM log says: the phase it is in while we wait, and why it died."""
+
+import re
+from pathlib import Path
+
+from codlocal.core.errors import EngineError
+
+_TAIL_BYTES = 65536
+_TAIL_LINES = 15
+
+_PHASES = (
+    ("Application startup complete", "ready"),
+    ("Starting vLLM server on", "opening the port"),
+    ("# GPU blocks", "reserving the KV cache"),
+    ("KV cache size", "reserving the KV cache"),
+    ("torch.compile", "compiling"),
+    ("Loading weights took", "weights loaded"),
+    ("Starting to load model", "loading the weights"),
+    ("Initializing a V1 LLM engine", "starting the engine"),
+    ("non-default args", "reading the settings"),
+)
+
+_CAUSES = (
+    (
+        r"No module named '?vllm|Error while finding module specification for 'vllm",
+        "that Python environment has no vLLM",
+        "Run `codlocal engine install`, or name another interpreter with --engine-python.",
+    ),
+    (
+        r"[Aa]ddress already in use",
+        "its port was taken",
+        "Run the command again, or choose another --port.",
+    ),
+    (
+        r"CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks"
+        r"|less than desired GPU memory utilization",
+        "the GPU has too little free memory",
+        "Free the GPU, choose a smaller --generator, or lower runtime.max_model_len.",
+    ),
+    (
+        r"MemoryError|Cannot allocate memory|std::bad_alloc",
+        "the machine ran out of memory",
+        "Free memory, choose a smaller --generator, or lower VLLM_CPU_KVCACHE_SPACE.",
+    ),
+    (
+        r"[Nn]o space left on device",
+        "the disk is full",
+        "Free some space and run the command again.",
+    ),
+    (
+        r"model type `?\w+`? but Transformers does not recognize|are not supported for now",
+        "this vLLM does not know the model's architecture",
+        "Update it with `codlocal engine install --upgrade`, or choose another --generator.",
+    ),
+    (
+        r"Cannot find any model weights|No safetensors|does not appear to have a file named",
+        "the model directory is incomplete",
+        "Check that it holds config.json, the tokenizer and *.safetensors.",
+    ),
+    (
+        r"CPU Generator does not use offset",
+        "this vLLM build can't take per-request seeds",
+        "Update the engine with `codlocal engine install --upgrade`.",
+    ),
+    (
+        r"max seq len|max_model_len .* is larger|derived max_model_len",
+        "the model's context is shorter than runtime.max_model_len",
+        "Lower it: --set runtime.max_model_len=1024.",
+    ),
+)
+
+
+def _recent(log: Path) -> str:
+    try:
+        with log.open("rb") as handle:
+            size = handle.seek(0, 2)
+            handle.seek(max(0, size - _TAIL_BYTES))
+            return handle.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, shortened, for an error message."""
+    lines = [line.rstrip() for line in _recent(log).splitlines() if line.strip()]
+    return "\n".join("  | " + line[:300] for line in lines[-_TAIL_LINES:])
+
+
+def phase(log: Path) -> str:
+    """What a starting server is doing, from the newest line that tells."""
+    text = _recent(log)
+    found = [(text.rfind(sign), name) for sign, name in _PHASES]
+    position, name = max(found)
+    return name if position >= 0 else "starting Python"
+
+
+def explain(log: Path, status: int) -> EngineError:
+    """The error of a server that died with an exit status: its cause, and the log's tail."""
+    text = _recent(log)
+    unknown = (
+        "it was killed" if status in (137, -9) else f"exit status {status}",
+        f"The whole log is in {log}. Rows so far are kept: run the command again to go on.",
+    )
+    known = ((cause, hint) for pattern, cause, hint in _CAUSES if re.search(pattern, text))
+    cause, hint = next(known, unknown)
+    return EngineError(f"The vLLM server died: {cause}.\n{tail(log)}", hint, retryable=True)

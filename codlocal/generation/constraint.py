@@ -1,0 +1,172 @@
+"""The edit constraint: a regular expression for the whole JSON reply, minimal by construction.
+
+Everything but the chosen words is a literal, so whatever the model samples, the text outside the
+spans comes back as it was. The pattern describes the *encoded* JSON reply: quotes, backslashes
+and control characters of the text are escaped first, then the result is quoted for the regular
+expression. Only constructs that xgrammar, llguidance and `re` read alike are used.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|\n+")
+_SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
+_LONGEST_WORD = 14
+_LONGEST_WINDOW = 400
+"""Characters of text that a reply repeats at most; the rest of a long text is kept out of it."""
+
+
+class EditReply(BaseModel):
+    """The JSON reply that every request asks for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range of characters of a text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class EditConstraint:
+    """The pattern that a reply must match, and how to put the edited part back into the text."""
+
+    pattern: str
+    before: str
+    window: str
+    after: str
+    marked: str
+    """The window with the editable words in [brackets], for prompts that say what to change."""
+    blanked: str
+    """The window with ___ in the place of the editable words, for prompts that are filled in."""
+
+    def allows(self, reply: str) -> bool:
+        """Whether a reply is what the pattern describes."""
+        return re.fullmatch(self.pattern, reply) is not None
+
+    def splice(self, edited: str) -> str:
+        """The whole text with its window replaced by `edited`."""
+        return self.before + edited + self.after
+
+
+def words(text: str) -> list[Span]:
+    """The words of a text; punctuation and spaces stand between them."""
+    return [Span(match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
+def parse_reply(reply: str) -> str:
+    """The `text` of a JSON reply.
+
+    Raises:
+        ValueError: the reply is not that JSON object, and nothing else.
+
+    """
+    try:
+        return EditReply.model_validate_json(reply).text
+    except ValidationError as error:
+        raise ValueError(str(error.errors()[0]["msg"])) from error
+
+
+def rewrite_pattern(text: str) -> str:
+    """The pattern of a reply that may change everything, but not grow beyond half as much again.
+
+    The bound makes every reply end: a small model in a JSON string often does not.
+    """
+    longest = len(text) + max(len(text) // 2, 20)
+    return r'\{"text": "([^"\\\n\r\t]|\\["\\]){1,' + str(longest) + r'}"\}'
+
+
+def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> EditConstraint:
+    """Let the given words of `text` change, each run of them by up to `extra_words` more.
+
+    Neighbouring spans join into one slot, which may hold one word up to (words in it +
+    `extra_words`) or, unless it opens or closes the window, vanish.
+
+    Raises:
+        ValueError: no spans, or spans that overlap or lie outside the text.
+
+    """
+    if not spans:
+        raise ValueError("an edit constraint needs at least one span")
+    slots = _join_neighbours(text, spans)
+    left, right = _window(text, slots)
+    pattern, marked, blanked, at = [], [], [], left
+    for slot, count in slots:
+        literal = text[at : slot.start]
+        glued = literal[-1:].isspace()
+        pattern.append(_quote(literal[:-1] if glued else literal))
+        pattern.append(_slot_pattern(text, slot, count + extra_words, glued))
+        marked += [literal, "[", text[slot.start : slot.end], "]"]
+        blanked += [literal, "___"]
+        at = slot.end
+    tail = text[at:right]
+    pattern.append(_quote(tail))
+    return EditConstraint(
+        pattern=r'\{"text": "' + "".join(pattern) + r'"\}',
+        before=text[:left],
+        window=text[left:right],
+        after=text[right:],
+        marked="".join([*marked, tail]),
+        blanked="".join([*blanked, tail]),
+    )
+
+
+def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]:
+    slots: list[tuple[Span, int]] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if not 0 <= span.start < span.end <= len(text):
+            raise ValueError(f"{span} lies outside the text")
+        if slots and span.start < slots[-1][0].end:
+            raise ValueError(f"{span} overlaps {slots[-1][0]}")
+        if slots and text[slots[-1][0].end : span.start] == " ":
+            first, count = slots[-1]
+            slots[-1] = (Span(first.start, span.end), count + 1)
+        else:
+            slots.append((span, 1))
+    return slots
+
+
+def _window(text: str, slots: Sequence[tuple[Span, int]]) -> tuple[int, int]:
+    """The sentences around the slots, if the text is too long to be repeated whole."""
+    if len(text) <= _LONGEST_WINDOW:
+        return 0, len(text)
+    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    first, last = slots[0][0].start, slots[-1][0].end
+    left = max(cut for cut in cuts if cut <= first)
+    right = min(cut for cut in cuts if cut >= last)
+    return left, right
+
+
+def _slot_pattern(text: str, slot: Span, most: int, glued: bool) -> str:
+    word = _word_pattern(text, slot)
+    if glued:
+        return f"( {word}){{0,{most}}}"
+    return word if most == 1 else f"{word}( {word}){{0,{most - 1}}}"
+
+
+def _word_pattern(text: str, slot: Span) -> str:
+    """A word in the script and case of the slot: letters only, so that it can't leave the slot."""
+    old = text[slot.start : slot.end]
+    if not text.isascii():
+        return r'[^\s"\\.,;:!?()\[\]{}<>]{1,20}'
+    if len(old) > 1 and old.isupper():
+        return f"[A-Z]{{1,{_LONGEST_WORD}}}"
+    if old[0].isupper():
+        return f"[A-Z][a-z]{{0,{_LONGEST_WORD}}}('[a-z]{{1,2}})?"
+    return f"[a-z]{{1,{_LONGEST_WORD}}}('[a-z]{{1,2}})?"
+
+
+def _quote(text: str) -> str:
+    """A literal of the encoded JSON string, quoted for the regular expression."""
+    encoded = json.dumps(text, ensure_ascii=False)[1:-1]
+    return _SPECIAL.sub(r"\\\1", encoded)

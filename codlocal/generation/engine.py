@@ -1,0 +1,80 @@
+"""The seam between candidate search and whatever generates text.
+
+An engine answers one `Request` with `count` replies and scores plain texts. Adding an engine
+means one module with these two coroutines and one line in `codlocal.pipeline.engines`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from codlocal.core.records import Fluency
+
+Constraint = str | type[BaseModel]
+"""A regular expression for the whole reply, or a Pydantic type for a JSON reply."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `max_tokens` bounds one reply; `seed` is added to every request's."""
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    max_tokens: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt, the constraint on its replies, how many of them, and the seed of the first."""
+
+    id: str
+    prompt: str
+    constraint: Constraint
+    count: int
+    seed: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One reply. `finish_reason` is "stop" for a whole reply, "length" for a cut one."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """Anything that answers constrained requests."""
+
+    async def generate(self, request: Request) -> list[Reply]:
+        """Return `request.count` replies.
+
+        Raises:
+            EngineError: the engine is gone, or refuses the request.
+
+        """
+        ...
+
+    async def score(self, text: str) -> Fluency:
+        """Return the log-probability per token of a text, without prompt and constraint."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
+def fluency(log_probabilities: Sequence[float]) -> Fluency:
+    """Summarise log-probabilities per token; a text without a scored token counts as certain."""
+    if not log_probabilities:
+        return Fluency(mean=0.0, worst=0.0, tokens=0)
+    return Fluency(
+        mean=sum(log_probabilities) / len(log_probabilities),
+        worst=min(log_probabilities),
+        tokens=len(log_probabilities),
+    )

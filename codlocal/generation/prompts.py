@@ -1,0 +1,114 @@
+"""Prompt templates: one Jinja2 file a task, found in a wheel and in an editable install.
+
+The texts of the data are only ever inserted as JSON strings, so a text can't end its own quotes
+and speak as an instruction.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+import codlocal
+from codlocal.core import hashing
+from codlocal.core.errors import ConfigError
+from codlocal.core.records import CounterfactualPair
+
+_SLOT = re.compile(r"\[[^\[\]]*\]")
+
+
+def folder() -> Path:
+    """The folder of the templates that come with codlocal.
+
+    Raises:
+        ConfigError: the installation lacks it.
+
+    """
+    package = Path(codlocal.__file__).parent
+    for candidate in (package / "prompts", package.parent / "prompts"):
+        if candidate.is_dir():
+            return candidate
+    raise ConfigError("This installation lacks its prompts/ folder.", "Install codlocal again.")
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """One task's template and where it came from."""
+
+    path: Path
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the template's text, kept with every run."""
+        return hashing.of_file(self.path)
+
+    @cached_property
+    def _template(self) -> jinja2.Template:
+        environment = SandboxedEnvironment(
+            undefined=jinja2.StrictUndefined, keep_trailing_newline=False
+        )
+        environment.filters["json"] = lambda text: json.dumps(text, ensure_ascii=False)
+        environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
+        environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
+        try:
+            return environment.from_string(self.path.read_text("utf-8"))
+        except (jinja2.TemplateError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"The prompt {self.path} is not a Jinja2 template: {error}."
+            ) from error
+
+    def render(
+        self,
+        *,
+        text: str,
+        style: str,
+        source_label: str,
+        target_label: str,
+        label_names: Sequence[str],
+        demonstrations: Sequence[CounterfactualPair] = (),
+    ) -> str:
+        """Word one request.
+
+        Args:
+            text: the text, or the part of it that may change, with the words that may change as
+                blanks (style "fill"), in [brackets] ("mark"), or not shown at all ("free").
+            style: how the text is shown; base models are better at filling in than at editing.
+            source_label: the label that the text has, in plain words.
+            target_label: the label that it should get.
+            label_names: all labels of the task.
+            demonstrations: verified pairs of this run.
+
+        Raises:
+            ConfigError: the template asks for a variable that does not exist.
+
+        """
+        try:
+            return self._template.render(
+                text=text,
+                style=style,
+                source_label=source_label,
+                target_label=target_label,
+                label_names=list(label_names),
+                demonstrations=list(demonstrations),
+            ).strip()
+        except jinja2.TemplateError as error:
+            raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
+
+
+def load(task: str, chosen: str | None = None) -> PromptTemplate:
+    """The template of a task, or the user's own file.
+
+    Raises:
+        ConfigError: there is no such file or task.
+
+    """
+    path = Path(chosen).expanduser() if chosen else folder() / f"{task}.jinja"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in folder().glob("*.jinja")))
+        raise ConfigError(f"There is no prompt {path}.", f"Tasks with a prompt: {known}.")
+    return PromptTemplate(path)

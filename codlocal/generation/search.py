@@ -1,0 +1,143 @@
+"""Candidate search: constrained requests in rounds, verified by the teacher while they run.
+
+Every round asks only for the originals that have no good flip yet. Replies are handed on the
+moment they arrive; the teacher reads them in batches in a thread of its own, so that generation
+never waits for verification.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.generation.engine import Engine
+from codlocal.generation.plan import Planned, Planner, Strategy, Task, candidate_id, candidates_of
+
+Judge = Callable[[Sequence[Candidate]], list[Verdict]]
+"""Gives one verdict per candidate that has a text, in order."""
+
+_JUDGED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the search hands out: rows to be kept, and news for the progress display.
+
+    `good` decides whether a verdict ends the search for its original.
+    """
+
+    on_candidates: Callable[[Sequence[Candidate]], None]
+    on_verdicts: Callable[[Sequence[Verdict]], None]
+    on_requests: Callable[[int], None]
+    good: Callable[[Verdict, Original], bool]
+
+
+@dataclass
+class Known:
+    """What earlier runs of the same search have already learned, by candidate id."""
+
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search over a set of originals. Resumes from `known`, which it also fills."""
+
+    engine: Engine
+    judge: Judge
+    planner: Planner
+    originals: Mapping[str, Original]
+    hooks: Hooks
+    known: Known
+    concurrency: int
+
+    async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
+        """Run the rounds over the tasks; the engine's errors pass through."""
+        pending = list(tasks)
+        for number, strategy in enumerate(rounds):
+            planned = [
+                plan for task in pending for plan in self.planner.plan(task, number, strategy)
+            ]
+            await self._round(planned)
+            solved = {
+                verdict.example_id
+                for verdict in self.known.verdicts.values()
+                if self.hooks.good(verdict, self.originals[verdict.example_id])
+            }
+            pending = [task for task in pending if task.example.id not in solved]
+
+    async def _round(self, planned: Sequence[Planned]) -> None:
+        asked = [plan for plan in planned if not self._is_answered(plan)]
+        self.hooks.on_requests(sum(plan.request.count for plan in planned))
+        unjudged: asyncio.Queue[Sequence[Candidate] | None] = asyncio.Queue()
+        for plan in planned:
+            waiting = [row for row in self._rows(plan) if row.id not in self.known.verdicts]
+            unjudged.put_nowait([row for row in waiting if row.text is not None])
+        await _all_or_none(self._ask_all(asked, unjudged), self._judge_all(unjudged))
+
+    def _is_answered(self, plan: Planned) -> bool:
+        ids = (candidate_id(plan, offset) for offset in range(plan.request.count))
+        return all(row_id in self.known.candidates for row_id in ids)
+
+    def _rows(self, plan: Planned) -> list[Candidate]:
+        ids = (candidate_id(plan, offset) for offset in range(plan.request.count))
+        return [self.known.candidates[row_id] for row_id in ids if row_id in self.known.candidates]
+
+    async def _ask_all(
+        self, planned: Iterable[Planned], unjudged: "asyncio.Queue[Sequence[Candidate] | None]"
+    ) -> None:
+        """Keep up to `concurrency` requests in flight, then say that no more rows will come."""
+        waiting = iter(planned)
+
+        async def work() -> None:
+            for plan in waiting:
+                replies = await self.engine.generate(plan.request)
+                rows = candidates_of(plan, replies)
+                new = [row for row in rows if row.id not in self.known.candidates]
+                self.hooks.on_candidates(new)
+                self.known.candidates.update((row.id, row) for row in new)
+                unjudged.put_nowait([row for row in new if row.text is not None])
+
+        await _all_or_none(*(work() for _ in range(self.concurrency)))
+        unjudged.put_nowait(None)
+
+    async def _judge_all(self, unjudged: "asyncio.Queue[Sequence[Candidate] | None]") -> None:
+        """Take whatever has arrived, up to a batch, and judge it, until None comes."""
+        open_ended = True
+        while open_ended:
+            batch: list[Candidate] = []
+            while not batch or not (unjudged.empty() or len(batch) >= _JUDGED_AT_ONCE):
+                rows = await unjudged.get()
+                if rows is None:
+                    open_ended = False
+                    break
+                batch += rows
+            if batch:
+                await self._judge(batch)
+
+    async def _judge(self, batch: Sequence[Candidate]) -> None:
+        verdicts = await asyncio.to_thread(self.judge, batch)
+        texts = {row.id: row.text or "" for row in batch}
+        flips = [verdict for verdict in verdicts if verdict.flipped]
+        scores = await asyncio.gather(
+            *(self.engine.score(texts[verdict.candidate_id]) for verdict in flips)
+        )
+        fluencies = dict(zip((flip.candidate_id for flip in flips), scores, strict=True))
+        scored = [
+            verdict.model_copy(update={"fluency": fluencies.get(verdict.candidate_id)})
+            for verdict in verdicts
+        ]
+        self.hooks.on_verdicts(scored)
+        self.known.verdicts.update((verdict.candidate_id, verdict) for verdict in scored)
+
+
+async def _all_or_none(*work: Coroutine[None, None, None]) -> None:
+    """Run coroutines together; the first error cancels the rest and is raised as it is."""
+    running = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

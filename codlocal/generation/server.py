@@ -1,0 +1,221 @@
+"""The vLLM server: started as a process of its own, watched until healthy, always stopped.
+
+It listens on loopback with a generated key, never sees the network, and is held by `guard.py`,
+which ends its whole process group when we end, however we end.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from codlocal.core.console import Console, Task
+from codlocal.core.errors import EngineError
+from codlocal.generation import causes
+
+_HOST = "127.0.0.1"
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.5
+_GUARD = Path(__file__).with_name("guard.py")
+_RAW_CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What to serve and with which interpreter.
+
+    `raw_prompts` gives base models, which have no chat template, one that passes text through.
+    `port` 0 picks a free one.
+    """
+
+    python: Path
+    model: Path
+    log: Path
+    raw_prompts: bool = False
+    cpu: bool = False
+    dtype: str = "auto"
+    max_model_len: int = 2048
+    port: int = 0
+    timeout: float = 900.0
+    extra_arguments: tuple[str, ...] = ()
+
+
+@dataclass
+class VllmServer:
+    """A running server. Use `running`, which stops it in every case."""
+
+    settings: ServerSettings
+    url: str
+    key: str
+    process: "subprocess.Popen[bytes]" = field(repr=False)
+
+    model_name = "generator"
+
+    def death(self) -> EngineError | None:
+        """Why the server is gone, or None while it lives."""
+        if self.process.poll() is None:
+            return None
+        return causes.explain(self.settings.log, self.process.returncode)
+
+    def stop(self) -> None:
+        """End the whole process group, at once if it does not end by itself."""
+        if self.process.stdin and not self.process.stdin.closed:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        # vLLM's engine core is a grandchild; when the API server died first, nobody ended it.
+        if _group_exists(self.process.pid):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def running(settings: ServerSettings, console: Console) -> Iterator[VllmServer]:
+    """Start a server, wait until it is healthy, and stop it when the block ends.
+
+    Raises:
+        EngineError: it died, or was not healthy in time; the message names the cause.
+
+    """
+    server = _start(settings)
+    try:
+        _wait_until_healthy(server, console)
+        yield server
+    finally:
+        server.stop()
+
+
+def _start(settings: ServerSettings) -> VllmServer:
+    port = settings.port or _free_port()
+    if settings.port and not _is_free(settings.port):
+        raise EngineError(
+            f"Port {port} on {_HOST} is in use.",
+            "Choose another --port, leave it out for a free one, or attach to the server that "
+            "runs there with --server-url.",
+        )
+    key = secrets.token_urlsafe(24)
+    settings.log.parent.mkdir(parents=True, exist_ok=True)
+    with settings.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(_GUARD), *_command(settings, port)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(settings, key),
+            start_new_session=True,
+        )
+    return VllmServer(settings, f"http://{_HOST}:{port}", key, process)
+
+
+def _command(settings: ServerSettings, port: int) -> list[str]:
+    command = [
+        str(settings.python), "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(settings.model),
+        "--served-model-name", VllmServer.model_name,
+        "--host", _HOST,
+        "--port", str(port),
+        "--dtype", settings.dtype,
+        "--max-model-len", str(settings.max_model_len),
+    ]  # fmt: skip
+    if settings.cpu:
+        # Compiling takes minutes on a CPU and gains nothing for small models. Chunked prefill
+        # rewinds a request's random generator, which CPU generators can't do: with it on, a
+        # per-request seed ends the whole engine.
+        command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+    if settings.raw_prompts:
+        command += ["--chat-template", _RAW_CHAT_TEMPLATE]
+    return [*command, *settings.extra_arguments]
+
+
+def _environment(settings: ServerSettings, key: str) -> dict[str, str]:
+    environment = {
+        **_without_python_paths(os.environ),
+        "VLLM_API_KEY": key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    if settings.cpu:
+        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    return environment
+
+
+def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our own interpreter's settings would leak into the engine's environment."""
+    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+    return {name: value for name, value in environment.items() if name not in leaking}
+
+
+def _wait_until_healthy(server: VllmServer, console: Console) -> None:
+    begun = time.monotonic()
+    with (
+        console.progress("Starting the vLLM server", None) as task,
+        httpx.Client(timeout=2.0, trust_env=False) as client,
+    ):
+        while not _healthy(client, server.url):
+            death = server.death()
+            if death is not None:
+                raise death
+            waited = time.monotonic() - begun
+            if waited > server.settings.timeout:
+                raise EngineError(
+                    f"The vLLM server was not ready after {waited:.0f} s.\n"
+                    + causes.tail(server.settings.log),
+                    "Allow more time with --set runtime.server_timeout=SECONDS.",
+                    retryable=True,
+                )
+            _show(task, server.settings.log, waited)
+            time.sleep(_POLL_SECONDS)
+    console.detail(
+        f"Server ready after {time.monotonic() - begun:.0f} s; log: {server.settings.log}"
+    )
+
+
+def _show(task: Task, log: Path, waited: float) -> None:
+    task.note(waited=f"{waited:.0f} s", state=causes.phase(log))
+
+
+def _healthy(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,130 @@
+"""The client of a vLLM server: Outlines turns the constraint into the request, openai sends it.
+
+Outlines' own `generate` returns bare strings; its type adapter is used directly, so that
+`finish_reason` and the token counts of every reply can be checked.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import openai
+from outlines.models.vllm import VLLMTypeAdapter
+from outlines.types import JsonSchema, Regex
+
+from codlocal.core.errors import EngineError
+from codlocal.core.records import Fluency
+from codlocal.generation.engine import Constraint, Reply, Request, fluency
+
+_TIMEOUT_SECONDS = 600.0
+_RETRIES = 3
+
+
+class VllmEngine:
+    """Talks to one vLLM server over its OpenAI-compatible interface.
+
+    Args:
+        url: the server's root, without `/v1`.
+        key: the server's API key.
+        model: the name under which it serves the model.
+        scoring_prefix: put before a text that is scored, so that its first word has a context
+            (the model's beginning-of-sequence token).
+        explain_death: says why our own server is gone, once it is; None while it lives.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        model: str,
+        *,
+        scoring_prefix: str = "",
+        explain_death: Callable[[], EngineError | None] = lambda: None,
+    ) -> None:
+        self._url = url
+        self._model = model
+        self._prefix = scoring_prefix
+        self._explain_death = explain_death
+        self._adapter = VLLMTypeAdapter()
+        self._client = openai.AsyncOpenAI(
+            base_url=f"{url}/v1", api_key=key, timeout=_TIMEOUT_SECONDS, max_retries=_RETRIES
+        )
+
+    async def generate(self, request: Request) -> list[Reply]:
+        """Return `request.count` replies to a chat message that holds the prompt.
+
+        Raises:
+            EngineError: the server is gone, or refuses the request.
+
+        """
+        try:
+            completion = await self._client.chat.completions.create(
+                model=self._model,
+                messages=self._adapter.format_input(request.prompt),
+                n=request.count,
+                seed=request.seed,
+                temperature=request.sampling.temperature,
+                top_p=request.sampling.top_p,
+                max_completion_tokens=request.sampling.max_tokens,
+                extra_body=self._adapter.format_output_type(_outlines_type(request.constraint)),
+            )
+        except openai.OpenAIError as error:
+            raise self._failure(error) from error
+        usage = completion.usage
+        generated = usage.completion_tokens if usage else 0
+        share = generated // max(len(completion.choices), 1)
+        return [
+            Reply(
+                text=choice.message.content or "",
+                finish_reason=choice.finish_reason,
+                prompt_tokens=usage.prompt_tokens if usage else 0,
+                completion_tokens=share,
+            )
+            for choice in completion.choices
+        ]
+
+    async def score(self, text: str) -> Fluency:
+        """Score a text by its tokens' log-probabilities as a prompt: nothing is generated."""
+        try:
+            completion = await self._client.completions.create(
+                model=self._model,
+                prompt=self._prefix + text,
+                max_tokens=1,
+                temperature=0,
+                extra_body={"prompt_logprobs": 0, "add_special_tokens": False},
+            )
+        except openai.OpenAIError as error:
+            raise self._failure(error) from error
+        positions = completion.choices[0].model_dump().get("prompt_logprobs") or []
+        return fluency([_only_value(position) for position in positions[1:]])
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _failure(self, error: openai.OpenAIError) -> EngineError:
+        death = self._explain_death()
+        if death is not None:
+            return death
+        if isinstance(error, openai.APIConnectionError):
+            return EngineError(
+                f"The server at {self._url} does not answer: {error}.",
+                "Is it running, and is the address right? Rows so far are kept: run the same "
+                "command again to go on.",
+                retryable=True,
+            )
+        if isinstance(error, openai.AuthenticationError):
+            return EngineError(
+                f"The server at {self._url} refuses the key.",
+                "Set CODLOCAL_SERVER_KEY to the key that the server was started with.",
+            )
+        return EngineError(f"The server at {self._url} refuses a request: {error}.")
+
+
+def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:
+    return Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)
+
+
+def _only_value(position: Mapping[str, Any]) -> float:
+    """The actual token's entry is the only one, as no alternatives are asked for."""
+    return float(next(iter(position.values()))["logprob"])

@@ -1,0 +1,193 @@
+"""A sequence classifier: loads a model folder and gives class logits and probabilities to texts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+
+from codlocal.core.errors import ModelError
+from codlocal.models.devices import device_of, dtype_of
+from codlocal.models.encoding import TextEncoder
+from codlocal.models.folders import make_readable
+from codlocal.models.labels import column_order, names_of
+from codlocal.models.locate import check_folder, has_head
+from codlocal.models.quiet import silence_libraries
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Classifier:
+    """A transformers sequence classifier with its tokenizer; satisfies `core.records.Teacher`.
+
+    `label_names` are in the order of the columns that `logits` and `predict_proba` return.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        encoder: TextEncoder,
+        label_names: tuple[str, ...],
+        order: list[int],
+    ) -> None:
+        self.model = model
+        self.encoder = encoder
+        self.label_names = label_names
+        self._order = order
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_length: int = 256,
+        label_names: Sequence[str] | None = None,
+    ) -> "Classifier":
+        """Load a classifier; with `label_names`, its columns follow the order of those names.
+
+        Raises:
+            ModelError: the folder holds no classifier, or one with other labels.
+            DeviceError: the device is not there.
+
+        """
+        check_folder(path)
+        if not has_head(path):
+            raise ModelError(
+                f"{path} is no classifier: it has no classification head.",
+                "Fine-tune it first; `codlocal distill` does so for the teacher.",
+            )
+        target = device_of(device)
+        model = load_model(path, dtype=dtype_of(dtype, target))
+        place(model, target)
+        encoder = load_encoder(path, model, max_length)
+        own = names_of(model.config.id2label)
+        names = tuple(label_names) if label_names is not None else own
+        return cls(model, encoder, names, column_order(own, names))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device(self.model.device)
+
+    def logits(self, texts: Sequence[str], batch_size: int = 64) -> npt.NDArray[np.float32]:
+        """Class logits of `texts`, in their order, shape [len(texts), classes].
+
+        Texts of similar length share a batch; how they are batched does not change the result
+        beyond rounding.
+
+        Raises:
+            ModelError: the model overflows in its number format.
+
+        """
+        rows = self.encoder.encode(texts)
+        results = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
+        by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
+        for start in range(0, len(rows), batch_size):
+            chosen = by_length[start : start + batch_size]
+            results[chosen] = self._batch_logits([rows[index] for index in chosen])
+        if not np.isfinite(results).all():
+            raise ModelError(
+                f"The classifier gives logits that are not finite in {self.model.dtype}.",
+                "Use --set runtime.dtype=float32.",
+            )
+        return results
+
+    def _batch_logits(self, rows: list[list[int]]) -> npt.NDArray[np.float32]:
+        self.model.train(mode=False)
+        with torch.inference_mode():
+            logits = self.model(**self.encoder.collate(rows, self.device)).logits
+        columns: npt.NDArray[np.float32] = logits.float().cpu().numpy()[:, self._order]
+        return columns
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Class probabilities of `texts`: softmax of the logits, shape [len(texts), classes]."""
+        return softmax(self.logits(texts))
+
+    def save(self, folder: Path) -> None:
+        """Write configuration, safetensors and tokenizer to a folder."""
+        self.model.save_pretrained(folder)
+        self.encoder.tokenizer.save_pretrained(folder)
+        make_readable(folder)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Softmax over the last axis in float64, shape unchanged."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    exponentials = np.exp(shifted)
+    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return result
+
+
+def place(model: torch.nn.Module, device: torch.device) -> None:
+    """Move a model to a device and switch its dropout off."""
+    model.to(device)
+    model.eval()
+
+
+def load_model(path: Path, **options: object) -> "PreTrainedModel":
+    """`AutoModelForSequenceClassification.from_pretrained` with safe options and named errors.
+
+    Raises:
+        ModelError: the folder can't be loaded as a sequence classifier.
+
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    silence_libraries()
+    with _named_errors(path):
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, local_files_only=True, **options
+        )
+    return model
+
+
+def read_label_names(path: Path) -> tuple[str, ...]:
+    """The label names of a model folder, in class order, without loading its weights.
+
+    Raises:
+        ModelError: the configuration can't be read.
+
+    """
+    from transformers import AutoConfig
+
+    silence_libraries()
+    with _named_errors(path):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    return names_of(config.id2label)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{path} can't be loaded as a classifier: {reason}",
+            "The folder may be damaged, made for a newer transformers, or need a package "
+            "that the message names.",
+        ) from error
+
+
+def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextEncoder:
+    """Load a model's tokenizer, and have both agree on the id that pads.
+
+    Decoders find a text's last token by the pad id; many of them come without one.
+
+    Raises:
+        ModelError: the tokenizer can't be loaded.
+
+    """
+    with _named_errors(path):
+        encoder = TextEncoder.load(path, model.config, max_length)
+    if model.config.pad_token_id is None or model.config.pad_token_id < 0:
+        model.config.pad_token_id = encoder.pad_id
+    encoder.pad_id = int(model.config.pad_token_id)
+    return encoder

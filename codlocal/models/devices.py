@@ -1,0 +1,32 @@
+"""The device and the number format a model runs with."""
+
+import torch
+
+from codlocal.core.errors import DeviceError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        DeviceError: a GPU is asked for, and there is none.
+
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            "The settings ask for a CUDA GPU, and there is none.", "Use --device cpu."
+        )
+    return torch.device("cuda")
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The number format for `auto` or a format's name: bfloat16 on GPUs that have it by default."""
+    if name != "auto":
+        return _DTYPES[name]
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,71 @@
+"""Texts to token ids, and token ids to padded batches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+_NO_LIMIT = 1_000_000
+"""Tokenizers without a limit state a huge number instead."""
+
+
+class TextEncoder:
+    """A tokenizer with its limits: truncates at `max_length`, pads on the right.
+
+    Padding is done here, not by the tokenizer, so that it never depends on the tokenizer's side
+    or on whether it has a pad token: attention masks make both irrelevant.
+    """
+
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", max_length: int, max_positions: int | None
+    ) -> None:
+        limits = [max_length, tokenizer.model_max_length, max_positions or _NO_LIMIT]
+        self.tokenizer = tokenizer
+        self.max_length = min(limits)
+        self.pad_id = self._pad_id(tokenizer)
+
+    @classmethod
+    def load(cls, path: Path, config: "PreTrainedConfig", max_length: int) -> "TextEncoder":
+        """Load the tokenizer of a model folder; `config` is the model's configuration."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions and "roberta" in config.model_type:
+            # RoBERTa counts positions from pad_token_id + 1.
+            positions -= (config.pad_token_id or 0) + 1
+        return cls(tokenizer, max_length, positions)
+
+    @staticmethod
+    def _pad_id(tokenizer: "PreTrainedTokenizerBase") -> int:
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        return int(tokenizer.pad_token_id or 0)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids per text, special tokens included; never empty."""
+        if not texts:
+            return []
+        rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        return [list(row) or [self.pad_id] for row in rows]
+
+    def collate(
+        self, rows: Sequence[Sequence[int]], device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """Pad rows of ids to one batch.
+
+        Returns:
+            `input_ids` and `attention_mask`, each int64 of shape [len(rows), longest row].
+
+        """
+        width = max(len(row) for row in rows)
+        ids = [[*row, *[self.pad_id] * (width - len(row))] for row in rows]
+        mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+        return {
+            "input_ids": torch.tensor(ids, device=device),
+            "attention_mask": torch.tensor(mask, device=device),
+        }

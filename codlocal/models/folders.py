@@ -1,0 +1,65 @@
+"""Folders that are either whole or not there, and that two processes never build at once."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codlocal.core import hashing
+from codlocal.core.console import Console
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
+
+
+@contextmanager
+def locked(path: Path, console: Console) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; wait for a process that holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.info(f"Waiting for another codlocal process, which makes {path.stem}.")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build_folder(target: Path, build: Callable[[Path], None], *, resumable: bool = False) -> None:
+    """Let `build` fill a sibling of `target`, then put it in the target's place in one step.
+
+    A resumable build finds what it left in the sibling when it was interrupted.
+    """
+    partial = target.with_name(target.name + ".partial")
+    if not resumable:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        build(partial)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.replace(target)
+    finally:
+        if not resumable:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_readable(folder: Path) -> None:
+    """Give weight files the mode of the other files: safetensors writes them for the owner only."""
+    mode = folder.joinpath("config.json").stat().st_mode
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(mode)
+
+
+def model_hash(folder: Path) -> str:
+    """SHA-256 over what makes a model: its configuration, weights and tokenizer files."""
+    tokenizer = [folder / name for name in TOKENIZER_FILES]
+    weights = sorted(folder.glob("*.safetensors"))
+    files = [folder / "config.json", *weights, *tokenizer]
+    return hashing.of_files(path for path in files if path.is_file())

@@ -1,0 +1,133 @@
+"""A classifier to be trained: a pretrained body, as many of its layers as asked, a fresh head."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from codlocal.core.errors import ModelError
+from codlocal.models.classifier import Classifier, load_encoder, load_model, place
+from codlocal.models.devices import device_of
+from codlocal.models.locate import check_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def new_classifier(
+    path: Path,
+    label_names: Sequence[str],
+    *,
+    layers: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    max_length: int = 256,
+) -> Classifier:
+    """Load a body in float32 and put a head drawn from `seed` on it, whatever head it had.
+
+    `layers` keeps that many of its layers, evenly spaced and the last among them.
+
+    Raises:
+        ModelError: the folder can't be loaded, or has fewer layers.
+
+    """
+    check_folder(path)
+    names = tuple(label_names)
+    # Weights that the checkpoint lacks (a pooler, say) are drawn from the global generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = load_model(
+            path,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+        )
+        if layers is not None:
+            model = keep_layers(model, layers)
+    _draw_head(model, seed)
+    encoder = load_encoder(path, model, max_length)
+    place(model, device_of(device))
+    return Classifier(model, encoder, names, list(range(len(names))))
+
+
+def _draw_head(model: "PreTrainedModel", seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    deviation = getattr(model.config, "initializer_range", 0.02)
+    for name, part in model.named_children():
+        if name == model.base_model_prefix:
+            continue
+        for module in part.modules():
+            if isinstance(module, torch.nn.Linear):
+                with torch.no_grad():
+                    module.weight.normal_(std=deviation, generator=generator)
+                    if module.bias is not None:
+                        module.bias.zero_()
+
+
+def spaced_layers(count: int, kept: int) -> list[int]:
+    """Indices of `kept` of `count` layers, evenly spaced, with the last: 6, 3 -> 1, 3, 5."""
+    return [round((index + 1) * count / kept) - 1 for index in range(kept)]
+
+
+def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
+    """Return a model with `kept` evenly spaced layers of another, everything else being equal.
+
+    Raises:
+        ModelError: the model has fewer layers, or keeps them in an unknown place.
+
+    """
+    count = model.config.num_hidden_layers
+    if kept == count:
+        return model
+    if kept > count:
+        raise ModelError(
+            f"The model has {count} layers, fewer than the {kept} asked for.",
+            f"Use --set distillation.student_layers={count}, or fewer.",
+        )
+    chosen = spaced_layers(count, kept)
+    # Built anew rather than cut in place: what a layer consists of may depend on its position.
+    shorter = type(model)(_shorter_config(model.config, count, chosen))
+    shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
+    return shorter
+
+
+def _layer_list(model: "PreTrainedModel", count: int) -> str:
+    modules: Iterator[tuple[str, torch.nn.Module]] = model.named_modules()
+    for name, module in modules:
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return name
+    raise ModelError(
+        f"The layers of a {model.config.model_type} model can't be dropped.",
+        "Leave distillation.student_layers unset.",
+    )
+
+
+def _renumbered(
+    model: "PreTrainedModel", layer_list: str, chosen: list[int]
+) -> dict[str, torch.Tensor]:
+    positions = {str(index): position for position, index in enumerate(chosen)}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if not name.startswith(f"{layer_list}."):
+            state[name] = tensor
+            continue
+        index, rest = name[len(layer_list) + 1 :].split(".", 1)
+        position = positions.get(index)
+        if position is not None:
+            state[f"{layer_list}.{position}.{rest}"] = tensor
+    return state
+
+
+def _shorter_config(
+    config: "PreTrainedConfig", count: int, chosen: list[int]
+) -> "PreTrainedConfig":
+    shorter = copy.deepcopy(config)
+    for name, value in config.to_dict().items():
+        if "layer" in name and isinstance(value, list) and len(value) == count:
+            setattr(shorter, name, [value[index] for index in chosen])
+    shorter.num_hidden_layers = len(chosen)
+    return shorter

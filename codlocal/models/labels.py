@@ -1,0 +1,47 @@
+"""A classifier's labels beside those of the data."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from codlocal.core.errors import ModelError
+
+_GENERIC = re.compile(r"label_\d+", re.IGNORECASE)
+
+
+def names_of(id2label: Mapping[int, str] | Mapping[str, str] | None) -> tuple[str, ...]:
+    """The label names of a configuration, in class order."""
+    by_index = {int(index): name for index, name in (id2label or {}).items()}
+    return tuple(by_index[index] for index in sorted(by_index))
+
+
+def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[int]:
+    """For each label of the data, the class index the model gives it.
+
+    Names are matched whatever their case; a model with generic names (LABEL_0, ...) is taken to
+    have the data's order.
+
+    Raises:
+        ModelError: the numbers of labels differ, or a label has no class of that name.
+
+    """
+    if len(model_names) != len(data_names):
+        raise ModelError(
+            f"The model has {len(model_names)} labels, the data {len(data_names)}: "
+            f"{_join(model_names)} against {_join(data_names)}.",
+            "Choose a model made for these labels, or one without a head, which is fine-tuned.",
+        )
+    if all(_GENERIC.fullmatch(name) for name in model_names):
+        return list(range(len(data_names)))
+    classes = {name.casefold(): index for index, name in enumerate(model_names)}
+    missing = [name for name in data_names if name.casefold() not in classes]
+    if missing:
+        raise ModelError(
+            f"The model has no label named {_join(missing)}; its labels are {_join(model_names)}.",
+            "Name the data's labels as the model does: --set dataset.label_names='[...]', "
+            "in the order of the label numbers.",
+        )
+    return [classes[name.casefold()] for name in data_names]
+
+
+def _join(names: Sequence[str]) -> str:
+    return ", ".join(names)

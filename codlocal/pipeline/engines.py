@@ -1,0 +1,181 @@
+"""Which engine a run generates with: our own vLLM server, one that runs already, or in-process."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from codlocal.core import paths
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError, EngineError
+from codlocal.core.run import RunFolder
+
+if TYPE_CHECKING:
+    from codlocal.generation.engine import Engine
+    from codlocal.generation.server import ServerSettings
+    from codlocal.generation.vllm_engine import VllmEngine
+
+KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
+
+
+@contextmanager
+def open_engine(run: RunFolder, console: Console) -> Iterator["Engine"]:
+    """The run's engine, started if need be and ended when the block ends.
+
+    Raises:
+        EngineError: it can't be started or reached.
+        ModelError: the generator model can't be had.
+
+    """
+    from codlocal.generation.server import running
+    from codlocal.generation.vllm_engine import VllmEngine
+    from codlocal.models import locate
+
+    config = run.config
+    if config.runtime.server_url:
+        yield attach(config.runtime.server_url, offline=config.runtime.offline)
+        return
+    model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
+    if config.generator.engine == "transformers":
+        yield _in_process(config, model)
+        return
+    with running(server_settings(config, model, run.file("server.log")), console) as server:
+        yield VllmEngine(
+            server.url,
+            server.key,
+            server.model_name,
+            scoring_prefix=beginning_of_sequence(model),
+            explain_death=server.death,
+        )
+
+
+def _in_process(config: Config, model: Path) -> "Engine":
+    from codlocal.generation.transformers_engine import TransformersEngine
+    from codlocal.models.devices import device_of, dtype_of
+
+    device = device_of(config.runtime.device)
+    return TransformersEngine.load(
+        model,
+        device=device,
+        dtype=dtype_of(config.runtime.dtype, device),
+        raw_prompts=config.generator.prompting == "completion",
+    )
+
+
+def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
+    """How to start the server for a configuration."""
+    from codlocal.generation.server import ServerSettings
+
+    return ServerSettings(
+        python=find_engine(config.runtime.engine_python),
+        model=model,
+        log=log,
+        raw_prompts=config.generator.prompting == "completion",
+        cpu=config.runtime.device == "cpu" or not has_gpu(),
+        dtype=config.runtime.dtype,
+        max_model_len=config.runtime.max_model_len,
+        port=config.runtime.port,
+        timeout=config.runtime.server_timeout,
+    )
+
+
+def has_gpu() -> bool:
+    """Whether torch can use a CUDA device; asks torch only where a driver is installed."""
+    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def find_engine(chosen: str | None) -> Path:
+    """The interpreter that has vLLM: the chosen one, the engine's own, or ours.
+
+    Raises:
+        EngineError: there is none.
+
+    """
+    if chosen:
+        python = Path(chosen).expanduser()
+        if not python.is_file():
+            raise EngineError(
+                f"There is no interpreter {python}.", "Give the path of a python executable."
+            )
+        return python
+    if paths.engine_python().is_file():
+        return paths.engine_python()
+    if importlib.util.find_spec("vllm") is not None:
+        return Path(sys.executable)
+    raise EngineError(
+        "vLLM is not installed.",
+        "Run `codlocal engine install`, name an interpreter that has it with --engine-python, "
+        "or generate without it: --engine transformers.",
+    )
+
+
+def attach(url: str, *, offline: bool) -> "VllmEngine":
+    """An engine on a server that someone else runs; its first model is used.
+
+    Raises:
+        ConfigError: the address is no http(s) URL, or leaves the machine in an offline run.
+        EngineError: nothing answers there, or it refuses the key.
+
+    """
+    from codlocal.generation.vllm_engine import VllmEngine
+
+    root = url.rstrip("/").removesuffix("/v1")
+    parts = urlsplit(root)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"{url!r} is not a server address.", "Such as http://127.0.0.1:8000")
+    if offline and not _is_loopback(parts.hostname):
+        raise ConfigError(
+            f"An offline run can't use the server at {parts.hostname}.",
+            "Leave out --offline, or use a server on this machine.",
+        )
+    key = os.environ.get(KEY_VARIABLE, "none")
+    return VllmEngine(root, key, _served_model(root, key))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _served_model(root: str, key: str) -> str:
+    try:
+        response = httpx.get(
+            f"{root}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=30.0
+        )
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise EngineError(
+                f"The server at {root} refuses the key.",
+                f"Set {KEY_VARIABLE} to the key that it was started with.",
+            )
+        response.raise_for_status()
+        return str(response.json()["data"][0]["id"])
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise EngineError(
+            f"There is no OpenAI-compatible server at {root}: {error}.",
+            "Is it running? `codlocal serve` starts one and prints its address.",
+            retryable=True,
+        ) from error
+
+
+def beginning_of_sequence(model: Path) -> str:
+    """The text of a model's beginning-of-sequence token; empty if it has none."""
+    path = model / "tokenizer_config.json"
+    settings: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    token = settings.get("bos_token") or ""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token)

@@ -1,0 +1,122 @@
+"""One run from its first stage to its last; every stage brings those before it up to date."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from codlocal.core import artifacts
+from codlocal.core.config import STAGES
+from codlocal.core.console import Console
+from codlocal.core.records import Original, Verdict
+from codlocal.core.run import RunFolder
+from codlocal.pipeline import preflight
+
+if TYPE_CHECKING:
+    from codlocal.models.classifier import Classifier
+
+
+class Session:
+    """Runs stages of one run folder; the teacher is loaded at most once, and only if needed."""
+
+    def __init__(self, run: RunFolder, console: Console) -> None:
+        self.run = run
+        self.console = console
+
+    @cached_property
+    def _teacher(self) -> "Classifier":
+        from codlocal.models.teacher import load_teacher
+
+        return load_teacher(self.run)
+
+    def advance(self, until: str) -> list[str]:
+        """Bring the run up to a stage; return the stages that had something to do."""
+        wanted = STAGES[: STAGES.index(until) + 1]
+        missing = [stage for stage in wanted if not self.run.is_done(stage)]
+        if "generate" in missing:
+            preflight.check(self.run.config, self.run.path, self.console)
+        runners = {
+            "data": self._data,
+            "teacher": self._train_teacher,
+            "generate": self._generate,
+            "verify": self._verify,
+            "distill": self._distill,
+            "evaluate": self._evaluate,
+        }
+        for stage in missing:
+            runners[stage]()
+        return missing
+
+    def _data(self) -> None:
+        from codlocal.data.stage import run_data
+
+        run_data(self.run, self.console)
+
+    def _train_teacher(self) -> None:
+        from codlocal.distillation.finetune import run_teacher
+
+        run_teacher(self.run, self.console)
+
+    def _generate(self) -> None:
+        from codlocal.generation.stage import Verification, run_generate
+        from codlocal.pipeline.engines import open_engine
+        from codlocal.verification.judge import judge
+        from codlocal.verification.selection import learn_gate, refusal
+
+        examples = artifacts.read_examples(self.run, "train")
+        settings = self.run.config.verification
+        teacher = self._teacher
+
+        def learn(originals: Sequence[Original]) -> Callable[[Verdict, Original], bool]:
+            gate = learn_gate(originals, settings)
+            return lambda verdict, original: refusal(verdict, original, gate) is None
+
+        run_generate(
+            self.run,
+            lambda: open_engine(self.run, self.console),
+            teacher,
+            Verification(lambda rows: judge(teacher, examples, rows), learn),
+            self.console,
+        )
+
+    def _verify(self) -> None:
+        from codlocal.verification.stage import run_verify
+
+        run_verify(self.run, lambda: self._teacher, self.console)
+
+    def _distill(self) -> None:
+        from codlocal.distillation.stage import run_distill
+
+        run_distill(self.run, self._teacher, self.console)
+
+    def _evaluate(self) -> None:
+        from codlocal.evaluation.stage import run_evaluate
+        from codlocal.models.classifier import Classifier
+
+        config, spec = self.run.config, artifacts.read_spec(self.run)
+        texts = [row.text for row in artifacts.read_examples(self.run, "test").values()]
+        with self.console.progress("Asking the teacher", len(texts)) as task:
+            probabilities = self._teacher.predict_proba(texts)
+            task.advance(len(texts))
+        run_evaluate(
+            self.run,
+            lambda path: Classifier.load(
+                path,
+                device=config.runtime.device,
+                dtype=config.runtime.dtype,
+                max_length=config.distillation.max_length,
+                label_names=spec.label_names,
+            ),
+            probabilities,
+            self.console,
+        )
+
+
+def manifest_summary(run: RunFolder) -> dict[str, Any]:
+    """What `--json` prints of a run: its folder, and each stage's status and facts."""
+    return {
+        "run": str(run.path),
+        "stages": {
+            name: {"status": record.status, "seconds": record.seconds, **record.facts}
+            for name, record in run.manifest.stages.items()
+        },
+    }

@@ -1,0 +1,54 @@
+"""The teacher's verdict on candidates: does the label flip, and how much was edited."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+from codlocal.core.records import Candidate, Example, Verdict
+from codlocal.core.records import Teacher as TeacherModel
+
+_TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+
+
+def edit_distance(original: str, edited: str) -> float:
+    """Token Levenshtein distance divided by the original's length in tokens.
+
+    Words and punctuation marks are tokens. 0 is a copy, 1 a rewrite of the whole; a much longer
+    text can exceed 1. This is the closeness of the counterfactual literature (METHOD 5).
+    """
+    before, after = _TOKEN.findall(original), _TOKEN.findall(edited)
+    return float(Levenshtein.distance(before, after)) / max(len(before), 1)
+
+
+def judge(
+    teacher: TeacherModel, examples: Mapping[str, Example], candidates: Sequence[Candidate]
+) -> list[Verdict]:
+    """One verdict per candidate, in order, from one batched call of the teacher.
+
+    A candidate is flipped when the teacher's label is no longer the label that the teacher gave
+    the original (`Candidate.source_label`).
+
+    Raises:
+        ValueError: a candidate has no text.
+
+    """
+    texts = []
+    for candidate in candidates:
+        if candidate.text is None:
+            raise ValueError(f"candidate {candidate.id} has no text to judge")
+        texts.append(candidate.text)
+    if not texts:
+        return []
+    probabilities = teacher.predict_proba(texts)
+    return [
+        Verdict(
+            candidate_id=candidate.id,
+            example_id=candidate.example_id,
+            probabilities=tuple(float(value) for value in row),
+            label=int(row.argmax()),
+            flipped=int(row.argmax()) != candidate.source_label,
+            edit_distance=edit_distance(examples[candidate.example_id].text, text),
+        )
+        for candidate, text, row in zip(candidates, texts, probabilities, strict=True)
+    ]

@@ -1,0 +1,118 @@
+"""The verify stage: complete the verdicts, choose the pairs, keep the rest with its reason."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.console import Console
+from codlocal.core.errors import QualityError, RunError
+from codlocal.core.records import (
+    Candidate,
+    CounterfactualPair,
+    Original,
+    Rejection,
+    Row,
+    Teacher,
+    Verdict,
+)
+from codlocal.core.run import RunFolder
+from codlocal.verification.judge import judge
+from codlocal.verification.selection import Evidence, choose
+
+RowT = TypeVar("RowT", bound=Row)
+_BATCH = 256
+
+
+def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Console) -> None:
+    """Write pairs.jsonl and rejections.jsonl from candidates.jsonl and verdicts.jsonl.
+
+    Candidates that the search has not judged (it was stopped, or they came from elsewhere) are
+    judged first; `load_teacher` is called only then.
+
+    Raises:
+        RunError: there are no candidates yet.
+        QualityError: fewer pairs than `verification.min_pairs`.
+
+    """
+    if run.is_done("verify"):
+        return
+    if not run.is_done("generate"):
+        raise RunError(
+            f"The run {run.path} has no complete candidates yet.",
+            f"Run `codlocal generate --run {run.path}` first.",
+        )
+    with run.stage("verify") as facts:
+        evidence = _evidence(run)
+        verdicts = {**evidence.verdicts, **_judge_missing(run, evidence, load_teacher, console)}
+        evidence = replace(evidence, verdicts=verdicts)
+        pairs, rejections = choose(evidence, run.config.verification)
+        jsonl.write_rows(run.file("rejections.jsonl"), rejections)
+        jsonl.write_rows(run.file("pairs.jsonl"), pairs)
+        facts.update(_facts(evidence, pairs, rejections))
+        if len(pairs) < run.config.verification.min_pairs:
+            raise QualityError(
+                f"Only {len(pairs)} of {len(evidence.originals)} originals have a verified flip.",
+                "Ask for more --candidates, or try another --generator; the reasons are in "
+                f"{run.file('rejections.jsonl')}.",
+            )
+    console.info(
+        f"Verified: {len(pairs)} pairs of {len(evidence.originals)} originals, "
+        f"{facts['flips']} flips among {facts['candidates']} candidates"
+    )
+
+
+def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:
+    return {key(row): row for row in rows}
+
+
+def _evidence(run: RunFolder) -> Evidence:
+    originals = list(jsonl.read_rows(run.file("originals.jsonl"), Original))
+    candidates = list(jsonl.read_rows(run.file("candidates.jsonl"), Candidate))
+    verdicts = list(jsonl.read_rows(run.file("verdicts.jsonl"), Verdict))
+    return Evidence(
+        examples=artifacts.read_examples(run, "train"),
+        originals=_keyed(originals, lambda row: row.example_id),
+        candidates=_keyed(candidates, lambda row: row.id),
+        verdicts=_keyed(verdicts, lambda row: row.candidate_id),
+    )
+
+
+def _judge_missing(
+    run: RunFolder, evidence: Evidence, load_teacher: Callable[[], Teacher], console: Console
+) -> dict[str, Verdict]:
+    missing = [
+        row
+        for row in evidence.candidates.values()
+        if row.text is not None and row.id not in evidence.verdicts
+    ]
+    if not missing:
+        return {}
+    teacher = load_teacher()
+    verdicts: dict[str, Verdict] = {}
+    with (
+        jsonl.RowWriter(run.file("verdicts.jsonl")) as writer,
+        console.progress("Verifying", len(missing)) as task,
+    ):
+        for start in range(0, len(missing), _BATCH):
+            judged = judge(teacher, evidence.examples, missing[start : start + _BATCH])
+            writer.append(judged)
+            verdicts.update((row.candidate_id, row) for row in judged)
+            task.advance(len(judged))
+    return verdicts
+
+
+def _facts(
+    evidence: Evidence, pairs: Sequence[CounterfactualPair], rejections: Sequence[Rejection]
+) -> dict[str, object]:
+    edits = [pair.edit_distance for pair in pairs]
+    return {
+        "originals": len(evidence.originals),
+        "candidates": len(evidence.candidates),
+        "flips": sum(verdict.flipped for verdict in evidence.verdicts.values()),
+        "pairs": len(pairs),
+        "median_edit_distance": round(statistics.median(edits), 4) if edits else None,
+        "reasons": dict(Counter(row.reason for row in rejections).most_common()),
+    }

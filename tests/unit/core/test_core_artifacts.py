@@ -1,0 +1,72 @@
+import pytest
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import Config
+from codlocal.core.errors import RunError
+from codlocal.core.records import DatasetSpec, Example, FewShotSplit
+from codlocal.core.run import RunFolder
+
+SPEC = DatasetSpec(
+    name="made",
+    source="file",
+    location="made.csv",
+    label_names=("no", "yes"),
+    train_rows=6,
+    test_rows=1,
+    sha256="0" * 64,
+)
+TRAIN = [Example(id=f"train-{n}", text=f"text {n}", label=n % 2) for n in range(6)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder(tmp_path, Config())
+    jsonl.write_json(run.file(*artifacts.SPEC), SPEC.model_dump(mode="json"))
+    jsonl.write_rows(run.file(*artifacts.TRAIN), TRAIN)
+    jsonl.write_rows(run.file(*artifacts.TEST), [Example(id="test-0", text="t", label=0)])
+    splits = [
+        FewShotSplit(seed=0, ids=("train-3", "train-0", "train-1", "train-2")),
+        FewShotSplit(seed=1, ids=("train-0", "train-5", "train-3", "train-4")),
+    ]
+    jsonl.write_rows(run.file(*artifacts.FEW_SHOT), splits)
+    return run
+
+
+def test_what_was_written_is_read(run):
+    assert artifacts.read_spec(run) == SPEC
+    assert list(artifacts.read_examples(run, "train").values()) == TRAIN
+    assert list(artifacts.read_examples(run, "test")) == ["test-0"]
+    assert [split.seed for split in artifacts.read_few_shot(run)] == [0, 1]
+
+
+def test_originals_are_the_first_halves_once_and_in_order(run):
+    ids = [example.id for example in artifacts.originals(run)]
+    assert ids == ["train-3", "train-0", "train-5"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        artifacts.read_spec,
+        artifacts.read_few_shot,
+        artifacts.originals,
+        lambda run: artifacts.read_examples(run, "test"),
+    ],
+)
+def test_a_missing_file_names_the_stage_to_run(tmp_path, read):
+    with pytest.raises(RunError, match="is missing") as caught:
+        read(RunFolder(tmp_path, Config()))
+    assert caught.value.hint == f"Run `codlocal data --run {tmp_path}` first."
+
+
+def test_damage_is_said(run):
+    run.file(*artifacts.SPEC).write_text("{}")
+    with pytest.raises(RunError, match="damaged") as caught:
+        artifacts.read_spec(run)
+    assert "--redo data" in caught.value.hint
+
+
+def test_a_text_that_is_gone_is_named(run):
+    jsonl.write_rows(run.file(*artifacts.TRAIN), TRAIN[:2])
+    with pytest.raises(RunError, match="lacks the text train-3"):
+        artifacts.originals(run)

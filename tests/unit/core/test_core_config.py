@@ -1,0 +1,123 @@
+import tomllib
+
+import pytest
+
+from codlocal.core import config
+from codlocal.core.config import STAGES, Config, resolve
+from codlocal.core.errors import ConfigError
+
+
+def test_later_layers_win_key_by_key():
+    layers = [
+        {"dataset": {"k": 8, "name": "imdb"}},
+        {"dataset": {"k": 16}},
+        {"profile": "mine"},
+    ]
+    found = resolve(layers)
+    assert (found.dataset.k, found.dataset.name, found.profile) == (16, "imdb", "mine")
+    assert found.teacher == Config().teacher
+
+
+def test_all_problems_are_told_at_once():
+    settings = {
+        "dataset": {"k": 7, "seeds": 0},
+        "teacher": {"epochs": "many"},
+        "distillation": {"temperatur": 2},
+        "runtme": {},
+    }
+    with pytest.raises(ConfigError, match="mistakes") as caught:
+        resolve([settings])
+    for part in (
+        "dataset.seeds: ",
+        "teacher.epochs: ",
+        "distillation.temperatur: Extra",
+        "runtme: Extra",
+    ):
+        assert part in caught.value.message
+
+
+def test_an_odd_k_is_explained():
+    with pytest.raises(ConfigError, match=r"k must be even .* not 7") as caught:
+        resolve([{"dataset": {"k": 7}}])
+    assert "has a mistake:" in caught.value.message
+
+
+def test_assignments_are_toml_or_plain_text():
+    words = ["dataset.k=8", "dataset.name=imdb", "runtime.offline=true", 'generator.prompt="a=b"']
+    assert config.parse_assignments([*words, "generator.rounds=['free']", "dataset.path="]) == {
+        "dataset": {"k": 8, "name": "imdb", "path": ""},
+        "runtime": {"offline": True},
+        "generator": {"prompt": "a=b", "rounds": ["free"]},
+    }
+
+
+@pytest.mark.parametrize("word", ["k=8", "dataset.k", "=1", "dataset.=1", ".k=1"])
+def test_a_malformed_assignment_is_refused(word):
+    with pytest.raises(ConfigError, match=r"section.key=value") as caught:
+        config.parse_assignments([word])
+    assert "--set distillation.steps=200" in caught.value.hint
+
+
+def test_every_profile_resolves_to_itself():
+    assert config.profile_names() == ["default", "embedded", "paper-qwen"]
+    for name in config.profile_names():
+        assert resolve([config.profile_settings(name)]).profile == name
+
+
+def test_an_unknown_profile_is_refused_with_the_list():
+    with pytest.raises(ConfigError, match="no profile 'huge'") as caught:
+        config.profile_settings("huge")
+    assert "default, embedded, paper-qwen" in caught.value.hint
+
+
+def test_a_configuration_survives_its_file(tmp_path):
+    path = tmp_path / "run.toml"
+    original = resolve(
+        [config.profile_settings("embedded"), {"dataset": {"label_names": ["a", "ü"]}}]
+    )
+    path.write_text(original.to_toml(), "utf-8")
+    assert resolve([config.read_toml(path)]) == original
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no configuration file"), (b"k = ", "not a readable TOML"), (b"\xff", "TOML")],
+)
+def test_an_unreadable_file_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        config.read_toml(path)
+
+
+def test_seeds_count_up_from_the_first():
+    assert resolve([{"dataset": {"seed": 3, "seeds": 2}}]).dataset.all_seeds == (3, 4)
+
+
+def test_a_stage_depends_on_its_own_and_earlier_settings_alone():
+    changes = {
+        "data": {"dataset": {"k": 8}},
+        "teacher": {"teacher": {"epochs": 9}},
+        "generate": {"generator": {"candidates": 2}},
+        "verify": {"verification": {"min_pairs": 3}},
+        "distill": {"distillation": {"steps": 5}},
+    }
+    for name, change in changes.items():
+        changed = resolve([change])
+        differ = [
+            stage for stage in STAGES if changed.fingerprint(stage) != Config().fingerprint(stage)
+        ]
+        assert differ == list(STAGES[STAGES.index(name) :])
+    how = resolve([{"runtime": {"offline": True, "concurrency": 1}}])
+    assert all(how.fingerprint(stage) == Config().fingerprint(stage) for stage in STAGES)
+
+
+def test_differences_name_the_settings():
+    old, new = {"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 1, "c": 3}, "e": None, "d": 1}
+    assert config.differences(old, new) == ["a.c: 2 -> 3"]
+    assert config.differences({"a": 1}, {"b": 2}) == ["a: 1 -> None", "b: None -> 2"]
+
+
+def test_toml_leaves_out_what_is_not_set():
+    assert "path" not in tomllib.loads(Config().to_toml())["dataset"]

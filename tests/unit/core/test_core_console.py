@@ -1,0 +1,87 @@
+import json
+
+import pytest
+from rich.table import Table
+
+from codlocal.core import console as module
+from codlocal.core.console import Console, Task
+
+
+def test_levels_of_talk(capsys):
+    for verbosity in (-1, 0, 1):
+        console = Console(verbosity)
+        console.info("info [bold]")
+        console.detail("detail")
+        console.warn("careful")
+        console.error("broken", "mend it")
+        console.error("no hint")
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert ("info [bold]" in said.err) == (verbosity >= 0)
+        assert ("detail" in said.err) == (verbosity >= 1)
+        assert "Warning: careful" in said.err
+        assert "Error: broken\nHint: mend it\nError: no hint\n" in said.err
+
+
+def test_plain_progress_ends_with_a_whole_line(capsys):
+    with Console().progress("verify", 4) as task:
+        task.advance(2)
+        task.note(flips=1, kept_pairs=2)
+        task.grow(2)
+        task.advance(4)
+    line = capsys.readouterr().err
+    assert line.startswith("verify: 6/6")
+    assert "flips 1  kept pairs 2" in line
+    assert line.count("\n") == 1
+
+
+def test_plain_progress_prints_now_and_then_and_without_a_total(capsys, monkeypatch):
+    monkeypatch.setattr(module, "_PLAIN_SECONDS", 0.0)
+    with Console().progress("load", None) as task:
+        task.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("load: 1  ")
+
+
+def test_quiet_progress_says_nothing(capsys):
+    with Console(-1).progress("load", 2) as task:
+        task.advance()
+        assert (task.completed, task.total) == (1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal_is_drawn(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console()
+    assert console.interactive
+    with console.progress("distill", 3) as task:
+        task.advance()
+        task.note(loss=0.5)
+        assert task.rate > 0
+    assert "distill" in capsys.readouterr().err
+
+
+def test_growing_from_nothing():
+    task = Task("x", None)
+    task.grow(3)
+    assert task.total == 3
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0])
+def test_json_goes_to_standard_output_alone(capsys, verbosity):
+    Console(verbosity, as_json=True).result({"ü": 1}, Table())
+    assert json.loads(capsys.readouterr().out) == {"ü": 1}
+
+
+def test_tables_are_results_unless_quiet(capsys):
+    table = Table("accuracy")
+    table.add_row("0.9")
+    Console().result({}, table)
+    assert "0.9" in capsys.readouterr().out
+    Console().result({}, [table, table])
+    assert capsys.readouterr().out.count("0.9") == 2
+    Console(-1).result({}, table)
+    Console().result({})
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from codlocal.core import jsonl
+from codlocal.core.config import Config, resolve
+from codlocal.core.errors import RunError
+from codlocal.core.run import RunFolder, set_aside
+
+
+def opened(path, config=None):
+    return RunFolder.open(path, config or Config())
+
+
+def finish(path, *stages, config=None):
+    with opened(path, config) as run:
+        for stage in stages:
+            with run.stage(stage) as facts:
+                facts["rows"] = len(stage)
+
+
+def test_a_new_folder_is_made_and_its_settings_are_saved(tmp_path):
+    path = tmp_path / "deep" / "run"
+    assert RunFolder.saved_settings(path) is None
+    config = resolve([{"dataset": {"k": 8}}])
+    with opened(path, config) as run:
+        assert run.file("data", "x") == path / "data" / "x"
+        assert not run.is_done("data")
+        assert run.facts("data") == {}
+    assert resolve([RunFolder.saved_settings(path)]) == config
+
+
+def test_a_stage_is_done_when_it_ends_well(tmp_path):
+    with opened(tmp_path) as run:
+        with run.stage("data") as facts:
+            facts["rows"] = 3
+            assert run.manifest.stages["data"].status == "running"
+        assert run.is_done("data")
+        assert run.facts("data") == {"rows": 3}
+        record = run.manifest.stages["data"]
+        assert record.settings == Config().stage_settings("data")
+        assert record.seconds >= 0
+
+
+def test_an_interrupted_stage_is_not_done_and_goes_on_with_its_facts(tmp_path):
+    with opened(tmp_path) as run, pytest.raises(KeyboardInterrupt), run.stage("data") as facts:
+        facts["rows"] = 3
+        raise KeyboardInterrupt
+    with opened(tmp_path) as run:
+        assert not run.is_done("data")
+        started = run.manifest.stages["data"].started
+        with run.stage("data") as facts:
+            assert facts == {"rows": 3}
+        assert run.is_done("data")
+        assert run.manifest.stages["data"].started == started
+
+
+def test_changed_settings_are_refused_and_named(tmp_path):
+    finish(tmp_path, "data")
+    with (
+        pytest.raises(RunError, match=r"dataset.k: 32 -> 8") as caught,
+        opened(tmp_path, resolve([{"dataset": {"k": 8}}])),
+    ):
+        pass
+    assert "--redo data" in caught.value.hint
+    with opened(tmp_path, resolve([{"distillation": {"steps": 5}, "runtime": {"offline": True}}])):
+        pass
+
+
+def test_settings_may_change_until_a_stage_has_outputs(tmp_path):
+    other = resolve([{"dataset": {"k": 8}}])
+    with opened(tmp_path) as run, pytest.raises(KeyboardInterrupt), run.stage("data"):
+        raise KeyboardInterrupt
+    with opened(tmp_path, other) as run, pytest.raises(KeyboardInterrupt), run.stage("data"):
+        jsonl.write_text(run.file("data", "train.jsonl"), "")
+        raise KeyboardInterrupt
+    with pytest.raises(RunError, match=r"dataset.k: 8 -> 32"), opened(tmp_path):
+        pass
+
+
+def test_two_processes_can_not_share_a_folder(tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from codlocal.core.run import RunFolder, Config\n"
+        "from codlocal.core.errors import RunError\n"
+        "try:\n"
+        "    with RunFolder.open(Path(sys.argv[1]), Config()): print('opened')\n"
+        "except RunError as error: print(error.message, error.retryable)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with opened(tmp_path):
+        with pytest.raises(RunError, match="Another codlocal process"), opened(tmp_path):
+            pass
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert shown == f"Another codlocal process is working on {tmp_path}. True\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "opened\n"
+
+
+def test_a_file_is_no_run_folder(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(RunError, match="is a file"), opened(path):
+        pass
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"created": "x", "more": 1}'])
+def test_a_damaged_manifest_is_said(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RunError, match="is damaged"), opened(tmp_path):
+        pass
+
+
+def test_set_aside_moves_the_stage_and_all_later_ones(tmp_path):
+    finish(tmp_path, "data", "verify", "evaluate")
+    jsonl.write_text(tmp_path / "data" / "train.jsonl", "")
+    for name in ("pairs.jsonl", "metrics.json"):
+        (tmp_path / name).write_text(name)
+    archive = set_aside(tmp_path, "verify")
+    assert archive == tmp_path / "archive" / "1"
+    assert (archive / "pairs.jsonl").read_text() == "pairs.jsonl"
+    assert (archive / "metrics.json").exists() and not (tmp_path / "metrics.json").exists()
+    assert (tmp_path / "data" / "train.jsonl").exists()
+    assert set(json.loads((archive / "manifest.json").read_text())["stages"]) == {
+        "data",
+        "verify",
+        "evaluate",
+    }
+    with opened(tmp_path) as run:
+        assert run.is_done("data") and not run.is_done("verify")
+    assert set_aside(tmp_path, "data") == tmp_path / "archive" / "2"
+    assert not (tmp_path / "data").exists()
+
+
+def test_set_aside_of_nothing_or_of_no_stage(tmp_path):
+    assert set_aside(tmp_path, "data") is None
+    with pytest.raises(RunError, match="no stage 'train'") as caught:
+        set_aside(tmp_path, "train")
+    assert "data, teacher, generate" in caught.value.hint
+
+
+def test_other_settings_are_welcome_after_setting_aside(tmp_path):
+    finish(tmp_path, "data")
+    set_aside(tmp_path, "data")
+    finish(tmp_path, "data", config=resolve([{"dataset": {"k": 8}}]))

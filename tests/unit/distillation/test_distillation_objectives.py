@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from codlocal.core.config import DistillationConfig
+from codlocal.distillation.objectives import (
+    OBJECTIVES,
+    ObjectiveInputs,
+    distillation_loss,
+    hard_label_ce,
+    soft_targets_kl,
+    task_loss,
+)
+
+logits = npst.arrays(
+    np.float32, st.tuples(st.integers(1, 6), st.integers(2, 5)), elements=st.floats(-9, 9, width=32)
+)
+
+
+def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:
+    exponentials = np.exp(values.astype(np.float64) / temperature)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _kl(student: np.ndarray, teacher: np.ndarray, temperature: float) -> float:
+    p, q = _softmax(teacher, temperature), _softmax(student, temperature)
+    return float((p * np.log(p / q)).sum() / len(p) * temperature**2)
+
+
+def _random(n: int, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(n)
+    draw = torch.randn(2, n, classes, generator=generator)
+    return draw[0].requires_grad_(), draw[1].requires_grad_()
+
+
+@given(logits, st.sampled_from([0.5, 1.0, 2.0, 4.0]))
+def test_the_divergence_is_that_of_the_formula(student: np.ndarray, temperature: float):
+    teacher = student[:, ::-1].copy()
+    found = soft_targets_kl(torch.tensor(student), torch.tensor(teacher), temperature)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(_kl(student, teacher, temperature), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_the_cross_entropy_is_that_of_the_formula(n: int):
+    student, _ = _random(n)
+    labels = torch.arange(n) % 3
+    probabilities = _softmax(student.detach().numpy(), 1)
+    expected = -np.log(probabilities[np.arange(n), labels]).mean()
+    assert hard_label_ce(student, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_divergence_is_zero_where_student_and_teacher_agree():
+    student, _ = _random(4)
+    assert soft_targets_kl(student, student + 3.0, 2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_no_gradient_reaches_the_teacher():
+    student, teacher = _random(4)
+    soft_targets_kl(student, teacher, 2.0).backward()
+    assert teacher.grad is None
+    assert student.grad is not None
+    assert student.grad.abs().sum() > 0
+
+
+def test_the_factor_keeps_gradients_of_one_size_at_high_temperatures():
+    norms = []
+    for temperature in (50.0, 100.0):
+        student, teacher = _random(4)
+        soft_targets_kl(student, teacher, temperature).backward()
+        norms.append(student.grad.norm().item())
+    assert norms[0] == pytest.approx(norms[1], rel=0.05)
+
+
+def test_half_precision_logits_are_compared_in_full_precision():
+    student, teacher = _random(4)
+    half = soft_targets_kl(student.bfloat16(), teacher.bfloat16(), 2.0)
+    assert half.dtype == torch.float32
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_the_terms_are_weighted_and_add_up(n: int):
+    student, teacher = _random(n)
+    labels = torch.arange(n) % 3
+    settings = DistillationConfig(kl_weight=20, temperature=2)
+    terms = distillation_loss(ObjectiveInputs(student, teacher, labels), settings).to_terms()
+    expected = 20 * _kl(student.detach().numpy(), teacher.detach().numpy(), 2)
+    assert terms.kl == pytest.approx(expected, rel=1e-4)
+    assert terms.task == pytest.approx(hard_label_ce(student, labels).item())
+    assert terms.total == pytest.approx(terms.task + terms.kl)
+
+
+def test_fine_tuning_is_cross_entropy_alone():
+    student, _ = _random(4)
+    terms = task_loss(student, torch.zeros(4, dtype=torch.long)).to_terms()
+    assert terms.kl == 0
+    assert terms.total == terms.task
+
+
+def test_every_method_of_the_configuration_has_an_objective():
+    field = DistillationConfig.model_fields["method"]
+    assert set(OBJECTIVES) == set(field.annotation.__args__)

@@ -1,0 +1,241 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console as RichConsole
+
+from codlocal.core import jsonl
+from codlocal.core.config import resolve
+from codlocal.core.console import Console
+from codlocal.core.errors import ModelError, RunError
+from codlocal.core.records import DatasetSpec, Example
+from codlocal.core.run import RunFolder, set_aside
+from codlocal.evaluation.predictions import Prediction
+from codlocal.evaluation.report import caption, table
+from codlocal.evaluation.stage import run_evaluate
+from codlocal.evaluation.statistics import wilson
+
+N = 300
+FIELDS = {"accuracy", "macro_f1", "matthews", "teacher_agreement", "n"}
+TEACHER = np.eye(2)[np.arange(N) % 2] * 0.8 + 0.1
+
+
+class FakeStudent:
+    """Agrees with the teacher on all but the first `wrong` texts."""
+
+    def __init__(self, wrong, classes=2):
+        self.wrong = wrong
+        self.classes = classes
+
+    def predict_proba(self, texts):
+        rows = np.full((len(texts), self.classes), 0.3)
+        for place, text in enumerate(texts):
+            number = int(text.split()[1])
+            rows[place, (number + (number < self.wrong)) % 2] = 0.7
+        return rows
+
+
+class Loader:
+    """Counts what is loaded; a student's errors depend on its arm and seed."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def __call__(self, folder):
+        self.loaded.append(folder.name)
+        seed = int(folder.name[-1])
+        return FakeStudent((10 if folder.name.startswith("student") else 40) + 5 * seed)
+
+
+def prepare(path, *, seeds=2, baseline=True):
+    settings = {"dataset": {"seeds": seeds, "k": 8}, "distillation": {"baseline": baseline}}
+    config = resolve([settings])
+    spec = DatasetSpec(
+        name="made",
+        source="file",
+        location="made.csv",
+        label_names=("no", "yes"),
+        train_rows=8,
+        test_rows=N,
+        sha256="0" * 64,
+    )
+    jsonl.write_json(path / "data" / "spec.json", spec.model_dump(mode="json"))
+    test = [Example(id=f"test-{n}", text=f"text {n}", label=n % 2) for n in range(N)]
+    jsonl.write_rows(path / "data" / "test.jsonl", test)
+    for arm in ("student", "baseline"):
+        for seed in range(seeds):
+            (path / "students" / f"{arm}-seed{seed}").mkdir(parents=True)
+    return config
+
+
+def evaluate(path, config, load=None, teacher=TEACHER, verbosity=-1):
+    with RunFolder.open(path, config) as run:
+        return run_evaluate(run, load or Loader(), teacher, Console(verbosity))
+
+
+def test_the_metrics_of_two_seeds(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    assert json.loads((tmp_path / "metrics.json").read_text()) == found
+    for who in ("student", "baseline", "teacher"):
+        assert set(found[who]) == FIELDS
+    assert found["teacher"]["teacher_agreement"] == found["teacher"]["accuracy"] == 1.0
+    assert found["student"]["accuracy"] == pytest.approx(1 - 12.5 / N)
+    assert found["baseline"]["teacher_agreement"] == pytest.approx(1 - 42.5 / N)
+    assert found["seeds"] == [0, 1]
+    assert [row["seed"] for row in found["per_seed"]["student"]] == [0, 1]
+    assert found["per_seed"]["baseline"][1]["accuracy"] == pytest.approx(1 - 45 / N)
+    assert found["interval_kind"] == "student t over seeds"
+    assert set(found["intervals"]["student"]) == FIELDS - {"n"}
+    difference = found["intervals"]["difference"]["teacher_agreement"]
+    assert difference["mean"] == pytest.approx(30 / N)
+    assert difference["interval"] == pytest.approx([30 / N, 30 / N])
+    assert found["dataset"] == {
+        "name": "made",
+        "source": "file",
+        "location": "made.csv",
+        "label_names": ["no", "yes"],
+        "train_rows": 8,
+        "test_rows": N,
+        "sha256": "0" * 64,
+        "k": 8,
+    }
+
+
+def test_one_seed_has_wilson_intervals_where_they_apply(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path, seeds=1))
+    bounds = found["intervals"]["student"]
+    assert found["interval_kind"] == "wilson over test texts"
+    assert bounds["accuracy"] == pytest.approx(list(wilson(290 / N, N)))
+    assert bounds["teacher_agreement"] == bounds["accuracy"]
+    assert bounds["macro_f1"] is bounds["matthews"] is None
+    assert found["intervals"]["difference"]["accuracy"]["interval"] is None
+
+
+def test_without_a_baseline_nothing_is_said_of_one(tmp_path):
+    load = Loader()
+    found = evaluate(tmp_path, prepare(tmp_path, baseline=False), load)
+    assert load.loaded == ["student-seed0", "student-seed1"]
+    assert "baseline" not in found and "baseline" not in found["per_seed"]
+    assert "difference" not in found["intervals"]
+
+
+def test_predictions_are_kept_text_by_text(tmp_path):
+    evaluate(tmp_path, prepare(tmp_path))
+    rows = list(jsonl.read_rows(tmp_path / "predictions" / "student-seed0.jsonl", Prediction))
+    assert len(rows) == N
+    assert rows[0] == Prediction(id="test-0", gold=0, teacher=0, label=1, probability=0.7)
+    assert rows[299].label == rows[299].gold == rows[299].teacher == 1
+
+
+def test_whole_predictions_are_not_made_again(tmp_path):
+    config, load = prepare(tmp_path), Loader()
+
+    def breaks(folder):
+        if folder.name == "baseline-seed0":
+            raise ModelError("killed")
+        return load(folder)
+
+    with pytest.raises(ModelError):
+        evaluate(tmp_path, config, breaks)
+    assert not (tmp_path / "metrics.json").exists()
+    again = Loader()
+    found = evaluate(tmp_path, config, again)
+    assert load.loaded == ["student-seed0", "student-seed1"]
+    assert again.loaded == ["baseline-seed0", "baseline-seed1"]
+    assert found["student"]["accuracy"] == pytest.approx(1 - 12.5 / N)
+
+
+def test_predictions_beside_other_teacher_labels_are_made_again(tmp_path):
+    config = prepare(tmp_path, seeds=1, baseline=False)
+    evaluate(tmp_path, config)
+    (tmp_path / "manifest.json").unlink()
+    load = Loader()
+    found = evaluate(tmp_path, config, load, teacher=TEACHER[:, ::-1])
+    assert load.loaded == ["student-seed0"]
+    assert found["student"]["teacher_agreement"] == pytest.approx(10 / N)
+
+
+def test_a_done_stage_only_reads_its_file(tmp_path):
+    config = prepare(tmp_path)
+    found = evaluate(tmp_path, config)
+    load = Loader()
+    assert evaluate(tmp_path, config, load) == found
+    assert load.loaded == []
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(RunError, match="missing or damaged") as caught:
+        evaluate(tmp_path, config)
+    assert "--redo evaluate" in caught.value.hint
+
+
+def test_setting_aside_takes_predictions_and_metrics_along(tmp_path):
+    evaluate(tmp_path, prepare(tmp_path))
+    archive = set_aside(tmp_path, "evaluate")
+    assert (archive / "predictions" / "student-seed0.jsonl").exists()
+    assert (archive / "metrics.json").exists()
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_a_missing_student_is_named(tmp_path):
+    config = prepare(tmp_path)
+    (tmp_path / "students" / "baseline-seed1").rmdir()
+    with pytest.raises(RunError, match="baseline-seed1 is missing") as caught:
+        evaluate(tmp_path, config)
+    assert "codlocal distill" in caught.value.hint
+
+
+def test_teacher_probabilities_of_another_shape_are_refused(tmp_path):
+    with pytest.raises(RunError, match=r"of shape \[2, 2\], not \[300, 2\]"):
+        evaluate(tmp_path, prepare(tmp_path), teacher=TEACHER[:2])
+
+
+def test_bad_student_probabilities_are_refused(tmp_path):
+    config = prepare(tmp_path)
+    with pytest.raises(ModelError, match="student-seed0 gives probabilities of shape"):
+        evaluate(tmp_path, config, lambda folder: FakeStudent(0, classes=3))
+
+    class Diverged:
+        def predict_proba(self, texts):
+            return np.full((len(texts), 2), np.nan)
+
+    with pytest.raises(ModelError, match="not finite") as caught:
+        evaluate(tmp_path, config, lambda folder: Diverged())
+    assert "learning_rate" in caught.value.hint
+
+
+def test_progress_counts_every_text(tmp_path, capsys):
+    evaluate(tmp_path, prepare(tmp_path), verbosity=0)
+    assert "evaluate: 1200/1200" in capsys.readouterr().err
+
+
+def drawn(metrics):
+    console = RichConsole(width=140, file=io.StringIO())
+    console.print(table(metrics))
+    return console.file.getvalue()
+
+
+def test_the_table_shows_half_widths_over_seeds(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    shown = drawn(found)
+    assert "made (file), k = 8" in shown
+    low, high = found["intervals"]["student"]["accuracy"]
+    assert f"{found['student']['accuracy']:.3f} ± {(high - low) / 2:.3f}" in shown
+    assert shown.index("teacher") < shown.index("student") < shown.index("baseline")
+    assert "1.000 ±" not in shown
+    assert "student - baseline, agreement: +0.100 (+0.100 to +0.100)" in shown
+
+
+def test_the_table_shows_both_bounds_over_texts(tmp_path):
+    shown = drawn(evaluate(tmp_path, prepare(tmp_path, seeds=1)))
+    low, high = wilson(290 / N, N)
+    assert f"0.967 [{low:.3f}, {high:.3f}]" in shown
+    assert "95% intervals: wilson over test texts; 1 seed" in shown
+    assert "(no interval from one seed)" in shown
+
+
+def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    found["intervals"]["difference"]["teacher_agreement"]["interval"] = [-0.1, 0.3]
+    assert "(-0.100 to +0.300, which includes 0)" in caption(found)
+    del found["intervals"]["difference"], found["baseline"]
+    assert "baseline" not in drawn(found)

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codlocal.evaluation.statistics import interval, paired_interval, wilson
+
+T_975 = {1: 12.7062047, 2: 4.30265273, 4: 2.77644511}
+
+
+@pytest.mark.parametrize("values", [[0.8, 0.9], [0.7, 0.8, 0.75], [0.1, 0.2, 0.3, 0.4, 0.6]])
+def test_the_t_interval_agrees_with_the_printed_quantiles(values):
+    n = len(values)
+    centre = sum(values) / n
+    variance = sum((value - centre) ** 2 for value in values) / (n - 1)
+    reach = T_975[n - 1] * math.sqrt(variance / n)
+    assert interval(values) == pytest.approx((centre - reach, centre + reach))
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    assert interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_fewer_than_two_seeds_have_no_interval(values):
+    with pytest.raises(ValueError, match="two seeds"):
+        interval(values)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6))
+def test_paired_differences_are_the_interval_of_differences(pairs):
+    first, second = zip(*pairs, strict=True)
+    low, high = paired_interval(first, second)
+    assert low <= sum(a - b for a, b in pairs) / len(pairs) + 1e-9
+    assert (low, high) == interval([a - b for a, b in pairs])
+
+
+def test_pairing_needs_equal_lengths():
+    with pytest.raises(ValueError, match="argument"):
+        paired_interval([0.1, 0.2], [0.1])
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.data())
+def test_wilson_agrees_with_its_formula(n, data):
+    hits = data.draw(st.integers(0, n))
+    p, z = hits / n, 1.959963985
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert wilson(hits / n, n) == pytest.approx((centre - reach, centre + reach), abs=1e-7)
+
+
+def test_a_higher_level_is_wider():
+    assert wilson(0.5, 20, 0.99)[0] < wilson(0.5, 20)[0]
+    assert interval([0.4, 0.6], 0.99)[0] < interval([0.4, 0.6])[0]

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_model
+
+from codlocal.core.errors import ModelError
+from codlocal.models.classifier import Classifier
+from codlocal.models.initialise import keep_layers, new_classifier, spaced_layers
+
+TEXTS = ["good food", "the service was awful"]
+KINDS = ["bert", "roberta", "deberta", "modernbert", "llama", "qwen2", "gemma3"]
+
+
+def _new(path: Path, **options: object) -> Classifier:
+    return new_classifier(path, ("negative", "positive"), device="cpu", **options)
+
+
+def test_layers_are_spaced_evenly_with_the_last_among_them():
+    assert spaced_layers(6, 3) == [1, 3, 5]
+    assert spaced_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+    assert spaced_layers(28, 4) == [6, 13, 20, 27]
+
+
+@given(st.integers(1, 80), st.integers(1, 80))
+def test_kept_layers_are_different_and_in_order(count: int, kept: int):
+    if kept > count:
+        return
+    chosen = spaced_layers(count, kept)
+    assert len(set(chosen)) == kept
+    assert chosen == sorted(chosen)
+    assert chosen[-1] == count - 1
+    assert chosen[0] >= 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shortened_model_is_the_same_after_saving(kind: str, tmp_path: Path):
+    body = tiny_model(tmp_path / "body", kind, layers=4)
+    student = _new(body, layers=2, seed=3)
+    assert student.model.config.num_hidden_layers == 2
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    student.save(saved)
+    loaded = Classifier.load(saved, device="cpu")
+    assert loaded.label_names == ("negative", "positive")
+    np.testing.assert_array_equal(loaded.logits(TEXTS), student.logits(TEXTS))
+
+
+def test_the_kept_layers_are_those_of_the_body(tmp_path: Path):
+    tiny_model(tmp_path, layers=6)
+    whole, short = _new(tmp_path), _new(tmp_path, layers=3)
+    for position, index in enumerate([1, 3, 5]):
+        expected = whole.model.bert.encoder.layer[index].state_dict()
+        found = short.model.bert.encoder.layer[position].state_dict()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_more_layers_than_there_are_is_a_model_error(tmp_path: Path):
+    with pytest.raises(ModelError, match="2 layers, fewer than the 3"):
+        _new(tiny_model(tmp_path), layers=3)
+
+
+def test_layers_in_an_unknown_place_are_a_model_error(tmp_path: Path):
+    model = _new(tiny_model(tmp_path)).model
+    model.config.num_hidden_layers = 5
+    with pytest.raises(ModelError, match="can't be dropped"):
+        keep_layers(model, 1)
+
+
+def test_the_head_depends_on_the_seed_alone(tmp_path: Path):
+    tiny_model(tmp_path)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = _new(tmp_path, seed=1).model.classifier.weight
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(_new(tmp_path, seed=1).model.classifier.weight, first)
+    assert not torch.equal(_new(tmp_path, seed=2).model.classifier.weight, first)
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ("a", "b", "c")])
+def test_an_old_head_is_replaced_whatever_its_size(tmp_path: Path, labels: tuple[str, ...]):
+    old = tmp_path / "old"
+    tiny_model(old, labels=labels)
+    tiny_model(tmp_path / "body")
+    student = _new(old, seed=1)
+    assert student.label_names == ("negative", "positive")
+    expected = _new(tmp_path / "body", seed=1).model.classifier.weight
+    assert torch.equal(student.model.classifier.weight, expected)
+
+
+def test_training_starts_in_full_precision(tmp_path: Path):
+    assert _new(tiny_model(tmp_path)).model.dtype == torch.float32

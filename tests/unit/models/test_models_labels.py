@@ -1,0 +1,29 @@
+import pytest
+
+from codlocal.core.errors import ModelError
+from codlocal.models.labels import column_order, names_of
+
+
+def test_names_come_in_class_order_whatever_the_type_of_the_keys():
+    assert names_of({1: "b", 0: "a"}) == ("a", "b")
+    assert names_of({str(i): f"L{i}" for i in (10, 2, 0)}) == ("L0", "L2", "L10")
+    assert names_of(None) == ()
+
+
+def test_named_labels_are_matched_whatever_their_case_and_order():
+    assert column_order(("POSITIVE", "Negative"), ("negative", "positive")) == [1, 0]
+
+
+def test_generic_names_have_the_order_of_the_data():
+    assert column_order(("LABEL_0", "LABEL_1"), ("negative", "positive")) == [0, 1]
+
+
+def test_another_number_of_labels_is_refused():
+    with pytest.raises(ModelError, match="3 labels, the data 2"):
+        column_order(("a", "b", "c"), ("a", "b"))
+
+
+def test_a_label_that_the_model_lacks_is_named():
+    with pytest.raises(ModelError, match="no label named positive") as caught:
+        column_order(("NEGATIVE", "POS"), ("negative", "positive"))
+    assert "dataset.label_names" in caught.value.hint

@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from codlocal.core.console import Console
+from codlocal.core.errors import ModelError
+from codlocal.models import hub, locate, packages
+
+
+def _folder(path: Path, *names: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        path.joinpath(name).write_text("{}")
+    return path
+
+
+def _resolve(name: object, *, offline: bool = True) -> Path:
+    return locate.resolve(str(name), console=Console(-1), offline=offline)
+
+
+def test_a_whole_folder_is_taken_as_it_is(tmp_path: Path):
+    folder = _folder(tmp_path / "m", "config.json", "model.safetensors", "tokenizer.json")
+    assert _resolve(folder) == folder
+
+
+def test_a_relative_folder_with_a_name_like_a_hub_id_is_local(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _folder(tmp_path / "org/m", "config.json", "model.safetensors", "spm.model")
+    assert _resolve("org/m") == Path("org/m")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "has no config.json"),
+        (("config.json",), r"has no weights \(\*\.safetensors\)"),
+        (("config.json", "model.safetensors"), "has no tokenizer"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(tmp_path: Path, names: tuple[str, ...], message: str):
+    with pytest.raises(ModelError, match=message):
+        _resolve(_folder(tmp_path / "m", *names))
+
+
+def test_pickled_weights_are_refused_with_a_way_out(tmp_path: Path):
+    folder = _folder(tmp_path / "m", "config.json", "pytorch_model.bin", "tokenizer.json")
+    with pytest.raises(ModelError, match="no weights") as caught:
+        _resolve(folder)
+    assert "save_pretrained" in caught.value.hint
+
+
+def test_a_missing_shard_is_named(tmp_path: Path):
+    folder = _folder(tmp_path / "m", "config.json", "a.safetensors", "tokenizer.json")
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    folder.joinpath("model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"lacks a part of its weights: b.safetensors"):
+        _resolve(folder)
+
+
+@pytest.mark.parametrize("name", ["./nope", "/nope/nope", "~/nope-nope", "a/b/c"])
+def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name: str, monkeypatch):
+    monkeypatch.setattr(hub, "fetch", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(ModelError, match="no model folder") as caught:
+        _resolve(name)
+    assert "minilm-l6" in caught.value.hint
+
+
+def test_a_file_is_no_model_folder(tmp_path: Path):
+    file = tmp_path / "model.gguf"
+    file.touch()
+    with pytest.raises(ModelError, match="is a file"):
+        _resolve(file)
+
+
+def test_packaged_names_and_hub_ids_go_their_ways(tmp_path: Path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(packages, "ensure", lambda *args: asked.append(args[0]) or tmp_path)
+    monkeypatch.setattr(hub, "fetch", lambda name, **_: asked.append(name) or tmp_path)
+    assert _resolve("minilm-l6") == _resolve("org/model") == tmp_path
+    assert asked == ["minilm-l6", "org/model"]
+
+
+@pytest.mark.parametrize(
+    ("architectures", "expected"),
+    [(["BertForSequenceClassification"], True), (["BertModel"], False), (None, False)],
+)
+def test_a_head_is_told_by_the_architecture(tmp_path: Path, architectures, expected):
+    tmp_path.joinpath("config.json").write_text(json.dumps({"architectures": architectures}))
+    assert locate.has_head(tmp_path) is expected
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_configuration_is_a_model_error(tmp_path: Path, text: str):
+    tmp_path.joinpath("config.json").write_text(text)
+    with pytest.raises(ModelError, match="JSON"):
+        locate.has_head(tmp_path)

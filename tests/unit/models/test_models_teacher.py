@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+from tiny import tiny_model
+
+from codlocal.core import jsonl
+from codlocal.core.config import resolve
+from codlocal.core.console import Console
+from codlocal.core.errors import ModelError, RunError
+from codlocal.core.run import RunFolder
+from codlocal.models import store
+from codlocal.models.folders import model_hash
+from codlocal.models.teacher import TEACHER_FILE, TeacherRecord, load_teacher
+
+LABELS = ("negative", "positive")
+ROWS = [("good", 1), ("bad", 0)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    model = tiny_model(tmp_path / "model", labels=LABELS)
+    settings = {"runtime": {"device": "cpu"}, "teacher": {"max_length": 7}}
+    run = RunFolder(tmp_path / "run", resolve([settings]))
+    record = TeacherRecord(
+        path=str(model), trained=False, base="x", sha256=model_hash(model), labels=LABELS[::-1]
+    )
+    jsonl.write_json(run.file(TEACHER_FILE), record.model_dump(mode="json"))
+    return run
+
+
+def test_the_teacher_is_loaded_with_the_runs_labels_and_length(run: RunFolder):
+    teacher = load_teacher(run)
+    assert teacher.label_names == LABELS[::-1]
+    assert teacher.encoder.max_length == 7
+
+
+def test_a_run_without_a_teacher_says_so(tmp_path: Path):
+    with pytest.raises(RunError, match="no teacher yet"):
+        load_teacher(RunFolder(tmp_path, resolve([])))
+
+
+def test_a_damaged_record_is_a_run_error(run: RunFolder):
+    run.file(TEACHER_FILE).write_text("{}")
+    with pytest.raises(RunError, match="damaged"):
+        load_teacher(run)
+
+
+def test_a_teacher_that_was_changed_since_is_refused(run: RunFolder, tmp_path: Path):
+    tiny_model(tmp_path / "model", labels=LABELS, seed=1)
+    with pytest.raises(ModelError, match="gone or was changed"):
+        load_teacher(run)
+
+
+def test_the_stores_key_covers_all_that_the_weights_depend_on(tmp_path: Path):
+    base = tiny_model(tmp_path / "a")
+    other = tiny_model(tmp_path / "b", seed=1)
+    settings = resolve([]).teacher
+    keys = [
+        store.teacher_key(base, ROWS, LABELS, settings),
+        store.teacher_key(other, ROWS, LABELS, settings),
+        store.teacher_key(base, ROWS[::-1], LABELS, settings),
+        store.teacher_key(base, ROWS, LABELS[::-1], settings),
+        store.teacher_key(base, ROWS, LABELS, settings.model_copy(update={"epochs": 9})),
+    ]
+    assert len(set(keys)) == len(keys)
+    renamed = settings.model_copy(update={"model": "another name of the same folder"})
+    assert store.teacher_key(base, ROWS, LABELS, renamed) == keys[0]
+
+
+def test_a_stored_teacher_is_built_once(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path))
+    assert store.find("k") is None
+    built = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        folder.joinpath("config.json").touch()
+
+    assert (
+        store.publish("k", build, Console(-1))
+        == store.publish("k", build, Console(-1))
+        == store.find("k")
+    )
+    assert len(built) == 1
