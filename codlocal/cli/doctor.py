@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.cli.options import console_of, options
@@ -29,7 +30,9 @@ def doctor(**given: Any) -> int:
         table.add_column(heading, overflow="fold")
     for finding in findings:
         state = f"[{_STYLES[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.area, finding.name, state, finding.value, finding.remedy)
+        table.add_row(
+            finding.area, finding.name, state, escape(finding.value), escape(finding.remedy)
+        )
     summary = as_json(findings)
     console.result(summary, table)
     return 0 if summary["ready"] else 3

@@ -148,10 +148,12 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
         ConfigError: one or more settings are wrong.
 
     """
-    layers: list[Mapping[str, Any]] = [saved] if saved else []
     profile = given.get("profile")
-    if profile != (saved or {}).get("profile", None) and (profile or not saved):
-        layers.append(settings.profile_settings(profile or "default"))
+    if saved and profile in {None, saved.get("profile")}:
+        layers: list[Mapping[str, Any]] = [saved]
+    else:
+        # Another profile than the saved one starts afresh: a mixture of both is neither.
+        layers = [settings.profile_settings(profile or "default")]
     if given.get("config_file"):
         layers.append(settings.read_toml(given["config_file"]))
     layers.append(settings.parse_assignments(given.get("assignments") or ()))
@@ -171,6 +173,8 @@ def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
         nested.setdefault(section, {})[key] = value
     if given.get("data") and not given.get("dataset"):
         nested["dataset"]["name"] = Path(given["data"]).stem
+    if given.get("dataset") and not given.get("data"):
+        nested["dataset"]["path"] = None  # of a saved run or a --config file
     return nested
 
 

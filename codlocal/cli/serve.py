@@ -13,6 +13,7 @@ from rich.table import Table
 from codlocal.cli.options import config_of, console_of, options
 from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
+from codlocal.core.run import RunFolder
 
 if TYPE_CHECKING:
     from codlocal.generation.server import VllmServer
@@ -28,11 +29,14 @@ def serve(**given: Any) -> None:
     """
     from codlocal.generation.server import running
     from codlocal.models import locate
+    from codlocal.pipeline import preflight
     from codlocal.pipeline.engines import KEY_VARIABLE, server_settings
 
     console = console_of(given)
-    config = config_of(given)
-    folder = Path(given["run"]) if given.get("run") else Path(tempfile.mkdtemp(prefix="codlocal-"))
+    run = Path(given["run"]) if given.get("run") else None
+    config = config_of(given, RunFolder.saved_settings(run) if run else None)
+    folder = run or Path(tempfile.mkdtemp(prefix="codlocal-"))
+    preflight.check_device(config)
     model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
     with running(server_settings(config, model, folder / "server.log"), console) as server:
         asyncio.run(_check(server))

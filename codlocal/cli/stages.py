@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.cli.options import console_of, open_run, options
@@ -41,14 +42,14 @@ def _say_where(run: RunFolder, until: str, console: Console) -> None:
 
 def _stage_table(run: RunFolder) -> Table:
     """What each stage did: its time and the counts that matter."""
-    table = Table(title=f"Run {run.path}")
+    table = Table(title=escape(f"Run {run.path}"))
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     table.add_column("what it did")
     for stage in STAGES:
         record = run.manifest.stages.get(stage)
         if record is not None:
-            table.add_row(stage, f"{record.seconds:.1f}", _describe(stage, record.facts))
+            table.add_row(stage, f"{record.seconds:.1f}", escape(_describe(stage, record.facts)))
     return table
 
 

@@ -76,11 +76,13 @@ class _PlainTask(Task):
 
     def print(self) -> None:
         self._printed = time.monotonic()
-        count = f"{self.completed}" if self.total is None else f"{self.completed}/{self.total}"
-        line = f"{self.description}: {count}  {self.rate:.1f}/s"
-        if self.total and self.completed:
-            line += f"  eta {max(self.total - self.completed, 0) / self.rate:.0f} s"
-        self._console.print(f"{line}  {self.notes_line()}".rstrip(), highlight=False, markup=False)
+        words = [f"{self.description}:"]
+        if self.total is not None:
+            words.append(f"{self.completed}/{self.total}  {self.rate:.1f}/s")
+            if 0 < self.completed < self.total:
+                words.append(f"eta {(self.total - self.completed) / self.rate:.0f} s")
+        line = "  ".join([*words, self.notes_line()]).rstrip(" :")
+        self._console.print(line, highlight=False, markup=False)
 
 
 class _RichTask(Task):

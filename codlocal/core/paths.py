@@ -23,8 +23,9 @@ def teachers() -> Path:
 
 
 def engine() -> Path:
-    """The virtual environment that holds vLLM, apart from ours."""
-    return home() / "engine"
+    """The virtual environment that holds vLLM: `$CODLOCAL_ENGINE`, else one in the store."""
+    chosen = os.environ.get("CODLOCAL_ENGINE")
+    return Path(chosen).expanduser() if chosen else home() / "engine"
 
 
 def engine_python() -> Path:

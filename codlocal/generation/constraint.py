@@ -16,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|\n+")
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
-_LONGEST_WORD = 14
+_ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'
+_LOWER = r"[a-z]{1,14}('[a-z]{1,2})?"
+_CAPITALISED = r"[A-Z][a-z]{0,14}('[a-z]{1,2})?"
+_SHOUTED = r"[A-Z]{1,14}"
 _LONGEST_WINDOW = 400
 """Characters of text that a reply repeats at most; the rest of a long text is kept out of it."""
 
@@ -83,14 +86,14 @@ def rewrite_pattern(text: str) -> str:
     The bound makes every reply end: a small model in a JSON string often does not.
     """
     longest = len(text) + max(len(text) // 2, 20)
-    return r'\{"text": "([^"\\\n\r\t]|\\["\\]){1,' + str(longest) + r'}"\}'
+    return r'\{"text": "([^"\\\x00-\x1f]|\\["\\]){1,' + str(longest) + r'}"\}'
 
 
 def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> EditConstraint:
     """Let the given words of `text` change, each run of them by up to `extra_words` more.
 
     Neighbouring spans join into one slot, which may hold one word up to (words in it +
-    `extra_words`) or, unless it opens or closes the window, vanish.
+    `extra_words`) or, where a space stands before it, vanish together with that space.
 
     Raises:
         ValueError: no spans, or spans that overlap or lie outside the text.
@@ -103,7 +106,7 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
     pattern, marked, blanked, at = [], [], [], left
     for slot, count in slots:
         literal = text[at : slot.start]
-        glued = literal[-1:].isspace()
+        glued = literal.endswith(" ")
         pattern.append(_quote(literal[:-1] if glued else literal))
         pattern.append(_slot_pattern(text, slot, count + extra_words, glued))
         marked += [literal, "[", text[slot.start : slot.end], "]"]
@@ -148,22 +151,28 @@ def _window(text: str, slots: Sequence[tuple[Span, int]]) -> tuple[int, int]:
 
 
 def _slot_pattern(text: str, slot: Span, most: int, glued: bool) -> str:
-    word = _word_pattern(text, slot)
-    if glued:
-        return f"( {word}){{0,{most}}}"
-    return word if most == 1 else f"{word}( {word}){{0,{most - 1}}}"
+    first, later = _word_patterns(text, text[slot.start : slot.end].split(" "))
+    some = first if most == 1 else f"{first}( {later}){{0,{most - 1}}}"
+    return f"( {some})?" if glued else some
 
 
-def _word_pattern(text: str, slot: Span) -> str:
-    """A word in the script and case of the slot: letters only, so that it can't leave the slot."""
-    old = text[slot.start : slot.end]
-    if not text.isascii():
-        return r'[^\s"\\.,;:!?()\[\]{}<>]{1,20}'
+def _word_patterns(text: str, old: Sequence[str]) -> tuple[str, str]:
+    """The first word of a slot and those after it, in the script and case of what was there.
+
+    Letters only, so that a word can't leave its slot.
+    """
+    if any(letter.isalpha() and not letter.isascii() for letter in text):
+        return _ANY_SCRIPT, _ANY_SCRIPT
+    first = _english_word(old[0])
+    if len(old) > 1:
+        return first, _english_word(old[1])
+    return first, first if first == _SHOUTED else _LOWER
+
+
+def _english_word(old: str) -> str:
     if len(old) > 1 and old.isupper():
-        return f"[A-Z]{{1,{_LONGEST_WORD}}}"
-    if old[0].isupper():
-        return f"[A-Z][a-z]{{0,{_LONGEST_WORD}}}('[a-z]{{1,2}})?"
-    return f"[a-z]{{1,{_LONGEST_WORD}}}('[a-z]{{1,2}})?"
+        return _SHOUTED
+    return _CAPITALISED if old[0].isupper() else _LOWER
 
 
 def _quote(text: str) -> str:

@@ -138,8 +138,9 @@ def _split(total: int, parts: int) -> list[int]:
 
 
 def candidates_of(planned: Planned, replies: Sequence[Reply]) -> list[Candidate]:
-    """One row per reply, whether it is usable or not."""
-    return [_candidate(planned, offset, reply) for offset, reply in enumerate(replies)]
+    """One row per reply that was asked for, whether it is usable or not."""
+    asked = replies[: planned.request.count]  # the ids of more belong to the next request
+    return [_candidate(planned, offset, reply) for offset, reply in enumerate(asked)]
 
 
 def candidate_id(planned: Planned, offset: int) -> str:

@@ -20,6 +20,10 @@ from codlocal.core.errors import ConfigError
 from codlocal.core.records import CounterfactualPair
 
 _SLOT = re.compile(r"\[[^\[\]]*\]")
+_RENDERING_ERRORS = (
+    jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
+)  # fmt: skip
+"""What a user's own expressions can raise, such as `{{ label_names[7] }}` or `{{ 1 + text }}`."""
 
 
 def folder() -> Path:
@@ -96,7 +100,7 @@ class PromptTemplate:
                 label_names=list(label_names),
                 demonstrations=list(demonstrations),
             ).strip()
-        except jinja2.TemplateError as error:
+        except _RENDERING_ERRORS as error:
             raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
 
 

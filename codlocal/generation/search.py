@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.core.records import Candidate, Fluency, Original, Verdict
 from codlocal.generation.engine import Engine
 from codlocal.generation.plan import Planned, Planner, Strategy, Task, candidate_id, candidates_of
 
@@ -60,12 +60,22 @@ class Search:
                 plan for task in pending for plan in self.planner.plan(task, number, strategy)
             ]
             await self._round(planned)
-            solved = {
-                verdict.example_id
-                for verdict in self.known.verdicts.values()
-                if self.hooks.good(verdict, self.originals[verdict.example_id])
-            }
+            solved = self._solved(number)
             pending = [task for task in pending if task.example.id not in solved]
+
+    def _solved(self, number: int) -> set[str]:
+        """The originals with a good flip by the end of a round.
+
+        Rows of later rounds, which a resumed search knows already, don't count: the search has to
+        ask all that it would have asked undisturbed.
+        """
+        rounds = {row.id: row.round for row in self.known.candidates.values()}
+        return {
+            verdict.example_id
+            for verdict in self.known.verdicts.values()
+            if rounds.get(verdict.candidate_id, number + 1) <= number
+            and self.hooks.good(verdict, self.originals[verdict.example_id])
+        }
 
     async def _round(self, planned: Sequence[Planned]) -> None:
         asked = [plan for plan in planned if not self._is_answered(plan)]
@@ -120,8 +130,8 @@ class Search:
         verdicts = await asyncio.to_thread(self.judge, batch)
         texts = {row.id: row.text or "" for row in batch}
         flips = [verdict for verdict in verdicts if verdict.flipped]
-        scores = await asyncio.gather(
-            *(self.engine.score(texts[verdict.candidate_id]) for verdict in flips)
+        scores = await score_all(
+            self.engine, [texts[verdict.candidate_id] for verdict in flips], self.concurrency
         )
         fluencies = dict(zip((flip.candidate_id for flip in flips), scores, strict=True))
         scored = [
@@ -130,6 +140,19 @@ class Search:
         ]
         self.hooks.on_verdicts(scored)
         self.known.verdicts.update((verdict.candidate_id, verdict) for verdict in scored)
+
+
+async def score_all(engine: Engine, texts: Sequence[str], concurrency: int) -> list[Fluency]:
+    """Score texts, in order, with up to `concurrency` requests in flight."""
+    scores: dict[int, Fluency] = {}
+    waiting = iter(enumerate(texts))
+
+    async def work() -> None:
+        for index, text in waiting:
+            scores[index] = await engine.score(text)
+
+    await _all_or_none(*(work() for _ in range(min(concurrency, len(texts)))))
+    return [scores[index] for index in range(len(texts))]
 
 
 async def _all_or_none(*work: Coroutine[None, None, None]) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,11 +75,10 @@ class VllmServer:
         try:
             self.process.wait(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            _kill_group(self.process.pid)
             self.process.wait()
-        # vLLM's engine core is a grandchild; when the API server died first, nobody ended it.
-        if _group_exists(self.process.pid):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        # vLLM's engine core is a grandchild; when the API server died first, it may live on.
+        _kill_group(self.process.pid)
 
 
 @contextmanager
@@ -213,9 +212,6 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

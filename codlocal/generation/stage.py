@@ -22,7 +22,7 @@ from codlocal.core.run import RunFolder
 from codlocal.generation import attribution, canary, prompts
 from codlocal.generation.engine import Engine, Sampling
 from codlocal.generation.plan import Planner, Task
-from codlocal.generation.search import Hooks, Judge, Known, Search
+from codlocal.generation.search import Hooks, Judge, Known, Search, score_all
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,11 @@ def run_generate(
 ) -> None:
     """Write originals.jsonl, candidates.jsonl and verdicts.jsonl.
 
-    The engine is opened only if there is something to ask, and closed before this returns.
+    The engine is opened unless the stage is done, and closed before this returns. What can be
+    wrong with the prompt is found out before.
 
     Raises:
+        ConfigError: the prompt can't be used.
         EngineError: the engine can't be started, ignores constraints, or died.
 
     """
@@ -71,6 +73,8 @@ def run_generate(
             ),
             fill=config.prompting == "completion",
         )
+        for strategy in config.rounds:
+            planner.plan(tasks[0], 0, strategy)
         known = _known(run)
         with open_engine() as engine:
             work = _search(
@@ -161,7 +165,7 @@ async def _originals(run: RunFolder, engine: Engine, plan: _Plan) -> dict[str, O
     path = run.file("originals.jsonl")
     if not path.exists():
         texts = [task.example.text for task in plan.tasks]
-        scores = await asyncio.gather(*(engine.score(text) for text in texts))
+        scores = await score_all(engine, texts, run.config.runtime.concurrency)
         rows = [
             Original(
                 example_id=task.example.id,

@@ -6,12 +6,14 @@ once. llguidance compiles lazily, which a constraint per example needs.
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import outlines
 import torch
 from outlines.types import JsonSchema, Regex
+from safetensors import SafetensorError
 
+from codlocal.core.errors import ModelError
 from codlocal.core.records import Fluency
 from codlocal.generation.engine import Reply, Request, fluency
 
@@ -26,7 +28,6 @@ class TransformersEngine:
         model: a causal language model, in evaluation mode on its device.
         tokenizer: its tokenizer; a pad token is chosen if it has none.
         raw_prompts: pass prompts through instead of applying the chat template.
-        lock: serialises the model's use; made anew for each event loop.
 
     """
 
@@ -36,29 +37,41 @@ class TransformersEngine:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self._model = model
-        self._tokenizer = tokenizer
+        self._tokenizer = cast(Any, tokenizer)  # its methods are typed for one text only
         self._raw = raw_prompts or not tokenizer.chat_template
-        self._outlines = outlines.from_transformers(model, tokenizer)
+        self._begin = tokenizer.bos_token or ""
+        self._adds_begin = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+        self._outlines = cast(Any, outlines.from_transformers(model, self._tokenizer))
+        # Prompts come to it complete; it would put them into the chat template once more.
+        self._outlines.type_adapter.has_chat_template = False
         self._lock = asyncio.Lock()
 
     @classmethod
     def load(
         cls, path: Path, *, device: torch.device, dtype: torch.dtype, raw_prompts: bool
     ) -> "TransformersEngine":
-        """Load a model directory: safetensors only, no code of its own."""
+        """Load a model directory: safetensors only, no code of its own.
+
+        Raises:
+            ModelError: it holds no causal language model that transformers can load.
+
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, trust_remote_code=False, local_files_only=True
-        )
-        return cls(model.to(device=device).eval(), tokenizer, raw_prompts=raw_prompts)
+        local = {"trust_remote_code": False, "local_files_only": True}
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, **local
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, **local)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ModelError(
+                f"{path} can't be loaded as a generator: {reason}",
+                "It must be a causal language model; the folder may be damaged, or made for a "
+                "newer transformers.",
+            ) from error
+        return cls(cast(Any, model).to(device).eval(), tokenizer, raw_prompts=raw_prompts)
 
     async def generate(self, request: Request) -> list[Reply]:
         """Return `request.count` replies from one batch."""
@@ -76,7 +89,7 @@ class TransformersEngine:
     def _generate(self, request: Request) -> list[Reply]:
         constraint = request.constraint
         term = Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)
-        generator = outlines.Generator(self._outlines, term, backend="llguidance")
+        generator: Any = outlines.Generator(self._outlines, term, backend="llguidance")
         prompt = self._prompt(request.prompt)
         with torch.random.fork_rng():
             torch.manual_seed(request.seed)
@@ -85,12 +98,14 @@ class TransformersEngine:
         return [self._reply(text, request.sampling.max_tokens, prompt_tokens) for text in texts]
 
     def _prompt(self, text: str) -> str:
+        """The whole prompt; the tokenizer may put the token that begins a sequence before it."""
         if self._raw:
-            return (self._tokenizer.bos_token or "") + text
-        rendered = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-        )
-        return str(rendered)
+            whole = self._begin + text
+        else:
+            whole = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+            )
+        return whole.removeprefix(self._begin) if self._adds_begin else whole
 
     @staticmethod
     def _sampling(request: Request) -> dict[str, Any]:
@@ -113,10 +128,9 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _score(self, text: str) -> Fluency:
-        prefix = self._tokenizer.bos_token or ""
-        encoded = self._tokenizer(prefix + text, add_special_tokens=False, return_tensors="pt").to(
-            self._model.device
-        )
+        encoded = self._tokenizer(
+            self._begin + text, add_special_tokens=False, return_tensors="pt"
+        ).to(self._model.device)
         ids = encoded["input_ids"]
         if ids.shape[1] < 2:
             return fluency([])

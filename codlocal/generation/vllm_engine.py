@@ -5,7 +5,9 @@ Outlines' own `generate` returns bare strings; its type adapter is used directly
 """
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 from outlines.models.vllm import VLLMTypeAdapter
@@ -47,7 +49,11 @@ class VllmEngine:
         self._explain_death = explain_death
         self._adapter = VLLMTypeAdapter()
         self._client = openai.AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=key, timeout=_TIMEOUT_SECONDS, max_retries=_RETRIES
+            base_url=f"{url}/v1",
+            api_key=key,
+            timeout=_TIMEOUT_SECONDS,
+            max_retries=_RETRIES,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(url)),
         )
 
     async def generate(self, request: Request) -> list[Reply]:
@@ -119,6 +125,15 @@ class VllmEngine:
                 "Set CODLOCAL_SERVER_KEY to the key that the server was started with.",
             )
         return EngineError(f"The server at {self._url} refuses a request: {error}.")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server is on this machine: it is then never asked through a proxy."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:

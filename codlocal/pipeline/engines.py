@@ -1,16 +1,13 @@
 """Which engine a run generates with: our own vLLM server, one that runs already, or in-process."""
 
 import importlib.util
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -131,32 +128,34 @@ def attach(url: str, *, offline: bool) -> "VllmEngine":
         EngineError: nothing answers there, or it refuses the key.
 
     """
-    from codlocal.generation.vllm_engine import VllmEngine
+    from codlocal.generation.vllm_engine import VllmEngine, is_loopback
 
     root = url.rstrip("/").removesuffix("/v1")
-    parts = urlsplit(root)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_http(root):
         raise ConfigError(f"{url!r} is not a server address.", "Such as http://127.0.0.1:8000")
-    if offline and not _is_loopback(parts.hostname):
+    if offline and not is_loopback(root):
         raise ConfigError(
-            f"An offline run can't use the server at {parts.hostname}.",
+            f"An offline run can't use the server at {root}.",
             "Leave out --offline, or use a server on this machine.",
         )
     key = os.environ.get(KEY_VARIABLE, "none")
-    return VllmEngine(root, key, _served_model(root, key))
+    model = _served_model(root, key, trust_env=not is_loopback(root))
+    return VllmEngine(root, key, model)
 
 
-def _is_loopback(host: str) -> bool:
+def _is_http(url: str) -> bool:
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host)
 
 
-def _served_model(root: str, key: str) -> str:
+def _served_model(root: str, key: str, *, trust_env: bool) -> str:
+    headers = {"Authorization": f"Bearer {key}"}
     try:
         response = httpx.get(
-            f"{root}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=30.0
+            f"{root}/v1/models", headers=headers, timeout=30.0, trust_env=trust_env
         )
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise EngineError(
@@ -174,8 +173,15 @@ def _served_model(root: str, key: str) -> str:
 
 
 def beginning_of_sequence(model: Path) -> str:
-    """The text of a model's beginning-of-sequence token; empty if it has none."""
+    """The text of a model's beginning-of-sequence token; empty if it has none.
+
+    Raises:
+        ModelError: the tokenizer's configuration is damaged.
+
+    """
+    from codlocal.models.locate import read_json
+
     path = model / "tokenizer_config.json"
-    settings: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    settings = read_json(path) if path.is_file() else {}
     token = settings.get("bos_token") or ""
     return str(token.get("content", "")) if isinstance(token, dict) else str(token)

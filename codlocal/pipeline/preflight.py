@@ -20,6 +20,19 @@ def check(config: Config, run: Path, console: Console) -> None:
         EngineError: the run will need vLLM, and there is none.
 
     """
+    check_device(config)
+    if config.generator.engine == "vllm" and not config.runtime.server_url:
+        find_engine(config.runtime.engine_python)
+    _warn_of_low_disk(run, console)
+
+
+def check_device(config: Config) -> None:
+    """Refuse settings that need a GPU where there is none.
+
+    Raises:
+        DeviceError: that is so.
+
+    """
     if config.runtime.device == "cuda" and not has_gpu():
         raise DeviceError(
             f"The profile {config.profile!r} needs a CUDA GPU, and this machine shows none: "
@@ -27,9 +40,6 @@ def check(config: Config, run: Path, console: Console) -> None:
             "Without a GPU use `--profile embedded` (small models from the package registry), "
             "or --device cpu if you have the time. `codlocal doctor` tells more.",
         )
-    if config.generator.engine == "vllm" and not config.runtime.server_url:
-        find_engine(config.runtime.engine_python)
-    _warn_of_low_disk(run, console)
 
 
 def _warn_of_low_disk(run: Path, console: Console) -> None:

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from fakes import FakeTeacher
+
+from codlocal.generation.attribution import leave_one_out, without
+from codlocal.generation.constraint import words
+from codlocal.generation.plan import important_words
+from codlocal.generation.stage import build_tasks
+from codlocal.core.records import Example
+
+
+def test_importance_is_what_each_word_adds_to_the_log_odds():
+    teacher = FakeTeacher({"good": 2.0, "not": -0.5, "food": 0.25})
+    [importance] = leave_one_out(teacher, ["not good food here"], [1])
+    np.testing.assert_allclose(importance, [-0.5, 2.0, 0.25, 0.0], atol=1e-9)
+    [against] = leave_one_out(teacher, ["not good food here"], [0])
+    np.testing.assert_allclose(against, -importance, atol=1e-9)
+
+
+def test_all_texts_are_scored_in_one_call_and_keep_their_order():
+    teacher = FakeTeacher()
+    found = leave_one_out(teacher, ["good", "...", "so bad and rude"], [1, 0, 0])
+    assert [len(one) for one in found] == [1, 0, 4]
+    np.testing.assert_allclose(found[2], [0, 2, 0, 2], atol=1e-9)
+    assert len(teacher.calls) == 1
+    assert teacher.calls[0][:3] == ["good", "...", "so bad and rude"]
+
+
+def test_a_teacher_that_is_certain_gives_finite_importance():
+    [importance] = leave_one_out(FakeTeacher({"good": 400.0}), ["good food"], [1])
+    assert np.isfinite(importance).all()
+    assert importance[0] > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "left"),
+    [
+        ("a good day", 0, "good day"),
+        ("a good day", 1, "a day"),
+        ("a good day", 2, "a good"),
+        ("so-so, (good).", 1, "so-so, ()."),
+        ("a\ngood day", 1, "a\n day"),
+    ],
+)
+def test_a_word_is_left_out_with_the_space_before_it(text, word, left):
+    assert without(text, words(text)[word]) == left
+
+
+@pytest.mark.parametrize(
+    ("importance", "chosen"),
+    [
+        ([0.1, 2.0, 1.0], [1, 2]),  # 0.1 is under a tenth of the top word's
+        ([0.3, 2.0, 1.0], [1, 2, 0]),
+        ([-3.0, -1.0, -2.0], [1]),  # nothing supports the label: the least harmful one
+        ([0.0, 0.0], [0]),
+        ([1.0, 1.0], [0, 1]),
+    ],
+)
+def test_words_that_carry_the_decision_are_worth_editing(importance, chosen):
+    assert important_words(np.array(importance)) == chosen
+
+
+def test_tasks_turn_the_teachers_label_into_its_runner_up():
+    class Three:
+        def predict_proba(self, texts):
+            return np.array([[0.1, 0.3, 0.6] if "a" in text else [0.4, 0.4, 0.2] for text in texts])
+
+    examples = [Example(id="1", text="a b", label=0), Example(id="2", text="c", label=2)]
+    tasks, probabilities = build_tasks(Three(), examples)
+    assert [(task.source_label, task.target_label) for task in tasks] == [(2, 1), (0, 1)]
+    assert [len(task.importance) for task in tasks] == [2, 1]
+    assert probabilities.shape == (2, 3)

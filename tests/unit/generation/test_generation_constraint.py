@@ -1,0 +1,312 @@
+import json
+import random
+import re
+
+import llguidance
+import pytest
+from fakes import sample
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codlocal.generation.constraint import (
+    EditReply,
+    Span,
+    edit_constraint,
+    parse_reply,
+    rewrite_pattern,
+    words,
+)
+
+ODD_TEXTS = (
+    'He said "never again" and left.',
+    r"C:\temp\new and \"quoted\" \u0041 and \\ too",
+    "Loved it 😀👍🏽 so much!!! 10/10 👩‍👩‍👧",
+    "See https://example.com/a-b?x=1&y={2}#top for more (really)",
+    "Fish &amp; chips &lt;b&gt;bad&lt;/b&gt; [sic] {so} it goes",
+    "这家餐厅的服务很差,但是食物很好吃。",
+    "Das Café war schön, the naïve façade wasn’t.",
+    "First line is good\nsecond line\tis bad\r\nthird  line",
+    "^start $end .* a|b (c) [d] +? \\d {1,2} # x ~ @ <e> / - it's",
+    "two  spaces and\u00a0a hard one\u2028and a separator\u0085next",
+    "THE FOOD WAS GREAT and I LOVE IT",
+    "...not a word... just one",
+    "control \x01 and \x7f characters",
+)
+
+
+def grammar_problem(pattern):
+    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("regex", pattern))
+
+
+TOKENIZER = llguidance.LLTokenizer("byte")
+
+
+def guidance_accepts(pattern, reply):
+    matcher = llguidance.LLMatcher(TOKENIZER, llguidance.grammar_from("regex", pattern))
+    tokens = TOKENIZER.tokenize_str(reply)
+    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+
+
+def differs_in_the_spans_only(text, spans, edited, extra_words):
+    """An independent reading: literals around gaps; a gap may take the space before it along."""
+    parts, at, count = [], 0, 0
+    ordered = sorted(spans, key=lambda span: span.start)
+    for index, span in enumerate(ordered):
+        count += 1
+        if index + 1 < len(ordered) and text[span.end : ordered[index + 1].start] == " ":
+            continue
+        first = ordered[index + 1 - count]
+        before = text[at : first.start]
+        word = r"[^\s\x00-\x20\"\\.,;:!?()\[\]{}<>]+"
+        most = count + extra_words
+        if before.endswith(" "):
+            parts.append(re.escape(before[:-1]) + f"(?: {word}){{0,{most}}}")
+        else:
+            parts.append(re.escape(before) + f"{word}(?: {word}){{0,{most - 1}}}")
+        at, count = span.end, 0
+    return re.fullmatch("".join(parts) + re.escape(text[at:]), edited) is not None
+
+
+texts = st.one_of(
+    st.sampled_from(ODD_TEXTS),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=60),
+    st.lists(
+        st.sampled_from(['"', "\\", "\n", " ", "good", "Bad", "it's", "/", "&amp;", "😀", "很好"]),
+        min_size=1,
+        max_size=15,
+    ).map("".join),
+).filter(lambda text: words(text))
+
+
+@st.composite
+def edits(draw):
+    text = draw(texts)
+    spans = draw(st.lists(st.sampled_from(words(text)), min_size=1, max_size=4, unique=True))
+    return text, spans, draw(st.integers(0, 2))
+
+
+@given(edits(), st.integers(0, 10**6))
+@settings(deadline=None, max_examples=150)
+def test_every_reply_that_fits_differs_from_the_original_in_the_spans_only(edit, seed):
+    text, spans, extra = edit
+    constraint = edit_constraint(text, spans, extra)
+    assert constraint.before + constraint.window + constraint.after == text
+    reply = sample(constraint.pattern, random.Random(seed))
+    assert constraint.allows(reply)
+    edited = constraint.splice(parse_reply(reply))
+    assert differs_in_the_spans_only(text, spans, edited, extra), (text, edited)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+def test_the_same_holds_for_any_string_that_the_pattern_describes(data):
+    text = data.draw(st.sampled_from([text for text in ODD_TEXTS if len(text) < 45]))
+    spans = data.draw(st.lists(st.sampled_from(words(text)), min_size=1, max_size=2, unique=True))
+    constraint = edit_constraint(text, spans, 1)
+    reply = data.draw(st.from_regex(constraint.pattern, fullmatch=True))
+    assert differs_in_the_spans_only(text, spans, constraint.splice(parse_reply(reply)), 1)
+
+
+@given(edits(), st.integers(0, 10**6))
+@settings(deadline=None, max_examples=60)
+def test_guidance_reads_the_pattern_as_we_do(edit, seed):
+    text, spans, extra = edit
+    pattern = edit_constraint(text, spans, extra).pattern
+    assert grammar_problem(pattern) == ""
+    reply = sample(pattern, random.Random(seed))
+    assert guidance_accepts(pattern, reply)
+    assert not guidance_accepts(pattern, reply[:-2] + '!?"}')
+    assert not guidance_accepts(pattern, "It is a lovely day.")
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_filling_in_real_words_fits_and_gives_the_text_with_those_words(text):
+    span = words(text)[-1]
+    edited = text[: span.start] + ("GREAT" if text[span.start].isupper() else "great")
+    edited += text[span.end :]
+    constraint = edit_constraint(text, [span])
+    reply = json.dumps({"text": edited}, ensure_ascii=False)
+    if span.end - span.start > 1 or not text[span.start].isupper():
+        assert constraint.allows(reply)
+        assert guidance_accepts(constraint.pattern, reply)
+    assert constraint.splice(parse_reply(reply)) == edited
+
+
+def allowed(text, old, new, extra_words=1):
+    start = text.index(old)
+    constraint = edit_constraint(text, [Span(start, start + len(old))], extra_words)
+    reply = json.dumps({"text": text.replace(old, new, 1)}, ensure_ascii=False)
+    return constraint.allows(reply)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fits"),
+    [
+        ("good", "bad", True),
+        ("good", "not bad", True),
+        ("good", "isn't", True),
+        ("good", "not so bad", False),
+        ("good", "Bad", False),
+        ("good", "b4d", False),
+        ("good", "bad,", False),
+        ("good", 'bad"', False),
+        ("good", "bad\\n", False),
+        ("good", "bad\n", False),
+        ("good", "", False),
+        (" good", "", True),
+        ("The", "A", True),
+        ("The", "a", False),
+        ("The", "No wait", True),
+        ("The", "No Wait", False),
+        ("The", "", False),
+        ("FOOD", "MEAL", True),
+        ("FOOD", "meal", False),
+        ("FOOD", "OLD MEAL", True),
+        ("FOOD", "OLD meal", False),
+        ("The FOOD", "Some MEAL", True),
+        ("The FOOD", "Some meal", False),
+    ],
+)
+def test_a_slot_keeps_to_words_in_the_case_of_what_was_there(old, new, fits):
+    text = "The FOOD was good here."
+    start = text.index(old.strip())
+    constraint = edit_constraint(text, [Span(start, start + len(old.strip()))])
+    reply = json.dumps({"text": text.replace(old, new, 1)})
+    assert constraint.allows(reply) is fits
+
+
+def test_neighbours_share_a_slot_and_its_words():
+    text = "The food was good"
+    spans = words(text)
+    constraint = edit_constraint(text, spans[2:], 1)
+    assert constraint.marked == "The food [was good]"
+    assert constraint.blanked == "The food ___"
+    assert constraint.allows('{"text": "The food tasted really awful"}')
+    assert constraint.allows('{"text": "The food"}')
+    assert not constraint.allows('{"text": "The food tasted really quite awful"}')
+    apart = edit_constraint(text, [spans[0], spans[3]], 0)
+    assert apart.marked == "[The] food was [good]"
+    assert apart.allows('{"text": "No food was bad"}')
+    assert not apart.allows('{"text": "No food is bad"}')
+
+
+def test_only_a_blank_goes_with_a_word_that_vanishes():
+    for between in ("\n", "\t", "\u00a0", "-/"):
+        text = f"nice place{between}bad food"
+        span = words(text)[-2] if between != "-/" else Span(text.index("bad"), text.index("bad") + 3)
+        constraint = edit_constraint(text, [span], 1)
+        good = json.dumps({"text": f"nice place{between}good food"}, ensure_ascii=False)
+        gone = json.dumps({"text": "nice place food"}, ensure_ascii=False)
+        moved = json.dumps({"text": "nice place good food"}, ensure_ascii=False)
+        assert constraint.allows(good)
+        assert not constraint.allows(gone)
+        assert not constraint.allows(moved)
+
+
+def test_other_scripts_get_words_of_their_own():
+    assert allowed("服务很差。", "服务很差", "食物很好吃")
+    assert not allowed("服务很差。", "服务很差", "很。好")
+    assert allowed("Le café est mauvais", "mauvais", "très bon")
+    assert not allowed("Le café est mauvais", "mauvais", "bon\x01")
+    # Emoji and typographic quotes are no script: English stays English around them.
+    assert not allowed("It’s good 😀", "good", "b*d")
+    assert allowed("It’s good 😀", "good", "bad")
+
+
+SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
+
+
+def test_of_a_long_text_only_the_sentences_around_the_spans_are_repeated():
+    text = " ".join(SENTENCES)
+    start = text.index("number 30")
+    constraint = edit_constraint(text, [Span(start, start + 6)])
+    assert constraint.window == "Sentence number 30 is plain. "
+    assert constraint.before.endswith("number 29 is plain. ")
+    reply = '{"text": "Sentence item 30 is plain. "}'
+    assert constraint.allows(reply)
+    assert constraint.splice(parse_reply(reply)) == text.replace("number 30", "item 30")
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "…", "...", '."', ".)", "\n"])
+def test_a_slot_at_the_start_of_a_sentence_is_not_joined_to_the_sentence_before(mark):
+    text = "x" * 390 + f" end{mark} Great food here. More " + "text " * 20
+    if mark == "\n":
+        text = text.replace("\n ", "\n")
+    start = text.index("Great")
+    constraint = edit_constraint(text, [Span(start, start + 5)])
+    assert constraint.window.startswith("Great food here.")
+    assert constraint.allows(json.dumps({"text": constraint.window.replace("Great", "Bad")}))
+    assert not constraint.allows(json.dumps({"text": constraint.window.replace("Great ", "")}))
+    assert constraint.splice(constraint.window) == text
+
+
+def test_a_window_reaches_over_all_spans():
+    text = " ".join(SENTENCES)
+    spans = [Span(text.index(f"number {one}"), text.index(f"number {one}") + 6) for one in (10, 12)]
+    window = edit_constraint(text, spans).window
+    assert window.startswith("Sentence number 10")
+    assert window.endswith("number 12 is plain. ")
+
+
+def test_a_long_pattern_compiles():
+    text = "word " * 2000
+    constraint = edit_constraint(text, words(text)[1000:1003])
+    assert grammar_problem(constraint.pattern) == ""
+    assert constraint.splice(constraint.window) == text
+
+
+@pytest.mark.parametrize(
+    "spans", [[], [Span(0, 3), Span(2, 5)], [Span(3, 3)], [Span(5, 99)], [Span(-1, 2)]]
+)
+def test_impossible_spans_are_refused(spans):
+    with pytest.raises(ValueError, match=r"span|Span"):
+        edit_constraint("The food was good", spans)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+def test_a_rewrite_is_any_json_string_of_bounded_length(data):
+    text = data.draw(st.sampled_from(["Bad.", 'a "b" \\ c', "很差", "x" * 30]))
+    pattern = rewrite_pattern(text)
+    assert grammar_problem(pattern) == ""
+    reply = data.draw(st.from_regex(pattern, fullmatch=True))
+    assert 0 < len(parse_reply(reply)) <= len(text) + max(len(text) // 2, 20)
+
+
+def test_a_rewrite_may_quote():
+    reply = json.dumps({"text": 'He said "no" \\ 😀'}, ensure_ascii=False)
+    assert re.fullmatch(rewrite_pattern("He said no now"), reply)
+    assert guidance_accepts(rewrite_pattern("He said no now"), reply)
+    assert not re.fullmatch(rewrite_pattern("Bad."), json.dumps({"text": "x" * 25}))
+    assert not re.fullmatch(rewrite_pattern("Bad."), '{"text": ""}')
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_words_cover_letters_and_digits_and_nothing_else(text):
+    covered = "".join(text[span.start : span.end] for span in words(text))
+    assert all(letter.isalnum() or letter in "'’-" for letter in covered)
+    left = text
+    for span in reversed(words(text)):
+        left = left[: span.start] + left[span.end :]
+    assert not any(letter.isalnum() and re.match(r"\w", letter) for letter in left)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"), [('{"text": "a"}', "a"), (' {"text":"\\u0041"} ', "A")]
+)
+def test_replies_are_read(reply, text):
+    assert parse_reply(reply) == text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["", "hello", '"text"', '{"text": 1}', '{"txt": "a"}', '{"text": "a", "b": 1}',
+     '{"text": "a', '{"text": "a"} and more', '{"text": "a\nb"}', "[]", "null"],
+)  # fmt: skip
+def test_anything_but_the_json_reply_is_refused(reply):
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_reply(reply)
+
+
+def test_the_reply_type_is_strict():
+    assert EditReply.model_json_schema()["additionalProperties"] is False

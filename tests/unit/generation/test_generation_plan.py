@@ -1,0 +1,165 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from fakes import as_reply, obedient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codlocal.core.records import Example
+from codlocal.generation import prompts
+from codlocal.generation.engine import Sampling, fluency
+from codlocal.generation.plan import Planner, Task, candidate_id, candidates_of
+
+TEXT = "The food was good and the staff friendly"
+
+
+def task(text=TEXT, importance=(0, 0, 0, 3, 0, 0, 0, 2), source=1, name="train/7"):
+    return Task(Example(id=name, text=text, label=source), source, 1 - source, np.array(importance))
+
+
+def planner(candidates=8, *, fill=False, seed=0, template=None):
+    return Planner(
+        template=template or prompts.load("sentiment"),
+        label_names=("negative", "positive"),
+        candidates=candidates,
+        sampling=Sampling(seed=seed),
+        fill=fill,
+    )
+
+
+@given(
+    candidates=st.integers(1, 30),
+    importance=st.lists(st.floats(-5, 5), min_size=8, max_size=8),
+    strategy=st.sampled_from(["guided", "wide", "free"]),
+    number=st.integers(0, 3),
+)
+def test_a_round_asks_for_all_its_candidates_under_ids_of_their_own(
+    candidates, importance, strategy, number
+):
+    planned = planner(candidates).plan(task(importance=importance), number, strategy)
+    assert sum(plan.request.count for plan in planned) == candidates
+    assert all(plan.request.count > 0 for plan in planned)
+    ids = [candidate_id(plan, at) for plan in planned for at in range(plan.request.count)]
+    assert ids == [f"train/7/0/{number}/{index}" for index in range(candidates)]
+    assert len({plan.request.id for plan in planned}) == len(planned)
+
+
+def test_the_same_plan_is_made_again_and_another_seed_gives_another_one():
+    first = planner().plan(task(), 0, "guided")
+    assert first == planner().plan(task(), 0, "guided")
+    again = [plan.request.seed for plan in planner(seed=1).plan(task(), 0, "guided")]
+    seeds = [plan.request.seed for plan in first]
+    assert not set(again) & set(seeds)
+    others = [plan.request.seed for plan in planner().plan(task(), 1, "guided")]
+    others += [plan.request.seed for plan in planner().plan(task(name="train/8"), 0, "guided")]
+    assert not set(others) & set(seeds)
+    assert all(0 <= seed < 2**31 for seed in [*seeds, *again, *others])
+
+
+def test_fewer_words_change_first_and_only_important_ones():
+    planned = planner().plan(task(), 0, "guided")
+    assert [plan.constraint.blanked for plan in planned] == [
+        "The food was ___ and the staff friendly",
+        "The food was ___ and the staff ___",
+    ]
+    assert [plan.request.constraint for plan in planned] == [
+        plan.constraint.pattern for plan in planned
+    ]
+    wide = planner().plan(task(importance=(1, 1, 1, 3, 1, 1, 1, 2)), 1, "wide")
+    assert [plan.constraint.blanked.count("___") for plan in wide] == [3, 3, 2]
+    assert [plan.strategy for plan in wide] == ["wide"] * 3
+
+
+def test_the_last_round_may_rewrite_the_text():
+    [plan] = planner().plan(task(), 2, "free")
+    assert json.dumps(TEXT) in plan.request.prompt
+    assert "[" not in plan.request.prompt.rsplit("Positive review:", 1)[1]
+
+
+def test_a_text_without_words_is_rewritten_at_once():
+    [plan] = planner().plan(task("!!!", ()), 0, "guided")
+    assert plan.request.count == 8
+    [row] = candidates_of(plan, [as_reply('{"text": "?"}')])
+    assert row.text == "?"
+
+
+@pytest.mark.parametrize(("fill", "shown"), [(True, '"The food was ___ '), (False, "was [good] ")])
+def test_base_models_fill_in_and_others_edit(fill, shown):
+    plan = planner(fill=fill).plan(task(), 0, "guided")[0]
+    assert shown in plan.request.prompt.rsplit("\n\n", 1)[-1]
+
+
+LONG = " ".join(["Some sentence about nothing much at all."] * 250) + " It was good."
+
+
+@pytest.mark.parametrize("strategy", ["guided", "free"])
+def test_a_long_text_is_asked_for_in_part(strategy):
+    importance = np.zeros(len(LONG.split()))
+    importance[-1] = 3.0
+    for plan in planner().plan(task(LONG, importance), 0, strategy):
+        assert len(plan.request.prompt) < 4000
+        [row] = candidates_of(plan, [as_reply(obedient(plan.request, 0))])
+        assert row.text.startswith(LONG[:9000])
+
+
+def planned(strategy="guided", text=TEXT):
+    return planner().plan(task(text), 0, strategy)[0]
+
+
+def read(plan, reply, finish_reason="stop"):
+    [row] = candidates_of(plan, [as_reply(reply, finish_reason)])
+    assert (row.text is None) != (row.failure is None)
+    assert row.reply == reply
+    assert row.finish_reason == finish_reason
+    return row
+
+
+def test_a_good_reply_becomes_a_candidate():
+    plan = planned()
+    rows = candidates_of(plan, [as_reply(obedient(plan.request, at)) for at in range(3)])
+    for row in rows:
+        assert row.failure is None
+        assert row.text.startswith("The food was")
+        assert row.text.endswith(" and the staff friendly")
+        assert (row.source_label, row.target_label, row.round) == (1, 0, 0)
+        assert row.completion_tokens > 0
+    assert len({row.id for row in rows}) == 3
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reply", "finish_reason", "failure"),
+    [
+        ("guided", '{"text": "The food wa', "length", "cut off (length)"),
+        ("guided", "", "", "cut off (no finish reason)"),
+        ("guided", "Sure! Here it is", "stop", "not the JSON that was asked for"),
+        ("guided", '{"text": "All is bad"}', "stop", "outside the edit constraint"),
+        ("guided", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
+        ("free", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
+        ("free", '{"text": "  "}', "stop", "empty"),
+        ("free", '{"text": "a", "more": 1}', "stop", "not the JSON that was asked for"),
+        ("free", json.dumps({"text": "x" * 500}), "stop", "outside the edit constraint"),
+    ],
+)
+def test_a_bad_reply_is_kept_with_the_reason(strategy, reply, finish_reason, failure):
+    assert read(planned(strategy), reply, finish_reason).failure.startswith(failure)
+
+
+def test_more_replies_than_asked_for_never_take_the_ids_of_others():
+    first, second = planner().plan(task(), 0, "guided")[:2]
+    rows = candidates_of(first, [as_reply('{"text": "x"}')] * (first.request.count + 3))
+    assert len(rows) == first.request.count
+    taken = {candidate_id(second, at) for at in range(second.request.count)}
+    assert not taken & {row.id for row in rows}
+
+
+def test_a_plan_is_a_value():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        planned().round = 3
+
+
+def test_fluency_sums_up_log_probabilities():
+    assert fluency([]).tokens == 0
+    found = fluency([-1.0, -3.0, -0.5])
+    assert (found.mean, found.worst, found.tokens) == (-1.5, -3.0, 3)
