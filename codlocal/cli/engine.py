@@ -23,7 +23,7 @@ def engine() -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be installed, and where.")
 @options("engine")
 def install(kind: str | None, upgrade: bool, dry_run: bool, **given: Any) -> None:
-    """Build the environment that runs vLLM. [default: --gpu if there is one, else --cpu]
+    """Build the environment that runs vLLM: for the GPU if there is one, else for the CPU.
 
     pip's own settings apply (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX), so a mirror or a
     folder of wheels serves an air-gapped machine.

@@ -109,6 +109,7 @@ class RuntimeConfig(_Section):
     offline: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: Annotated[int, Field(ge=0, description="CPU threads; 0: half of the cores")] = 0
     max_model_len: Positive = 2048
     concurrency: Positive = 32
     server_url: str | None = None

@@ -73,6 +73,6 @@ def _cell(metrics: Mapping[str, Any], value: float, bounds: list[float] | None) 
         return f"{value:.3f}"
     low, high = bounds
     if metrics["interval_kind"] == OVER_SEEDS:
-        return f"{value:.3f} ± {(high - low) / 2:.3f}"
+        return f"{value:.3f} ±{(high - low) / 2:.3f}"
     # Rich reads square brackets as markup unless the opening one is escaped.
     return f"{value:.3f} \\[{low:.3f}, {high:.3f}]"

@@ -80,8 +80,35 @@ def parse_reply(reply: str) -> str:
         raise ValueError(str(error.errors()[0]["msg"])) from error
 
 
-def rewrite_pattern(text: str) -> str:
-    """The pattern of a reply that may change everything, but not grow beyond half as much again.
+def within_reach(text: str, spans: Sequence[Span]) -> list[Span]:
+    """The first span, and those of the others that fit into one window with it, in order."""
+    if len(text) <= _LONGEST_WINDOW:
+        return list(spans)
+    kept: list[Span] = []
+    for span in spans:
+        both = [*kept, span]
+        extent = max(one.end for one in both) - min(one.start for one in both)
+        if not kept or extent <= _LONGEST_WINDOW // 2:
+            kept.append(span)
+    return kept
+
+
+def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
+    """Let everything change; of a long text only the sentences around one span."""
+    left, right = _window(text, *((around.start, around.end) if around else (0, 1)))
+    window = text[left:right]
+    return EditConstraint(
+        pattern=_rewrite_pattern(window),
+        before=text[:left],
+        window=window,
+        after=text[right:],
+        marked=window,
+        blanked=window,
+    )
+
+
+def _rewrite_pattern(text: str) -> str:
+    """A JSON string that may be anything, but not grow beyond half as much again.
 
     The bound makes every reply end: a small model in a JSON string often does not.
     """
@@ -102,7 +129,7 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
     if not spans:
         raise ValueError("an edit constraint needs at least one span")
     slots = _join_neighbours(text, spans)
-    left, right = _window(text, slots)
+    left, right = _window(text, slots[0][0].start, slots[-1][0].end)
     pattern, marked, blanked, at = [], [], [], left
     for slot, count in slots:
         literal = text[at : slot.start]
@@ -139,14 +166,21 @@ def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]
     return slots
 
 
-def _window(text: str, slots: Sequence[tuple[Span, int]]) -> tuple[int, int]:
-    """The sentences around the slots, if the text is too long to be repeated whole."""
+def _window(text: str, first: int, last: int) -> tuple[int, int]:
+    """The sentences around text[first:last], if the text is too long to be repeated whole.
+
+    Where a sentence is too long itself, the window ends at a blank.
+    """
     if len(text) <= _LONGEST_WINDOW:
         return 0, len(text)
     cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    first, last = slots[0][0].start, slots[-1][0].end
     left = max(cut for cut in cuts if cut <= first)
     right = min(cut for cut in cuts if cut >= last)
+    margin = max((_LONGEST_WINDOW - (last - first)) // 2, 0)
+    if first - left > margin:
+        left = text.find(" ", first - margin, first) + 1 or first
+    if right - last > margin:
+        right = max(text.rfind(" ", last, last + margin), last)
     return left, right
 
 

@@ -18,7 +18,8 @@ from codlocal.generation.constraint import (
     Span,
     edit_constraint,
     parse_reply,
-    rewrite_pattern,
+    rewrite_constraint,
+    within_reach,
     words,
 )
 from codlocal.generation.engine import Reply, Request, Sampling
@@ -51,7 +52,7 @@ class Planned:
     round: int
     strategy: Strategy
     first_index: int
-    constraint: EditConstraint | None
+    constraint: EditConstraint
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,19 @@ class Planner:
 
     def plan(self, task: Task, round_number: int, strategy: Strategy) -> list[Planned]:
         """The requests of one round for one original; `candidates` replies in all."""
-        if strategy == "free" or not len(task.importance):
-            groups: list[tuple[EditConstraint | None, int]] = [(None, self.candidates)]
+        if not len(task.importance):
+            strategy = "free"
+        if strategy == "free":
+            groups = [(self._rewrite(task), self.candidates)]
         else:
-            groups = [*self._guided(task, strategy)]
+            groups = self._guided(task, strategy)
         planned, index = [], 0
         for part, (constraint, count) in enumerate(groups):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
                 id=request_id,
-                prompt=self._prompt(task, constraint),
-                constraint=(
-                    constraint.pattern if constraint else rewrite_pattern(task.example.text)
-                ),
+                prompt=self._prompt(task, constraint, strategy),
+                constraint=constraint.pattern,
                 count=count,
                 seed=self._seed(request_id),
                 sampling=self.sampling,
@@ -90,12 +91,11 @@ class Planner:
     def _guided(self, task: Task, strategy: Strategy) -> list[tuple[EditConstraint, int]]:
         """Constraints on the most important words, fewest first, and the replies for each."""
         text = task.example.text
-        spans = words(text)
-        ranked = important_words(task.importance)
+        ranked = within_reach(text, _important_spans(task))
         sizes = sorted({min(size, len(ranked)) for size in _WORDS_CHANGED[strategy]})
         counts = _split(self.candidates, len(sizes))
         return [
-            (self._constraint(text, [spans[word] for word in ranked[:size]], strategy), count)
+            (self._constraint(text, ranked[:size], strategy), count)
             for size, count in zip(sizes, counts, strict=True)
             if count
         ]
@@ -103,9 +103,14 @@ class Planner:
     def _constraint(self, text: str, chosen: list[Span], strategy: Strategy) -> EditConstraint:
         return edit_constraint(text, chosen, _EXTRA_WORDS[strategy])
 
-    def _prompt(self, task: Task, constraint: EditConstraint | None) -> str:
-        if constraint is None:
-            text, style = task.example.text, "free"
+    @staticmethod
+    def _rewrite(task: Task) -> EditConstraint:
+        around = _important_spans(task)[0] if len(task.importance) else None
+        return rewrite_constraint(task.example.text, around)
+
+    def _prompt(self, task: Task, constraint: EditConstraint, strategy: Strategy) -> str:
+        if strategy == "free":
+            text, style = constraint.window, "free"
         elif self.fill:
             text, style = constraint.blanked, "fill"
         else:
@@ -121,6 +126,11 @@ class Planner:
     def _seed(self, request_id: str) -> int:
         """A seed of the request's own, so that a rerun draws the same replies."""
         return int(hashing.of_value([self.sampling.seed, request_id])[:8], 16) >> 1
+
+
+def _important_spans(task: Task) -> list[Span]:
+    spans = words(task.example.text)
+    return [spans[word] for word in important_words(task.importance)]
 
 
 def important_words(importance: npt.NDArray[np.float64]) -> list[int]:
@@ -175,12 +185,9 @@ def _read(planned: Planned, reply: Reply) -> tuple[str | None, str | None]:
         edited = parse_reply(reply.text)
     except ValueError as error:
         return None, f"not the JSON that was asked for ({error})"
-    if planned.constraint is None:
-        text = edited
-    elif planned.constraint.allows(reply.text):
-        text = planned.constraint.splice(edited)
-    else:
+    if not planned.constraint.allows(reply.text):
         return None, "outside the edit constraint"
+    text = planned.constraint.splice(edited)
     if not text.strip():
         return None, "empty"
     if text == planned.task.example.text:

@@ -1,5 +1,7 @@
 """The device and the number format a model runs with."""
 
+import os
+
 import torch
 
 from codlocal.core.errors import DeviceError
@@ -21,6 +23,15 @@ def device_of(name: str) -> torch.device:
             "The settings ask for a CUDA GPU, and there is none.", "Use --device cpu."
         )
     return torch.device("cuda")
+
+
+def limit_threads(threads: int) -> None:
+    """Give torch a number of CPU threads; 0 means half of the cores.
+
+    Small models gain little from more, and as soon as another busy process shares the cores,
+    threads that wait for each other make every step several times slower.
+    """
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:

@@ -42,9 +42,16 @@ class Session:
             "distill": self._distill,
             "evaluate": self._evaluate,
         }
+        if set(missing) - {"data", "verify"}:
+            self._limit_threads()
         for stage in missing:
             runners[stage]()
         return missing
+
+    def _limit_threads(self) -> None:
+        from codlocal.models.devices import limit_threads
+
+        limit_threads(self.run.config.runtime.threads)
 
     def _data(self) -> None:
         from codlocal.data.stage import run_data

@@ -219,7 +219,7 @@ def test_the_table_shows_half_widths_over_seeds(tmp_path):
     shown = drawn(found)
     assert "made (file), k = 8" in shown
     low, high = found["intervals"]["student"]["accuracy"]
-    assert f"{found['student']['accuracy']:.3f} ± {(high - low) / 2:.3f}" in shown
+    assert f"{found['student']['accuracy']:.3f} ±{(high - low) / 2:.3f}" in shown
     assert shown.index("teacher") < shown.index("student") < shown.index("baseline")
     assert "1.000 ±" not in shown
     assert "student - baseline, agreement: +0.100 (+0.100 to +0.100)" in shown

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from fakes import FakeTeacher
 
+from codlocal.core.records import Example
 from codlocal.generation.attribution import leave_one_out, without
 from codlocal.generation.constraint import words
 from codlocal.generation.plan import important_words
 from codlocal.generation.stage import build_tasks
-from codlocal.core.records import Example
 
 
 def test_importance_is_what_each_word_adds_to_the_log_odds():

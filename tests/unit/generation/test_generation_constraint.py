@@ -13,7 +13,8 @@ from codlocal.generation.constraint import (
     Span,
     edit_constraint,
     parse_reply,
-    rewrite_pattern,
+    rewrite_constraint,
+    within_reach,
     words,
 )
 
@@ -193,7 +194,9 @@ def test_neighbours_share_a_slot_and_its_words():
 def test_only_a_blank_goes_with_a_word_that_vanishes():
     for between in ("\n", "\t", "\u00a0", "-/"):
         text = f"nice place{between}bad food"
-        span = words(text)[-2] if between != "-/" else Span(text.index("bad"), text.index("bad") + 3)
+        span = (
+            words(text)[-2] if between != "-/" else Span(text.index("bad"), text.index("bad") + 3)
+        )
         constraint = edit_constraint(text, [span], 1)
         good = json.dumps({"text": f"nice place{between}good food"}, ensure_ascii=False)
         gone = json.dumps({"text": "nice place food"}, ensure_ascii=False)
@@ -248,11 +251,26 @@ def test_a_window_reaches_over_all_spans():
     assert window.endswith("number 12 is plain. ")
 
 
-def test_a_long_pattern_compiles():
-    text = "word " * 2000
-    constraint = edit_constraint(text, words(text)[1000:1003])
-    assert grammar_problem(constraint.pattern) == ""
-    assert constraint.splice(constraint.window) == text
+@pytest.mark.parametrize("text", ["word " * 2000, "很" * 3000 + " word " + "差" * 3000])
+def test_a_window_is_bounded_even_without_sentences(text):
+    middle = len(words(text)) // 2
+    for constraint in (
+        edit_constraint(text, words(text)[middle : middle + 1]),
+        rewrite_constraint(text, words(text)[middle]),
+        rewrite_constraint("…" * 5000, None),
+    ):
+        assert 0 < len(constraint.window) <= 400
+        assert grammar_problem(constraint.pattern) == ""
+        whole = constraint.before + constraint.window + constraint.after
+        assert constraint.splice(constraint.window) == whole
+
+
+def test_spans_that_are_too_far_from_the_first_are_left_alone():
+    short, long = "word " * 10, "word " * 1000
+    assert within_reach(short, words(short)[::-1]) == words(short)[::-1]
+    spans = words(long)
+    chosen = [spans[500], spans[0], spans[520], spans[999], spans[505]]
+    assert within_reach(long, chosen) == [spans[500], spans[520], spans[505]]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +285,7 @@ def test_impossible_spans_are_refused(spans):
 @settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 def test_a_rewrite_is_any_json_string_of_bounded_length(data):
     text = data.draw(st.sampled_from(["Bad.", 'a "b" \\ c', "很差", "x" * 30]))
-    pattern = rewrite_pattern(text)
+    pattern = rewrite_constraint(text, None).pattern
     assert grammar_problem(pattern) == ""
     reply = data.draw(st.from_regex(pattern, fullmatch=True))
     assert 0 < len(parse_reply(reply)) <= len(text) + max(len(text) // 2, 20)
@@ -275,10 +293,12 @@ def test_a_rewrite_is_any_json_string_of_bounded_length(data):
 
 def test_a_rewrite_may_quote():
     reply = json.dumps({"text": 'He said "no" \\ 😀'}, ensure_ascii=False)
-    assert re.fullmatch(rewrite_pattern("He said no now"), reply)
-    assert guidance_accepts(rewrite_pattern("He said no now"), reply)
-    assert not re.fullmatch(rewrite_pattern("Bad."), json.dumps({"text": "x" * 25}))
-    assert not re.fullmatch(rewrite_pattern("Bad."), '{"text": ""}')
+    constraint = rewrite_constraint("He said no now", None)
+    assert constraint.allows(reply)
+    assert guidance_accepts(constraint.pattern, reply)
+    short = rewrite_constraint("Bad.", None)
+    assert not short.allows(json.dumps({"text": "x" * 25}))
+    assert not short.allows('{"text": ""}')
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -291,9 +311,7 @@ def test_words_cover_letters_and_digits_and_nothing_else(text):
     assert not any(letter.isalnum() and re.match(r"\w", letter) for letter in left)
 
 
-@pytest.mark.parametrize(
-    ("reply", "text"), [('{"text": "a"}', "a"), (' {"text":"\\u0041"} ', "A")]
-)
+@pytest.mark.parametrize(("reply", "text"), [('{"text": "a"}', "a"), (' {"text":"\\u0041"} ', "A")])
 def test_replies_are_read(reply, text):
     assert parse_reply(reply) == text
 

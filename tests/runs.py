@@ -1,0 +1,63 @@
+"""Run folders whose data stage is done, with sixteen short reviews that `FakeTeacher` understands."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import Config, resolve
+from codlocal.core.records import DatasetSpec, Example, FewShotSplit
+from codlocal.core.run import RunFolder
+
+NAMES = ("negative", "positive")
+REVIEWS = tuple(
+    Example(id=f"train/{number}", text=text, label=label)
+    for number, (text, label) in enumerate(
+        [
+            ("The food was good and the staff friendly.", 1),
+            ("The food was bad and the staff rude.", 0),
+            ("It was great, really great!", 1),
+            ('They said "never again" about the awful soup.', 0),
+            ("A clean place & a perfect evening 😀", 1),
+            ("So dirty.", 0),
+            ("I love it here", 1),
+            ("I hate it here", 0),
+        ]
+    )
+)
+
+
+def config(**sections: dict[str, Any]) -> Config:
+    """A small configuration of `REVIEWS`; sections are laid over it."""
+    base = {
+        "dataset": {"k": 8},
+        "generator": {"candidates": 6, "prompting": "completion"},
+        "runtime": {"concurrency": 3},
+    }
+    return resolve([base, sections])
+
+
+@contextmanager
+def run_with_data(
+    path: Path, settings: Config | None = None, reviews: Sequence[Example] = REVIEWS
+) -> Iterator[RunFolder]:
+    """Open a run folder; the first time, write what the data stage would have left."""
+    with RunFolder.open(path, settings or config()) as run:
+        if not run.is_done("data"):
+            with run.stage("data"):
+                _write(run, reviews)
+        yield run
+
+
+def _write(run: RunFolder, reviews: Sequence[Example]) -> None:
+    ids = tuple(row.id for row in reviews)
+    split = FewShotSplit(seed=0, ids=(*ids, *ids)[: 2 * len(ids)])
+    spec = DatasetSpec(
+        name="tiny", source="file", location="nowhere", label_names=NAMES, sha256="0" * 64,
+        train_rows=len(reviews), test_rows=len(reviews), task="sentiment",
+    )  # fmt: skip
+    jsonl.write_rows(run.file(*artifacts.TRAIN), reviews)
+    jsonl.write_rows(run.file(*artifacts.TEST), reviews)
+    jsonl.write_rows(run.file(*artifacts.FEW_SHOT), [split])
+    jsonl.write_json(run.file(*artifacts.SPEC), spec.model_dump(mode="json"))

@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+from fake_server import openai_server
+from fakes import FakeEngine, as_reply, obedient
+
+from codlocal.core.errors import EngineError
+from codlocal.generation import canary
+from codlocal.generation.vllm_engine import VllmEngine
+
+
+def check(reply):
+    asyncio.run(canary.check(FakeEngine(reply)))
+
+
+def test_an_obeying_engine_passes():
+    engine = FakeEngine()
+    asyncio.run(canary.check(engine))
+    assert [request.id for request in engine.requests] == ["canary-regex", "canary-json"]
+
+
+def only_regex(json_reply, finish_reason="stop"):
+    def reply(request, index):
+        if isinstance(request.constraint, str):
+            return obedient(request, index)
+        return as_reply(json_reply, finish_reason)
+
+    return reply
+
+
+@pytest.mark.parametrize("text", ["What a day!", "", '{"text": "zq123-beta"}', '{"text": "zq12'])
+def test_an_engine_that_ignores_regular_expressions_is_refused(text):
+    with pytest.raises(EngineError, match="ignores constraints: asked for a regular expression"):
+        check(lambda _request, _index: text)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason"),
+    [("Sure!", "stop"), ('{"text": ', "stop"), ('{"reply": "x"}', "stop"), ("Sure", "length")],
+)
+def test_an_engine_that_ignores_json_schemas_is_refused(text, finish_reason):
+    with pytest.raises(EngineError, match="JSON schema") as caught:
+        check(only_regex(text, finish_reason))
+    assert "0.12" in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("text", ["", "  ", "{", '\n { "te', '{ "text": "and on and on'])
+def test_a_small_model_may_get_lost_in_json(text):
+    if text.strip():
+        check(only_regex(text, "length"))
+    else:
+        with pytest.raises(EngineError):
+            check(only_regex(text, "length"))
+
+
+def test_no_reply_at_all_is_refused():
+    class Silent(FakeEngine):
+        async def generate(self, request):
+            return []
+
+    with pytest.raises(EngineError, match="answered ''"):
+        asyncio.run(canary.check(Silent()))
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_a_server_that_answers_200_with_free_text_is_found_out(obeys):
+    with openai_server(obeys=obeys) as server:
+
+        async def attach():
+            engine = VllmEngine(server.url, server.key, server.model)
+            try:
+                await canary.check(engine)
+            finally:
+                await engine.aclose()
+
+        if obeys:
+            asyncio.run(attach())
+        else:
+            with pytest.raises(EngineError, match="ignores constraints"):
+                asyncio.run(attach())

@@ -1,0 +1,213 @@
+import asyncio
+import random
+import threading
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, FakeTeacher, obedient, score_of
+
+from codlocal.core.errors import EngineError
+from codlocal.core.records import Example, Original
+from codlocal.generation import prompts
+from codlocal.generation.engine import Sampling
+from codlocal.generation.plan import Planner, Task
+from codlocal.generation.search import Hooks, Known, Search, score_all
+from codlocal.verification.judge import judge
+
+TEXTS = ("the food was good", "the staff was rude", "it was great and clean", "so bad")
+ROUNDS = ("guided", "wide", "free")
+
+
+class Rig:
+    """A search with everything around it, and what came out of its hooks."""
+
+    def __init__(self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None):
+        self.engine = engine or FakeEngine()
+        self.teacher = FakeTeacher()
+        self.examples = {str(at): Example(id=str(at), text=text, label=0)
+                         for at, text in enumerate(TEXTS)}  # fmt: skip
+        self.candidates, self.verdicts, self.announced = [], [], []
+        labels = self.teacher.predict_proba(TEXTS).argmax(axis=1)
+        self.tasks = [
+            Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
+            for row, label in zip(self.examples.values(), labels, strict=True)
+        ]
+        originals = {
+            key: Original(example_id=key, probabilities=(0.5, 0.5), label=0)
+            for key in self.examples
+        }
+        planner = Planner(prompts.load("sentiment"), ("negative", "positive"), 6, Sampling(), True)
+        hooks = Hooks(
+            self.candidates.extend, self.verdicts.extend, self.announced.append,
+            good or (lambda verdict, _original: verdict.flipped),
+        )  # fmt: skip
+        judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
+        self.known = known or Known()
+        self.search = Search(
+            self.engine, judging, planner, originals, hooks, self.known, concurrency
+        )
+
+    def run(self, rounds=ROUNDS):
+        asyncio.run(self.search.run(self.tasks, rounds))
+        return self
+
+    def rows(self):
+        return {row.id: row for row in self.known.candidates.values()}
+
+
+def test_every_reply_becomes_a_row_and_every_text_gets_a_verdict():
+    rig = Rig().run(["guided"])
+    assert len(rig.candidates) == 6 * len(TEXTS) == sum(rig.announced)
+    judged = {verdict.candidate_id for verdict in rig.verdicts}
+    assert judged == {row.id for row in rig.candidates if row.text is not None}
+    assert len(rig.verdicts) == len(judged)
+    for verdict in rig.verdicts:
+        text = rig.known.candidates[verdict.candidate_id].text
+        assert verdict.fluency == (score_of(text) if verdict.flipped else None)
+
+
+def test_later_rounds_ask_only_for_originals_without_a_good_flip():
+    rig = Rig(good=lambda verdict, _original: verdict.example_id in {"1", "3"}).run()
+    by_round = [{row.example_id for row in rig.candidates if row.round == at} for at in range(3)]
+    assert by_round == [{"0", "1", "2", "3"}, {"0", "2"}, {"0", "2"}]
+    assert {row.strategy for row in rig.candidates if row.round == 2} == {"free"}
+
+
+def test_it_ends_early_when_every_original_has_its_flip():
+    rig = Rig(good=lambda _verdict, _original: True).run()
+    assert {row.round for row in rig.candidates} == {0}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 50])
+def test_no_more_requests_are_in_flight_than_allowed(concurrency):
+    engine = FakeEngine(delay=lambda _request: 0.002)
+    Rig(engine, concurrency=concurrency, good=lambda _verdict, _original: False).run()
+    # Scoring of flips goes on beside generation, within a bound of its own.
+    assert engine.most_in_flight <= 2 * concurrency
+    if concurrency == 1:
+        assert engine.most_in_flight <= 2
+
+
+def test_requests_alone_use_the_whole_concurrency():
+    engine = FakeEngine(delay=lambda _request: 0.005)
+    Rig(engine, concurrency=3, judge_with=lambda _rows: []).run(["guided"])
+    assert engine.most_in_flight == 3
+
+
+def test_scores_come_in_order_and_within_the_bound():
+    engine = FakeEngine()
+    texts = [f"word {at}" for at in range(20)] + ["good"]
+    scores = asyncio.run(score_all(engine, texts, 4))
+    assert scores == [score_of(text) for text in texts]
+    assert engine.most_in_flight == 4
+    assert asyncio.run(score_all(engine, [], 4)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_replies_changes_nothing(seed):
+    chooser = random.Random(seed)
+    shuffled = Rig(FakeEngine(delay=lambda _request: chooser.random() * 0.01)).run()
+    plain = Rig(concurrency=1).run()
+    assert shuffled.rows() == plain.rows()
+    assert shuffled.known.verdicts == plain.known.verdicts
+
+
+@pytest.mark.parametrize("fail_after", [0, 1, 3, 6, 9, 13, 20])
+def test_a_search_that_died_goes_on_and_asks_nothing_twice(fail_after):
+    undisturbed = Rig(concurrency=2).run()
+    engine = FakeEngine(fail_after=fail_after, failure=EngineError("gone"))
+    broken = Rig(engine, concurrency=2)
+    survived = False
+    try:
+        broken.run()
+        survived = True
+    except EngineError as error:
+        assert error.message == "gone"
+    resumed = Rig(
+        known=Known(
+            {row.id: row for row in broken.candidates},
+            {row.candidate_id: row for row in broken.verdicts},
+        ),
+        concurrency=2,
+    ).run()
+    assert resumed.rows() == undisturbed.rows()
+    assert resumed.known.verdicts == undisturbed.known.verdicts
+    repeated = {row.id for row in resumed.candidates} & {row.id for row in broken.candidates}
+    assert not repeated
+    if survived:
+        assert not resumed.engine.asked
+    else:
+        assert set(resumed.engine.asked) <= set(undisturbed.engine.asked)
+
+
+def test_a_flip_of_a_later_round_does_not_hide_what_its_round_still_has_to_ask():
+    undisturbed = Rig(concurrency=1).run()
+    second = [row for row in undisturbed.candidates if row.round == 1]
+    assert second, "the fake must leave something for round two"
+    flips = {verdict.candidate_id for verdict in undisturbed.verdicts if verdict.flipped}
+    early = next(row for row in second if row.id in flips)
+    first_round = {row.id: row for row in undisturbed.candidates if row.round == 0}
+    # It died in round two: of one request the rows were written and judged, the rest never came.
+    requests = [row for row in second if row.example_id == early.example_id]
+    kept = {**first_round, **{row.id: row for row in requests[:4]}, early.id: early}
+    verdicts = {key: verdict for key, verdict in undisturbed.known.verdicts.items() if key in kept}
+    resumed = Rig(known=Known(dict(kept), verdicts), concurrency=1).run()
+    assert resumed.rows() == undisturbed.rows()
+
+
+def test_rows_without_a_verdict_are_judged_on_resuming():
+    undisturbed = Rig().run(["guided"])
+    candidates = dict(undisturbed.known.candidates)
+    resumed = Rig(known=Known(candidates, {})).run(["guided"])
+    assert not resumed.engine.asked
+    assert resumed.known.verdicts == undisturbed.known.verdicts
+
+
+def test_an_error_keeps_what_came_and_cancels_the_rest():
+    def delay(request):
+        return 0.0 if request.id.startswith("0/") else 5.0
+
+    engine = FakeEngine(delay=delay, fail_after=4, failure=EngineError("gone"))
+    rig = Rig(engine, concurrency=4)
+    with pytest.raises(EngineError, match="gone"):
+        rig.run()
+    assert rig.candidates
+    assert {row.example_id for row in rig.candidates} == {"0"}
+    assert engine.cancelled > 0
+    assert engine.in_flight == 0
+
+
+def test_an_error_of_the_judge_surfaces_and_stops_the_requests():
+    def broken(_rows):
+        raise RuntimeError("the teacher fell over")
+
+    engine = FakeEngine(delay=lambda _request: 0.01)
+    rig = Rig(engine, judge_with=broken, concurrency=1)
+    with pytest.raises(RuntimeError, match="fell over"):
+        rig.run()
+    assert len(engine.asked) < 10
+    assert engine.in_flight == 0
+
+
+def test_the_judge_works_in_a_thread_of_its_own_and_in_batches():
+    sizes, threads = [], set()
+
+    def judging(rows):
+        sizes.append(len(rows))
+        threads.add(threading.current_thread())
+        return []
+
+    Rig(concurrency=50, judge_with=judging).run(["guided"])
+    assert threading.main_thread() not in threads
+    assert max(sizes) > 1
+    assert max(sizes) < 64 + 6
+
+
+def test_replies_without_a_text_are_kept_but_not_judged():
+    def half(request, index):
+        return obedient(request, index) if index % 2 else "no JSON"
+
+    rig = Rig(FakeEngine(half)).run(["guided"])
+    failed = {row.id for row in rig.candidates if row.text is None}
+    assert failed
+    assert not failed & {verdict.candidate_id for verdict in rig.verdicts}

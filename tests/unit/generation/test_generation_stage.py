@@ -1,0 +1,210 @@
+import os
+from contextlib import contextmanager
+
+import pytest
+from fakes import FakeEngine, FakeTeacher, obedient
+from runs import REVIEWS, config, run_with_data
+
+from codlocal.core import jsonl
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError, EngineError
+from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
+from codlocal.generation.stage import Verification, run_generate
+from codlocal.verification.judge import judge
+from codlocal.verification.selection import learn_gate, refusal
+from codlocal.verification.stage import run_verify
+
+QUIET = Console(-1)
+EXAMPLES = {row.id: row for row in REVIEWS}
+FILES = {
+    "originals.jsonl": Original,
+    "candidates.jsonl": Candidate,
+    "verdicts.jsonl": Verdict,
+    "pairs.jsonl": CounterfactualPair,
+    "rejections.jsonl": Rejection,
+}
+
+
+def generate(run, engine=None, *, teacher=None, judging=None):
+    engine = engine or FakeEngine()
+    teacher = teacher or FakeTeacher()
+
+    def learn(originals):
+        gate = learn_gate(originals, run.config.verification)
+        return lambda verdict, original: refusal(verdict, original, gate) is None
+
+    @contextmanager
+    def open_engine():
+        yield engine
+
+    judging = judging or (lambda rows: judge(teacher, EXAMPLES, rows))
+    run_generate(run, open_engine, teacher, Verification(judging, learn), QUIET)
+    return engine
+
+
+def verify(run, teacher=None):
+    run_verify(run, lambda: teacher or FakeTeacher(), QUIET)
+
+
+def rows(run, name):
+    return list(jsonl.read_rows(run.file(name), FILES[name]))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with run_with_data(tmp_path_factory.mktemp("undisturbed")) as run:
+        generate(run)
+        verify(run)
+        return {name: rows(run, name) for name in FILES} | {"facts": run.facts("generate")}
+
+
+def by_id(candidates):
+    return {row.id: row for row in candidates}
+
+
+def test_candidates_and_verdicts_are_written_and_counted(undisturbed):
+    candidates, verdicts = undisturbed["candidates.jsonl"], undisturbed["verdicts.jsonl"]
+    facts = undisturbed["facts"]
+    assert facts["candidates"] == len(candidates) == len(by_id(candidates))
+    assert facts["failed"] == sum(row.text is None for row in candidates)
+    assert facts["flips"] == sum(row.flipped for row in verdicts) > 0
+    assert facts["completion_tokens"] == sum(row.completion_tokens for row in candidates)
+    assert facts["prompt"] == "sentiment.jinja"
+    assert {row.candidate_id for row in verdicts} == {
+        row.id for row in candidates if row.text is not None
+    }
+    assert [row.example_id for row in undisturbed["originals.jsonl"]] == list(EXAMPLES)
+
+
+def test_every_candidate_is_a_pair_or_a_rejection(undisturbed):
+    pairs, rejections = undisturbed["pairs.jsonl"], undisturbed["rejections.jsonl"]
+    refused = [row.candidate_id for row in rejections if row.candidate_id]
+    taken = [row.candidate_id for row in pairs]
+    assert sorted(refused + taken) == sorted(by_id(undisturbed["candidates.jsonl"]))
+    without = {row.example_id for row in rejections if row.candidate_id is None}
+    assert without | {row.example_id for row in pairs} == set(EXAMPLES)
+    assert not without & {row.example_id for row in pairs}
+
+
+def test_the_engine_is_closed_and_a_finished_stage_asks_nothing(tmp_path):
+    with run_with_data(tmp_path) as run:
+        engine = generate(run)
+        assert engine.closed == 1
+        again = generate(run)
+        assert not again.requests
+        assert not again.closed
+
+
+@pytest.mark.parametrize("fail_after", [0, 1, 4, 9, 17, 25])
+def test_killed_in_the_middle_and_run_again_it_ends_in_the_same_pairs(
+    tmp_path, undisturbed, fail_after
+):
+    broken = FakeEngine(fail_after=fail_after, failure=KeyboardInterrupt())
+    with run_with_data(tmp_path) as run:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            generate(run, broken)
+        assert broken.closed == 1
+        assert not run.is_done("generate")
+        written = rows(run, "candidates.jsonl")
+    with run_with_data(tmp_path) as run:
+        engine = generate(run)
+        verify(run)
+        kept = rows(run, "candidates.jsonl")
+        assert kept[: len(written)] == written
+        assert by_id(kept) == by_id(undisturbed["candidates.jsonl"])
+        assert len(kept) == len(undisturbed["candidates.jsonl"])
+        assert rows(run, "pairs.jsonl") == undisturbed["pairs.jsonl"]
+        assert rows(run, "rejections.jsonl") == undisturbed["rejections.jsonl"]
+        asked = sum(request.count for request in engine.requests if request.id[0] != "c")
+        assert asked == len(kept) - len(written)
+
+
+@pytest.mark.parametrize("torn", ["candidates.jsonl", "verdicts.jsonl"])
+def test_a_torn_last_line_is_asked_for_again(tmp_path, undisturbed, torn):
+    with run_with_data(tmp_path) as run:
+        with pytest.raises(EngineError):
+            generate(run, FakeEngine(fail_after=12, failure=EngineError("gone")))
+        path = run.file(torn)
+        os.truncate(path, path.stat().st_size - 20)
+        generate(run)
+        verify(run)
+        assert by_id(rows(run, "candidates.jsonl")) == by_id(undisturbed["candidates.jsonl"])
+        assert rows(run, "pairs.jsonl") == undisturbed["pairs.jsonl"]
+
+
+def test_the_originals_are_scored_once(tmp_path):
+    with run_with_data(tmp_path) as run:
+        first = FakeEngine(fail_after=2, failure=EngineError("gone"))
+        with pytest.raises(EngineError):
+            generate(run, first)
+        assert set(first.scored) >= {row.text for row in REVIEWS}
+        second = generate(run)
+        assert not set(second.scored) & {row.text for row in REVIEWS}
+        for row in rows(run, "originals.jsonl"):
+            assert sum(row.probabilities) == pytest.approx(1)
+            assert row.label == EXAMPLES[row.example_id].label
+
+
+def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_written(tmp_path):
+    with run_with_data(tmp_path) as run:
+        engine = FakeEngine(lambda _request, _index: "It is sunny.")
+        with pytest.raises(EngineError, match="ignores constraints"):
+            generate(run, engine)
+        assert engine.closed == 1
+        assert not run.file("candidates.jsonl").exists()
+
+
+def test_a_mistake_in_the_prompt_is_found_before_the_engine_starts(tmp_path):
+    prompt = tmp_path / "mine.jinja"
+    prompt.write_text("{{ text | json }} {% if style == 'free' %}{{ nothing }}{% endif %}")
+    settings = config(generator={"prompt": str(prompt)})
+    with run_with_data(tmp_path / "run", settings) as run:
+        engine = FakeEngine()
+        with pytest.raises(ConfigError, match="nothing"):
+            generate(run, engine)
+        assert not engine.requests
+        assert not engine.scored
+
+
+def test_an_error_of_the_judge_leaves_the_stage_to_be_continued(tmp_path, undisturbed):
+    def broken(_rows):
+        raise RuntimeError("out of memory")
+
+    with run_with_data(tmp_path) as run:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            generate(run, judging=broken)
+        generate(run)
+        verify(run)
+        assert rows(run, "pairs.jsonl") == undisturbed["pairs.jsonl"]
+
+
+def test_failed_replies_are_rows_too(tmp_path):
+    def moody(request, index):
+        return obedient(request, index) if index % 2 or request.id[0] == "c" else "no"
+
+    with run_with_data(tmp_path) as run:
+        generate(run, FakeEngine(moody))
+        verify(run)
+        facts = run.facts("generate")
+        assert 0 < facts["failed"] < facts["candidates"]
+        reasons = run.facts("verify")["reasons"]
+        assert sum(count for why, count in reasons.items() if "JSON" in why) == facts["failed"]
+
+
+def test_progress_shows_the_funnel(tmp_path, capsys):
+    with run_with_data(tmp_path) as run:
+        engine, teacher = FakeEngine(), FakeTeacher()
+
+        @contextmanager
+        def open_engine():
+            yield engine
+
+        verification = Verification(
+            lambda some: judge(teacher, EXAMPLES, some),
+            lambda _originals: lambda verdict, _original: verdict.flipped,
+        )
+        run_generate(run, open_engine, teacher, verification, Console())
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        facts = run.facts("generate")
+        assert last.startswith(f"Generating: {facts['candidates']}/{facts['candidates']} ")
+        assert f"originals 8  flips {facts['flips']}  pairs " in last
