@@ -1,4 +1,4 @@
-"""Stand-ins for the slow parts: a teacher made of word weights and an engine that obeys any pattern.
+"""Stand-ins for the slow parts: a teacher made of word weights, an engine that obeys any pattern.
 
 The server that goes with them is in `fake_server`.
 """

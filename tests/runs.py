@@ -1,4 +1,4 @@
-"""Run folders whose data stage is done, with sixteen short reviews that `FakeTeacher` understands."""
+"""Run folders whose data stage is done, with eight short reviews that `FakeTeacher` understands."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

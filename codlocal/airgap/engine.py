@@ -26,6 +26,7 @@ _UNWANTED: dict[Kind, tuple[str, ...]] = {
     "gpu": (),
 }
 _MARKER = "codlocal.json"
+_PIP_STEPS = {"Collecting", "Downloading", "Installing", "Uninstalling"}
 _TAIL_LINES = 12
 
 
@@ -91,18 +92,16 @@ def _pip(arguments: Sequence[str], log: Path, task: Task) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        # Leaving the block waits for pip, which gets the terminal's Ctrl-C as we do.
         with process:
-            for line in process.stdout or ():
-                sink.write(line)
-                words = line.decode("utf-8", "replace").split()
-                if words and words[0] in {
-                    "Collecting",
-                    "Downloading",
-                    "Installing",
-                    "Uninstalling",
-                }:
-                    task.note(step=" ".join(words[:2])[:60].rstrip(":"))
+            try:
+                for line in process.stdout or ():
+                    sink.write(line)
+                    words = line.decode("utf-8", "replace").split()
+                    if words and words[0] in _PIP_STEPS:
+                        task.note(step=" ".join(words[:2])[:60].rstrip(":"))
+                process.wait()
+            finally:
+                process.terminate()  # only if we were interrupted is there anything to end
     if process.returncode:
         raise _install_error(log)
 

@@ -60,8 +60,8 @@ class Task:
         return self.completed / max(time.monotonic() - self._begun, 1e-9)
 
     def notes_line(self) -> str:
-        """The notes as one line: `flips 12  pairs 8`."""
-        return "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.notes.items())
+        """The notes as one line: `flips 12, pairs 8`."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.notes.items())
 
 
 class _PlainTask(Task):
@@ -78,10 +78,10 @@ class _PlainTask(Task):
         self._printed = time.monotonic()
         words = [f"{self.description}:"]
         if self.total is not None:
-            words.append(f"{self.completed}/{self.total}  {self.rate:.1f}/s")
+            words.append(f"{self.completed}/{self.total}, {self.rate:.1f}/s,")
             if 0 < self.completed < self.total:
-                words.append(f"eta {(self.total - self.completed) / self.rate:.0f} s")
-        line = "  ".join([*words, self.notes_line()]).rstrip(" :")
+                words.append(f"{(self.total - self.completed) / self.rate:.0f} s left,")
+        line = " ".join([*words, self.notes_line()]).rstrip(" :,")
         self._console.print(line, highlight=False, markup=False)
 
 

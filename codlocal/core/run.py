@@ -96,9 +96,13 @@ class RunFolder:
 
     @staticmethod
     def saved_settings(path: Path) -> dict[str, Any] | None:
-        """The settings that a run folder was last used with, or None for a new one."""
+        """The settings that a run folder's rows were made with; None as long as it has none."""
         saved = path / "run.toml"
-        return settings.read_toml(saved) if saved.is_file() else None
+        if not saved.is_file():
+            return None
+        run = RunFolder(path, Config())
+        begun = any(run.is_done(stage) or run._has_outputs(stage) for stage in STAGES)
+        return settings.read_toml(saved) if begun else None
 
     @property
     def manifest(self) -> Manifest:

@@ -17,8 +17,9 @@ _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|\n+")
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
 _ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'
-_LOWER = r"[a-z]{1,14}('[a-z]{1,2})?"
-_CAPITALISED = r"[A-Z][a-z]{0,14}('[a-z]{1,2})?"
+_ENDING = "('(s|t|d|m|ll|re|ve))?"
+_LOWER = "[a-z]{1,14}" + _ENDING
+_CAPITALISED = "[A-Z][a-z]{0,14}" + _ENDING
 _SHOUTED = r"[A-Z]{1,14}"
 _LONGEST_WINDOW = 400
 """Characters of text that a reply repeats at most; the rest of a long text is kept out of it."""

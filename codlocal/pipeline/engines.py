@@ -128,9 +128,23 @@ def attach(url: str, *, offline: bool) -> "VllmEngine":
         EngineError: nothing answers there, or it refuses the key.
 
     """
-    from codlocal.generation.vllm_engine import VllmEngine, is_loopback
+    from codlocal.generation.vllm_engine import VllmEngine
 
-    root = url.rstrip("/").removesuffix("/v1")
+    model = check_server(url, offline=offline)
+    return VllmEngine(_root(url), _key(), model)
+
+
+def check_server(url: str, *, offline: bool) -> str:
+    """Ask a server for the name of its first model.
+
+    Raises:
+        ConfigError: the address is no http(s) URL, or leaves the machine in an offline run.
+        EngineError: nothing answers there, or it refuses the key.
+
+    """
+    from codlocal.generation.vllm_engine import is_loopback
+
+    root = _root(url)
     if not _is_http(root):
         raise ConfigError(f"{url!r} is not a server address.", "Such as http://127.0.0.1:8000")
     if offline and not is_loopback(root):
@@ -138,9 +152,15 @@ def attach(url: str, *, offline: bool) -> "VllmEngine":
             f"An offline run can't use the server at {root}.",
             "Leave out --offline, or use a server on this machine.",
         )
-    key = os.environ.get(KEY_VARIABLE, "none")
-    model = _served_model(root, key, trust_env=not is_loopback(root))
-    return VllmEngine(root, key, model)
+    return _served_model(root, _key(), trust_env=not is_loopback(root))
+
+
+def _root(url: str) -> str:
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def _key() -> str:
+    return os.environ.get(KEY_VARIABLE, "none")
 
 
 def _is_http(url: str) -> bool:

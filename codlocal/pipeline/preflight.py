@@ -7,23 +7,9 @@ from codlocal.core import paths
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import DeviceError
-from codlocal.pipeline.engines import find_engine, has_gpu
+from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 
 _LOW_DISK_GB = 3.0
-
-
-def check(config: Config, run: Path, console: Console) -> None:
-    """Refuse a run that this machine can't finish.
-
-    Raises:
-        DeviceError: the settings need a GPU, and there is none.
-        EngineError: the run will need vLLM, and there is none.
-
-    """
-    check_device(config)
-    if config.generator.engine == "vllm" and not config.runtime.server_url:
-        find_engine(config.runtime.engine_python)
-    _warn_of_low_disk(run, console)
 
 
 def check_device(config: Config) -> None:
@@ -42,7 +28,22 @@ def check_device(config: Config) -> None:
         )
 
 
-def _warn_of_low_disk(run: Path, console: Console) -> None:
+def check_engine(config: Config) -> None:
+    """Refuse settings whose engine is not installed, or whose server does not answer.
+
+    Raises:
+        ConfigError: the server's address can't be used.
+        EngineError: there is no engine.
+
+    """
+    if config.runtime.server_url:
+        check_server(config.runtime.server_url, offline=config.runtime.offline)
+    elif config.generator.engine == "vllm":
+        find_engine(config.runtime.engine_python)
+
+
+def warn_of_low_disk(run: Path, console: Console) -> None:
+    """Say so if the disk of the run or of the store is nearly full."""
     for place in {run, paths.home()}:
         existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(existing).free / 1e9

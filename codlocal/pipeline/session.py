@@ -32,8 +32,6 @@ class Session:
         """Bring the run up to a stage; return the stages that had something to do."""
         wanted = STAGES[: STAGES.index(until) + 1]
         missing = [stage for stage in wanted if not self.run.is_done(stage)]
-        if "generate" in missing:
-            preflight.check(self.run.config, self.run.path, self.console)
         runners = {
             "data": self._data,
             "teacher": self._train_teacher,
@@ -42,15 +40,22 @@ class Session:
             "distill": self._distill,
             "evaluate": self._evaluate,
         }
-        if set(missing) - {"data", "verify"}:
-            self._limit_threads()
+        heavy = [stage for stage in missing if stage not in {"data", "verify"}]
+        if heavy:
+            preflight.check_device(self.run.config)
         for stage in missing:
+            if heavy and stage == heavy[0]:
+                self._prepare(generates="generate" in heavy)
             runners[stage]()
         return missing
 
-    def _limit_threads(self) -> None:
+    def _prepare(self, *, generates: bool) -> None:
+        """Before the first stage that takes long: what it would end in must be there."""
         from codlocal.models.devices import limit_threads
 
+        if generates:
+            preflight.check_engine(self.run.config)
+        preflight.warn_of_low_disk(self.run.path, self.console)
         limit_threads(self.run.config.runtime.threads)
 
     def _data(self) -> None:

@@ -30,8 +30,8 @@ def test_plain_progress_ends_with_a_whole_line(capsys):
         task.grow(2)
         task.advance(4)
     line = capsys.readouterr().err
-    assert line.startswith("verify: 6/6")
-    assert "flips 1  kept pairs 2" in line
+    assert line.startswith("verify: 6/6,")
+    assert "flips 1, kept pairs 2" in line
     assert line.count("\n") == 1
 
 
@@ -41,7 +41,7 @@ def test_plain_progress_prints_now_and_then_and_without_a_total(capsys, monkeypa
         task.advance()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("load: 1  ")
+    assert lines[0] == "load"
 
 
 def test_quiet_progress_says_nothing(capsys):

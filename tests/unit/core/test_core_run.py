@@ -29,6 +29,9 @@ def test_a_new_folder_is_made_and_its_settings_are_saved(tmp_path):
         assert run.file("data", "x") == path / "data" / "x"
         assert not run.is_done("data")
         assert run.facts("data") == {}
+        assert RunFolder.saved_settings(path) is None
+        with run.stage("data"):
+            pass
     assert resolve([RunFolder.saved_settings(path)]) == config
 
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 from fakes import as_reply, obedient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codlocal.core.records import Example
@@ -35,6 +35,7 @@ def planner(candidates=8, *, fill=False, seed=0, template=None):
     strategy=st.sampled_from(["guided", "wide", "free"]),
     number=st.integers(0, 3),
 )
+@settings(deadline=None, max_examples=50)
 def test_a_round_asks_for_all_its_candidates_under_ids_of_their_own(
     candidates, importance, strategy, number
 ):

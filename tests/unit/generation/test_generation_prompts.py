@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codlocal
@@ -53,6 +53,7 @@ def test_every_template_words_every_style(task, style, demonstrations):
 
 
 @given(st.text(), st.sampled_from(TASKS), st.sampled_from(STYLES))
+@settings(deadline=None, max_examples=40)
 def test_a_text_is_one_json_string_whatever_it_says(text, task, style):
     quoted = json.dumps(text, ensure_ascii=False)
     with_text, with_other = render(task, text, style), render(task, "q9z", style)

@@ -103,10 +103,10 @@ def test_scores_come_in_order_and_within_the_bound():
     assert asyncio.run(score_all(engine, [], 4)) == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_the_replies_changes_nothing(seed):
     chooser = random.Random(seed)
-    shuffled = Rig(FakeEngine(delay=lambda _request: chooser.random() * 0.01)).run()
+    shuffled = Rig(FakeEngine(delay=lambda _request: chooser.random() * 0.004)).run()
     plain = Rig(concurrency=1).run()
     assert shuffled.rows() == plain.rows()
     assert shuffled.known.verdicts == plain.known.verdicts

@@ -95,7 +95,7 @@ def test_the_engine_is_closed_and_a_finished_stage_asks_nothing(tmp_path):
         assert not again.closed
 
 
-@pytest.mark.parametrize("fail_after", [0, 1, 4, 9, 17, 25])
+@pytest.mark.parametrize("fail_after", [0, 1, 4, 9, 12])
 def test_killed_in_the_middle_and_run_again_it_ends_in_the_same_pairs(
     tmp_path, undisturbed, fail_after
 ):
@@ -206,5 +206,5 @@ def test_progress_shows_the_funnel(tmp_path, capsys):
         run_generate(run, open_engine, teacher, verification, Console())
         last = capsys.readouterr().err.strip().splitlines()[-1]
         facts = run.facts("generate")
-        assert last.startswith(f"Generating: {facts['candidates']}/{facts['candidates']} ")
+        assert last.startswith(f"Generating:  {facts['candidates']}/{facts['candidates']} ")
         assert f"originals 8  flips {facts['flips']}  pairs " in last

