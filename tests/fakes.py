@@ -141,6 +141,7 @@ class FakeEngine:
     in_flight: int = 0
     most_in_flight: int = 0
     cancelled: int = 0
+    failed: int = 0
 
     @property
     def asked(self) -> list[str]:
@@ -149,6 +150,9 @@ class FakeEngine:
 
     async def generate(self, request: Request) -> list[Reply]:
         if self.fail_after is not None and len(self.asked) >= self.fail_after:
+            self.failed += 1
+            if self.failed > 1:  # the first failure has to end the others
+                await asyncio.sleep(60)
             raise self.failure
         self.requests.append(request)
         async with self._flight():

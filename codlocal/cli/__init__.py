@@ -83,8 +83,15 @@ def main() -> None:
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that servers stop and files close."""
-    raise KeyboardInterrupt
+    """Unwind on SIGTERM as on Ctrl-C, so that servers stop and files close.
+
+    While requests are in flight, asyncio has a handler of its own for Ctrl-C, which cancels them;
+    an exception raised in the midst of a task would leave the others half done. A background job
+    may have been started with Ctrl-C switched off.
+    """
+    if signal.getsignal(signal.SIGINT) in {signal.SIG_IGN, None}:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _os_error(error: OSError) -> tuple[str, str]:

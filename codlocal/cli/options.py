@@ -30,6 +30,9 @@ _SETTINGS = {
     "candidates": "generator.candidates",
     "temperature": "generator.temperature",
     "student": "distillation.student",
+    "student_init": "distillation.student_init",
+    "student_layers": "distillation.student_layers",
+    "warm_start": "distillation.warm_start",
     "method": "distillation.method",
     "steps": "distillation.steps",
     "baseline": "distillation.baseline",
@@ -40,14 +43,15 @@ _SETTINGS = {
     "engine_python": "runtime.engine_python",
     "port": "runtime.port",
 }
-"""Option name -> setting. A file path is made absolute, so that a run can be resumed from anywhere."""
+"""Option name -> setting. Paths are made absolute, so that a run goes on from anywhere."""
 
 _PATHS = {"data", "prompt", "engine_python"}
 
 _output = (
     click.option("--offline/--online", default=None,
                  help="Forbid every outgoing connection: no hub, no package registry."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+    click.option("--json", "as_json", is_flag=True,
+                 help="Print the result as JSON on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only."),
     click.option("-v", "--verbose", count=True, help="Print more."),
 )  # fmt: skip
@@ -56,13 +60,15 @@ _common = (
     click.option("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
                  help="Run folder. [default: runs/DATASET-PROFILE]"),
     click.option("--profile", metavar="NAME",
-                 help="embedded (no GPU, no hub), default (one GPU) or paper-qwen. [default: default]"),
+                 help="embedded (no GPU, no hub), default (one GPU) or paper-qwen. "
+                 "[default: default]"),
     click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
                  help="Settings that override the profile's."),
     click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
                  help="Override one setting; may be repeated."),
     click.option("--redo", type=click.Choice(STAGES),
-                 help="Set this stage's results and all later ones aside (RUN/archive), and redo them."),
+                 help="Set this stage's results and all later ones aside (RUN/archive), "
+                 "and redo them."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run."),
     *_output,
 )  # fmt: skip
@@ -83,26 +89,36 @@ _dataset = (
 
 _teacher = (
     click.option("--teacher", metavar="MODEL",
-                 help="Teacher: fine-tuned classifier or encoder; folder, packaged name or hub id."),
+                 help="Fine-tuned classifier or encoder; folder, packaged name or hub id."),
 )  # fmt: skip
 
 _generator = (
-    click.option("--generator", metavar="MODEL", help="Language model that writes counterfactuals."),
+    click.option("--generator", metavar="MODEL",
+                 help="Language model that writes counterfactuals."),
     click.option("--engine", type=click.Choice(["vllm", "transformers"]),
                  help="vllm: a server of its own; transformers: in this process, slower."),
-    click.option("--prompt", metavar="FILE", help="Your own Jinja2 prompt instead of prompts/TASK.jinja."),
+    click.option("--prompt", metavar="FILE",
+                 help="Your own Jinja2 prompt instead of prompts/TASK.jinja."),
     click.option("--candidates", type=int, help="Replies per original and round."),
     click.option("--temperature", type=float, help="Sampling temperature."),
     click.option("--concurrency", type=int, help="Requests in flight at once."),
     click.option("--server-url", metavar="URL",
                  help="Use a running vLLM server; its key is read from CODLOCAL_SERVER_KEY."),
-    click.option("--engine-python", metavar="PATH", help="Interpreter of an environment that has vLLM."),
+    click.option("--engine-python", metavar="PATH",
+                 help="Interpreter of an environment that has vLLM."),
     click.option("--port", type=int, help="Port of our server. [default: a free one]"),
 )  # fmt: skip
 
 _student = (
     click.option("--student", metavar="MODEL", help="Model that the student starts from."),
-    click.option("--method", type=click.Choice(["kd"]), help="Distillation objective."),
+    click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
+                 help="teacher: made of the teacher's own layers and head. [default: pretrained]"),
+    click.option("--student-layers", type=int, metavar="N",
+                 help="Layers of the student, evenly spaced. [default: all, of a teacher half]"),
+    click.option("--warm-start", type=click.Choice(["none", "head"]),
+                 help="head: fit the head on frozen features first. [default: none]"),
+    click.option("--method", type=click.Choice(["kd", "lwd"]),
+                 help="Objective: soft labels (kd), or hidden states too (lwd). [default: kd]"),
     click.option("--steps", type=int, help="Training steps of a student."),
     click.option("--baseline/--no-baseline", default=None,
                  help="Also distil a student on k originals, for comparison. [default: yes]"),

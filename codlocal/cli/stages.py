@@ -69,7 +69,7 @@ def _describe(stage: str, facts: dict[str, Any]) -> str:
 @click.command()
 @options("all")
 def pipeline(**given: Any) -> None:
-    """From a dataset to an evaluated student: every stage, in order.
+    r"""From a dataset to an evaluated student: every stage, in order.
 
     \b
     Examples:

@@ -83,21 +83,30 @@ class VerificationConfig(_Section):
 
     max_edit_distance: Annotated[float, Field(gt=0)] = 0.6
     fluency_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    fluency_weight: Annotated[float, Field(ge=0)] = 0.1
+    fluency_slack: Annotated[float, Field(ge=0)] = 1.5
+    fluency_weight: Annotated[float, Field(ge=0)] = 0.02
     min_pairs: Annotated[int, Field(ge=0)] = 1
 
 
 class DistillationConfig(_Section):
-    """How the student is trained (METHOD 1): CE on the teacher's label plus KL at T."""
+    """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
 
-    method: Literal["kd"] = "kd"
+    `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
+    where the student is made of them.
+    """
+
+    method: Literal["kd", "lwd"] = "kd"
     student: str = "microsoft/deberta-v3-small"
+    student_init: Literal["pretrained", "teacher"] = "pretrained"
     student_layers: Positive | None = None
+    warm_start: Literal["none", "head"] = "none"
     steps: Positive = 600
     batch_size: Annotated[int, Field(ge=2)] = 8
     learning_rate: Rate = 6e-5
     temperature: Rate = 2.0
     kl_weight: Annotated[float, Field(ge=0)] = 20.0
+    layer_weight: Annotated[float, Field(ge=0)] = 20.0
+    interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
     baseline: bool = True
@@ -235,10 +244,7 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
+        problems = [_problem(found["loc"], found["msg"]) for found in error.errors()]
         raise ConfigError(
             "The configuration has "
             + ("a mistake" if len(problems) == 1 else "mistakes")
@@ -246,6 +252,10 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
             + "\n  ".join(problems),
             "`codlocal pipeline --help` lists the options, the README the settings.",
         ) from error
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, place))}: {message.removeprefix('Value error, ')}"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -101,6 +102,23 @@ class _RichTask(Task):
         )
 
 
+def _columns(total: int | None) -> list[ProgressColumn]:
+    """The parts of a progress line; without a total there is nothing to count down to."""
+    counted = [
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    ]
+    return [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        *([] if total is None else counted),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[notes]}", style="cyan"),
+    ]
+
+
 class Console:
     """The one way to talk to the user. `verbosity`: -1 quiet, 0 normal, 1 and more detailed."""
 
@@ -143,17 +161,7 @@ class Console:
         if self.verbosity < 0:
             yield Task(description, total)
         elif self.interactive:
-            with Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[notes]}", style="cyan"),
-                console=self._err,
-            ) as progress:
+            with Progress(*_columns(total), console=self._err) as progress:
                 yield _RichTask(description, total, progress)
         else:
             task = _PlainTask(description, total, self._err)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -36,7 +36,8 @@ def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
             except ValidationError as error:
                 raise RunError(
                     f"{path}, line {number}, is not a valid {row_type.__name__} row.",
-                    f"Move the file away to compute it again. First problem: {error.errors()[0]['msg']}",
+                    "Add --redo with the stage that writes it. First problem: "
+                    f"{error.errors()[0]['msg']}",
                 ) from error
 
 
@@ -100,7 +101,7 @@ def _cut_torn_tail(path: Path) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write a whole row file atomically: the file has every row, or is not there. Return the count."""
+    """Write a row file that has every row or is not there; return the count."""
     count = 0
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
@@ -108,11 +109,11 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
         for row in rows:
             writer.append([row])
             count += 1
-    os.replace(partial, path)
+    partial.replace(path)
     return count
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write one JSON document atomically, indented, with a final newline."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -125,4 +126,4 @@ def write_text(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(partial, path)
+    partial.replace(path)

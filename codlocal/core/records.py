@@ -73,15 +73,21 @@ class Fluency(Row):
     worst: float
     tokens: int
 
+    @property
+    def total(self) -> float:
+        """The text's log-probability in nats."""
+        return self.mean * self.tokens
+
 
 class Verdict(Row):
-    """What the teacher says of one candidate. `edit_distance` is token edits / original length."""
+    """What the teacher says of one candidate. `edit_distance` is `edits` / original length."""
 
     candidate_id: str
     example_id: str
     probabilities: tuple[float, ...]
     label: int
     flipped: bool
+    edits: int
     edit_distance: float
     fluency: Fluency | None = None
 
@@ -118,15 +124,21 @@ class Rejection(Row):
 
 
 class LossTerms(Row):
-    """The terms of the distillation loss at one step, each already multiplied by its weight."""
+    """The terms of the distillation loss at one step, each already multiplied by its weight.
+
+    `layer` compares hidden states, `pair` the soft outputs between an original and its
+    counterfactual; a method without one of them has it at 0.
+    """
 
     task: float
     kl: float
+    layer: float = 0.0
+    pair: float = 0.0
     total: float
 
 
 class Metrics(Row):
-    """How one classifier does on the test split. `teacher_agreement` is the share of equal labels."""
+    """One classifier on the test split. `teacher_agreement` is the share of equal labels."""
 
     accuracy: float
     macro_f1: float

@@ -5,7 +5,6 @@ skipped; asked with other settings it is refused, so rows of two settings are ne
 """
 
 import fcntl
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from codlocal import __version__
 from codlocal.core import config as settings
@@ -31,7 +30,7 @@ class StageRecord(Row):
     settings: dict[str, Any]
     started: str
     seconds: float = 0.0
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 class Manifest(Row):
@@ -39,7 +38,7 @@ class Manifest(Row):
 
     version: str = __version__
     created: str
-    stages: dict[str, StageRecord] = {}
+    stages: dict[str, StageRecord] = Field(default_factory=dict)
 
 
 _OUTPUTS = {
@@ -202,5 +201,5 @@ def set_aside(path: Path, stage: str) -> Path | None:
     for name in later:
         for output in _OUTPUTS[name]:
             if path.joinpath(output).exists():
-                os.replace(path / output, archive / output)
+                path.joinpath(output).replace(archive / output)
     return archive

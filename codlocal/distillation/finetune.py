@@ -16,7 +16,7 @@ from codlocal.core.records import Example, LossTerms
 from codlocal.core.run import RunFolder
 from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.composition import baseline_set
-from codlocal.distillation.fitting import fit
+from codlocal.distillation.fitting import fit, logits_step
 from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.objectives import task_loss
 from codlocal.models import store
@@ -112,13 +112,9 @@ def fine_tune(
         key=key,
     )
     labels = torch.tensor([example.label for example in examples], device=classifier.device)
+    texts = baseline_set(examples)
+    step_loss = logits_step(
+        classifier, texts, lambda logits, batch: task_loss(logits, labels[batch])
+    )
     with console.progress("Fine-tuning the teacher", settings.steps) as task:
-        return fit(
-            classifier,
-            baseline_set(examples),
-            lambda logits, batch: task_loss(logits, labels[batch]),
-            settings,
-            config.runtime,
-            folder,
-            task,
-        )
+        return fit(classifier.model, step_loss, texts, settings, config.runtime, folder, task)

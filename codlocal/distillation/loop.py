@@ -121,4 +121,4 @@ def _cut_log(path: Path, step: int) -> None:
 
 def _last_terms(path: Path) -> LossTerms:
     *_, last = jsonl.read_rows(path, StepRecord)
-    return LossTerms(task=last.task, kl=last.kl, total=last.total)
+    return LossTerms(**{name: getattr(last, name) for name in LossTerms.model_fields})

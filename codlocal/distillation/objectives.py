@@ -4,14 +4,38 @@ A method is one entry of `OBJECTIVES`; what it needs beside the logits becomes a
 `ObjectiveInputs`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
 
 from codlocal.core.config import DistillationConfig
 from codlocal.core.records import LossTerms
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """The hidden states of one mapped layer, for n texts of at most t tokens.
+
+    Attributes:
+        student: float [n, t, width], projected to the teacher's width, with gradient.
+        teacher: float [n, t, width]; no gradient reaches it.
+        mask: [n, t], 1 where a token counts and 0 where there is padding.
+
+    """
+
+    student: torch.Tensor
+    teacher: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True)
+class MixedLogits:
+    """Logits of both models for m mixtures of a text and its counterfactual, float [m, c] each."""
+
+    student: torch.Tensor
+    teacher: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -22,25 +46,40 @@ class ObjectiveInputs:
         student_logits: float [n, c], with gradient.
         teacher_logits: float [n, c]; no gradient reaches it.
         labels: int64 [n], the hard labels.
+        layers: the mapped layers, for methods that compare them.
+        mixed: the mixtures of the batch's pairs, if there are any.
 
     """
 
     student_logits: torch.Tensor
     teacher_logits: torch.Tensor
     labels: torch.Tensor
+    layers: Sequence[LayerStates] = ()
+    mixed: MixedLogits | None = None
 
 
 @dataclass(frozen=True)
 class LossTensors:
-    """The terms of a loss, scalars already multiplied by their weights; `total` is their sum."""
+    """The terms of a loss, scalars already multiplied by their weights; None stands for 0."""
 
     task: torch.Tensor
-    kl: torch.Tensor
-    total: torch.Tensor
+    kl: torch.Tensor | None = None
+    layer: torch.Tensor | None = None
+    pair: torch.Tensor | None = None
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The sum of the terms: what is minimised."""
+        total = self.task
+        for term in (self.kl, self.layer, self.pair):
+            total = total if term is None else total + term
+        return total
 
     def to_terms(self) -> LossTerms:
         """The terms as plain numbers."""
-        return LossTerms(task=self.task.item(), kl=self.kl.item(), total=self.total.item())
+        terms = {"task": self.task, "kl": self.kl, "layer": self.layer, "pair": self.pair}
+        numbers = {name: 0.0 if term is None else term.item() for name, term in terms.items()}
+        return LossTerms(**numbers, total=self.total.item())
 
 
 def soft_targets_kl(
@@ -80,25 +119,58 @@ def hard_label_ce(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     return functional.cross_entropy(student_logits.float(), labels)
 
 
+def layer_mse(layers: Sequence[LayerStates]) -> torch.Tensor:
+    """Squared difference of hidden states: the mean over tokens and width, then over layers.
+
+    Layer-wise distillation as in arXiv 2510.21631; padding counts for nothing, so the result
+    doesn't depend on how a batch is padded.
+
+    Returns:
+        A scalar, >= 0.
+
+    """
+    errors = []
+    for states in layers:
+        difference = states.student.float() - states.teacher.detach().float()
+        mask = states.mask.to(difference.dtype)
+        per_token = difference.square().mean(dim=-1) * mask
+        errors.append(per_token.sum() / mask.sum())
+    return torch.stack(errors).mean()
+
+
 def task_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> LossTensors:
     """Plain fine-tuning: cross-entropy alone. Shapes as in `hard_label_ce`."""
-    task = hard_label_ce(student_logits, labels)
-    return LossTensors(task=task, kl=torch.zeros_like(task), total=task)
+    return LossTensors(task=hard_label_ce(student_logits, labels))
 
 
 def kd_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
     """CE(student, hard label) + kl_weight * KL(teacher || student, T) * T^2 (arXiv 2510.21631)."""
-    task = hard_label_ce(inputs.student_logits, inputs.labels)
     divergence = soft_targets_kl(inputs.student_logits, inputs.teacher_logits, settings.temperature)
-    kl = settings.kl_weight * divergence
-    return LossTensors(task=task, kl=kl, total=task + kl)
+    return LossTensors(
+        task=hard_label_ce(inputs.student_logits, inputs.labels),
+        kl=settings.kl_weight * divergence,
+    )
+
+
+def lwd_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
+    """`kd_loss` + layer_weight * `layer_mse` (arXiv 2510.21631, layer-wise distillation)."""
+    layer = settings.layer_weight * layer_mse(inputs.layers)
+    return replace(kd_loss(inputs, settings), layer=layer)
 
 
 Objective = Callable[[ObjectiveInputs, DistillationConfig], LossTensors]
 
-OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss}
+OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss, "lwd": lwd_loss}
 
 
 def distillation_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
-    """The loss of the configured method for one batch."""
-    return OBJECTIVES[settings.method](inputs, settings)
+    """The loss of the configured method for one batch, with the pair term where there are pairs.
+
+    The pair term is interpolation_weight * KL(teacher || student, T) * T^2 of the mixtures.
+    """
+    loss = OBJECTIVES[settings.method](inputs, settings)
+    if inputs.mixed is None:
+        return loss
+    mixed = inputs.mixed
+    divergence = soft_targets_kl(mixed.student, mixed.teacher, settings.temperature)
+    return replace(loss, pair=settings.interpolation_weight * divergence)

@@ -9,8 +9,9 @@ from codlocal.core.console import Console
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, paired_set
+from codlocal.distillation.knowledge import gather
+from codlocal.distillation.starting import starting_folder
 from codlocal.distillation.student import StudentJob, train_student
-from codlocal.distillation.teacher_outputs import teacher_outputs
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import build_folder
 from codlocal.models.locate import resolve
@@ -29,22 +30,28 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         return
     with run.stage("distill") as facts:
         sets = _training_sets(run, console)
-        base = resolve(
-            run.config.distillation.student, console=console, offline=run.config.runtime.offline
-        )
-        teacher_hash = read_teacher(run).sha256
+        base = _base(run, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
-        outputs = teacher_outputs(
-            run.file("teacher_outputs"), teacher, teacher_hash, texts, console
-        )
+        knowledge = gather(run, teacher, base, texts, console)
+        if knowledge.states is not None:
+            facts["states"] = "per token" if knowledge.same_tokens else "mean per text"
         students = {}
         for (arm, seed), texts_of_one in sets.items():
-            job = StudentJob(run.config, base, labels, arm, seed, texts_of_one, teacher_hash)
-            record = train_student(job, outputs, run.file("students", job.name), console)
+            job = StudentJob(
+                run.config, base, labels, arm, seed, texts_of_one, read_teacher(run).sha256
+            )
+            record = train_student(job, knowledge, run.file("students", job.name), console)
             students[job.name] = record.model_dump(mode="json")
         facts["students"] = students
         _copy_folder(run.file("students", next(iter(students))), run.file("student"))
+
+
+def _base(run: RunFolder, console: Console) -> Path:
+    student = resolve(
+        run.config.distillation.student, console=console, offline=run.config.runtime.offline
+    )
+    return starting_folder(run.config, student, Path(read_teacher(run).path))
 
 
 def _copy_folder(source: Path, target: Path) -> None:

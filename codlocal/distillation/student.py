@@ -12,12 +12,13 @@ from codlocal.core.records import LossTerms, Row
 from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.fitting import fit
+from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.loop import LoopSettings
-from codlocal.distillation.objectives import LossTensors, ObjectiveInputs, distillation_loss
-from codlocal.distillation.teacher_outputs import TeacherOutputs
+from codlocal.distillation.starting import start_student
+from codlocal.distillation.steps import DistillationStep, Targets, trainee
+from codlocal.distillation.warm_start import warm_start_head
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import build_folder, model_hash
-from codlocal.models.initialise import new_classifier
 
 RECORD_FILE = "codlocal.json"
 
@@ -26,7 +27,8 @@ class StudentRecord(Row):
     """What a student was made of; lies beside its weights.
 
     `pairs`, `singles` and `fill` count the groups of its texts (see `composition`);
-    `max_length` is the number of tokens it reads of a text.
+    `max_length` is the number of tokens it reads of a text. `base` is the model whose layers it
+    was made of, as the settings name it: with `init` "teacher", the teacher.
     """
 
     arm: str
@@ -36,6 +38,9 @@ class StudentRecord(Row):
     singles: int
     fill: int
     base: str
+    init: str
+    layers: int
+    warm_start: str
     teacher_sha256: str
     method: str
     steps: int
@@ -62,7 +67,7 @@ class StudentJob:
 
 
 def train_student(
-    job: StudentJob, outputs: TeacherOutputs, folder: Path, console: Console
+    job: StudentJob, knowledge: Knowledge, folder: Path, console: Console
 ) -> StudentRecord:
     """Train the student of a job into `folder`, unless it is there already; return its record.
 
@@ -74,18 +79,11 @@ def train_student(
         return _read(folder)
 
     def build(partial: Path) -> None:
-        student = new_classifier(
-            job.base,
-            job.labels,
-            layers=job.config.distillation.student_layers,
-            seed=job.seed,
-            device=job.config.runtime.device,
-            max_length=job.config.distillation.max_length,
-        )
-        terms = distil(student, job, outputs, partial, console)
+        student = start_student(job.config, job.base, job.labels, job.seed)
+        terms = distil(student, job, knowledge, partial, console)
         student.save(partial)
         remove_checkpoints(partial)
-        record = _record(job, terms)
+        record = _record(job, student, terms)
         jsonl.write_json(partial / RECORD_FILE, record.model_dump(mode="json"))
 
     build_folder(folder, build, resumable=True)
@@ -93,9 +91,9 @@ def train_student(
 
 
 def distil(
-    student: Classifier, job: StudentJob, outputs: TeacherOutputs, folder: Path, console: Console
+    student: Classifier, job: StudentJob, knowledge: Knowledge, folder: Path, console: Console
 ) -> LossTerms:
-    """Train a student in place on the teacher's logits; return the loss of the last step.
+    """Train a student in place on what the teacher knows; return the loss of the last step.
 
     `folder` gets the training log and the checkpoints.
 
@@ -103,18 +101,17 @@ def distil(
         ModelError: the loss is not finite.
 
     """
-    texts = job.training_set.texts
-    teacher_logits = torch.from_numpy(outputs.of([text.id for text in texts]))
-    labels = hard_labels(job, teacher_logits).to(student.device)
-    targets = teacher_logits.to(student.device)
-
-    def loss(logits: torch.Tensor, batch: list[int]) -> LossTensors:
-        inputs = ObjectiveInputs(logits, targets[batch], labels[batch])
-        return distillation_loss(inputs, job.config.distillation)
-
+    texts, config = job.training_set.texts, job.config.distillation
+    teacher_logits = torch.from_numpy(knowledge.outputs.of([text.id for text in texts]))
+    labels = hard_labels(job, teacher_logits)
+    if config.warm_start == "head":
+        warm_start_head(student, [text.text for text in texts], teacher_logits)
+    targets = Targets(teacher_logits.to(student.device), labels.to(student.device))
+    step = DistillationStep(student, job.training_set, knowledge, targets, config)
+    model = trainee(student, knowledge, config, job.seed)
     settings = _loop_settings(job, teacher_logits, labels)
     with console.progress(f"Training {job.name}", settings.steps) as task:
-        return fit(student, job.training_set, loss, settings, job.config.runtime, folder, task)
+        return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
 
 
 def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
@@ -150,6 +147,7 @@ def _loop_settings(
             teacher_logits.tolist(),
             labels.tolist(),
             job.seed,
+            job.teacher_hash,
         ]
     )
     return LoopSettings(
@@ -161,7 +159,7 @@ def _loop_settings(
     )
 
 
-def _record(job: StudentJob, terms: LossTerms) -> StudentRecord:
+def _record(job: StudentJob, student: Classifier, terms: LossTerms) -> StudentRecord:
     settings, training_set = job.config.distillation, job.training_set
     return StudentRecord(
         arm=job.arm,
@@ -170,8 +168,13 @@ def _record(job: StudentJob, terms: LossTerms) -> StudentRecord:
         pairs=training_set.pairs,
         singles=training_set.singles,
         fill=training_set.fill,
-        base=settings.student,
+        base=settings.student
+        if settings.student_init == "pretrained"
+        else job.config.teacher.model,
         teacher_sha256=job.teacher_hash,
+        init=settings.student_init,
+        layers=student.model.config.num_hidden_layers,
+        warm_start=settings.warm_start,
         method=settings.method,
         steps=settings.steps,
         max_length=settings.max_length,

@@ -8,7 +8,7 @@ import re
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply, parse_reply
-from codlocal.generation.engine import Engine, Request, Sampling
+from codlocal.generation.engine import Engine, Reply, Request, Sampling
 
 _PATTERN = r'\{"text": "zq[0-9]{3}\-(alpha|omega)"\}'
 _PROMPT = "Write one friendly English sentence about the weather."
@@ -22,12 +22,17 @@ async def check(engine: Engine) -> None:
 
     """
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=64)
-    replies = await engine.generate(Request("canary-regex", _PROMPT, _PATTERN, 1, 0, sampling))
-    if not replies or not re.fullmatch(_PATTERN, replies[0].text):
-        raise _ignored("regular expression", replies[0].text if replies else "")
-    replies = await engine.generate(Request("canary-json", _PROMPT, EditReply, 1, 0, sampling))
-    if not replies or not _is_start_of_json(replies[0].text, replies[0].finish_reason):
-        raise _ignored("JSON schema", replies[0].text if replies else "")
+    reply = await _ask(engine, Request("canary-regex", _PROMPT, _PATTERN, 1, 0, sampling))
+    if not re.fullmatch(_PATTERN, reply.text):
+        raise _ignored("regular expression", reply)
+    reply = await _ask(engine, Request("canary-json", _PROMPT, EditReply, 1, 0, sampling))
+    if not _is_start_of_json(reply.text, reply.finish_reason):
+        raise _ignored("JSON schema", reply)
+
+
+async def _ask(engine: Engine, request: Request) -> Reply:
+    replies = await engine.generate(request)
+    return replies[0] if replies else Reply("", "no reply", 0, 0)
 
 
 def _is_start_of_json(text: str, finish_reason: str) -> bool:
@@ -41,8 +46,9 @@ def _is_start_of_json(text: str, finish_reason: str) -> bool:
     return True
 
 
-def _ignored(kind: str, reply: str) -> EngineError:
+def _ignored(kind: str, reply: Reply) -> EngineError:
     return EngineError(
-        f"The engine ignores constraints: asked for a {kind}, it answered {reply[:80]!r}.",
+        f"The engine ignores constraints: asked for a {kind}, it answered {reply.text[:80]!r} "
+        f"({reply.finish_reason}).",
         "It needs vLLM 0.12 or newer with structured outputs enabled.",
     )

@@ -121,7 +121,8 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
     """Let the given words of `text` change, each run of them by up to `extra_words` more.
 
     Neighbouring spans join into one slot, which may hold one word up to (words in it +
-    `extra_words`) or, where a space stands before it, vanish together with that space.
+    `extra_words`). With extra words allowed, a slot may also vanish together with the space
+    before it, if there is one.
 
     Raises:
         ValueError: no spans, or spans that overlap or lie outside the text.
@@ -136,7 +137,10 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
         literal = text[at : slot.start]
         glued = literal.endswith(" ")
         pattern.append(_quote(literal[:-1] if glued else literal))
-        pattern.append(_slot_pattern(text, slot, count + extra_words, glued))
+        slot_pattern = _slot_pattern(text, slot, count + extra_words)
+        if glued:
+            slot_pattern = f"( {slot_pattern})?" if extra_words else f" {slot_pattern}"
+        pattern.append(slot_pattern)
         marked += [literal, "[", text[slot.start : slot.end], "]"]
         blanked += [literal, "___"]
         at = slot.end
@@ -185,10 +189,9 @@ def _window(text: str, first: int, last: int) -> tuple[int, int]:
     return left, right
 
 
-def _slot_pattern(text: str, slot: Span, most: int, glued: bool) -> str:
+def _slot_pattern(text: str, slot: Span, most: int) -> str:
     first, later = _word_patterns(text, text[slot.start : slot.end].split(" "))
-    some = first if most == 1 else f"{first}( {later}){{0,{most - 1}}}"
-    return f"( {some})?" if glued else some
+    return first if most == 1 else f"{first}( {later}){{0,{most - 1}}}"
 
 
 def _word_patterns(text: str, old: Sequence[str]) -> tuple[str, str]:

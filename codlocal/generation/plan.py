@@ -27,8 +27,12 @@ from codlocal.generation.prompts import PromptTemplate
 
 Strategy = Literal["guided", "wide", "free"]
 
-_WORDS_CHANGED: dict[str, tuple[int, ...]] = {"guided": (1, 2, 3), "wide": (3, 4, 5)}
-_EXTRA_WORDS: dict[str, int] = {"guided": 1, "wide": 2}
+_EDITS: dict[str, tuple[tuple[int, int], ...]] = {
+    "guided": ((1, 0), (1, 1), (2, 0), (2, 1)),
+    "wide": ((2, 1), (3, 1), (4, 2)),
+}
+"""How many words may change, and by how many words each run of them may grow (or vanish)."""
+
 _UNIMPORTANT = 0.1
 """A word with less than this share of the top word's importance is no place to edit."""
 
@@ -92,16 +96,13 @@ class Planner:
         """Constraints on the most important words, fewest first, and the replies for each."""
         text = task.example.text
         ranked = within_reach(text, _important_spans(task))
-        sizes = sorted({min(size, len(ranked)) for size in _WORDS_CHANGED[strategy]})
-        counts = _split(self.candidates, len(sizes))
+        edits = sorted({(min(size, len(ranked)), extra) for size, extra in _EDITS[strategy]})
+        counts = _split(self.candidates, len(edits))
         return [
-            (self._constraint(text, ranked[:size], strategy), count)
-            for size, count in zip(sizes, counts, strict=True)
+            (edit_constraint(text, ranked[:size], extra), count)
+            for (size, extra), count in zip(edits, counts, strict=True)
             if count
         ]
-
-    def _constraint(self, text: str, chosen: list[Span], strategy: Strategy) -> EditConstraint:
-        return edit_constraint(text, chosen, _EXTRA_WORDS[strategy])
 
     @staticmethod
     def _rewrite(task: Task) -> EditConstraint:

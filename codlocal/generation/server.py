@@ -143,6 +143,8 @@ def _environment(settings: ServerSettings, key: str) -> dict[str, str]:
     environment = {
         **_without_python_paths(os.environ),
         "VLLM_API_KEY": key,
+        # `python -m` would else import any file of the user's folder that has a library's name.
+        "PYTHONSAFEPATH": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

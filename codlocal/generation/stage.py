@@ -63,7 +63,10 @@ def run_generate(
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
         facts["prompt_sha256"] = template.sha256
-        tasks, probabilities = build_tasks(teacher, examples)
+        corpus = [example.text for example in artifacts.read_examples(run, "train").values()]
+        probes = attribution.probe_words(teacher, corpus, len(spec.label_names))
+        tasks, probabilities = build_tasks(teacher, examples, probes)
+        facts["probe_words"] = dict(zip(spec.label_names, probes, strict=True))
         planner = Planner(
             template=template,
             label_names=spec.label_names,
@@ -131,9 +134,12 @@ async def _search(
 
 
 def build_tasks(
-    teacher: Teacher, examples: Sequence[Example]
+    teacher: Teacher, examples: Sequence[Example], probes: Sequence[Sequence[str]]
 ) -> tuple[list[Task], npt.NDArray[np.float64]]:
     """What to flip into what, and where: the label is the teacher's, the target its runner-up.
+
+    A word is worth editing for what the label loses without it, plus what the target gains when
+    a probe word stands in its place.
 
     Returns:
         One task per example, and the teacher's probabilities, shape [examples, classes].
@@ -141,12 +147,12 @@ def build_tasks(
     """
     probabilities = teacher.predict_proba([example.text for example in examples])
     ranked = np.argsort(-probabilities, axis=1, kind="stable")
-    importance = attribution.leave_one_out(
-        teacher, [example.text for example in examples], [int(row[0]) for row in ranked]
-    )
+    texts = [example.text for example in examples]
+    losses = attribution.leave_one_out(teacher, texts, [int(row[0]) for row in ranked])
+    gains = attribution.substitution(teacher, texts, [int(row[1]) for row in ranked], probes)
     tasks = [
-        Task(example, int(order[0]), int(order[1]), weights)
-        for example, order, weights in zip(examples, ranked, importance, strict=True)
+        Task(example, int(order[0]), int(order[1]), loss + gain)
+        for example, order, loss, gain in zip(examples, ranked, losses, gains, strict=True)
     ]
     return tasks, probabilities
 

@@ -5,6 +5,7 @@ once. llguidance compiles lazily, which a constraint per example needs.
 """
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,9 +17,15 @@ from safetensors import SafetensorError
 from codlocal.core.errors import ModelError
 from codlocal.core.records import Fluency
 from codlocal.generation.engine import Reply, Request, fluency
+from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+# llguidance compiles the few lines that apply its masks: that takes half a minute and a C++
+# compiler, and gains nothing. Read when the first constraint is applied.
+os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 
 
 class TransformersEngine:
@@ -58,6 +65,7 @@ class TransformersEngine:
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        silence_libraries()
         local = {"trust_remote_code": False, "local_files_only": True}
         try:
             model = AutoModelForCausalLM.from_pretrained(

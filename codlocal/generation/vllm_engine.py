@@ -74,6 +74,10 @@ class VllmEngine:
                 max_completion_tokens=request.sampling.max_tokens,
                 extra_body=self._adapter.format_output_type(_outlines_type(request.constraint)),
             )
+        except openai.BadRequestError as error:
+            # One request that the server can't serve (a text beyond its context) is no reason to
+            # end the run: its replies fail, with the reason.
+            return [Reply("", f"refused: {error.message[:200]}", 0, 0)] * request.count
         except openai.OpenAIError as error:
             raise self._failure(error) from error
         usage = completion.usage
@@ -97,7 +101,7 @@ class VllmEngine:
                 prompt=self._prefix + text,
                 max_tokens=1,
                 temperature=0,
-                extra_body={"prompt_logprobs": 0, "add_special_tokens": False},
+                extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
         except openai.OpenAIError as error:
             raise self._failure(error) from error

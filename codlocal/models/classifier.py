@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Classifier:
     """A transformers sequence classifier with its tokenizer; satisfies `core.records.Teacher`.
 
-    `label_names` are in the order of the columns that `logits` and `predict_proba` return.
+    `label_names` are in the order of the columns that `logits` and `predict_proba` return, and
+    `order` has the model's own class index of each.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Classifier:
         self.model = model
         self.encoder = encoder
         self.label_names = label_names
-        self._order = order
+        self.order = order
 
     @classmethod
     def load(
@@ -103,7 +104,7 @@ class Classifier:
         self.model.train(mode=False)
         with torch.inference_mode():
             logits = self.model(**self.encoder.collate(rows, self.device)).logits
-        columns: npt.NDArray[np.float32] = logits.float().cpu().numpy()[:, self._order]
+        columns: npt.NDArray[np.float32] = logits.float().cpu().numpy()[:, self.order]
         return columns
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:

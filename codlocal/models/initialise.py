@@ -10,6 +10,7 @@ import torch
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier, load_encoder, load_model, place
 from codlocal.models.devices import device_of
+from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder
 
 if TYPE_CHECKING:
@@ -52,6 +53,65 @@ def new_classifier(
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
     return Classifier(model, encoder, names, list(range(len(names))))
+
+
+def shortened_classifier(
+    path: Path,
+    label_names: Sequence[str],
+    *,
+    layers: int | None = None,
+    device: str = "auto",
+    max_length: int = 256,
+) -> Classifier:
+    """Load a classifier in float32 with evenly spaced layers of its own, and keep its head.
+
+    `layers` is how many to keep, by default half of them. The columns of its logits are put in
+    the order of `label_names`.
+
+    Raises:
+        ModelError: the folder can't be loaded, has fewer layers or other labels.
+
+    """
+    check_folder(path)
+    names = tuple(label_names)
+    model = load_model(path, dtype=torch.float32)
+    order = column_order(names_of(model.config.id2label), names)
+    model = keep_layers(model, layers or max(1, model.config.num_hidden_layers // 2))
+    _reorder(output_layer(model), order)
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: index for index, name in enumerate(names)}
+    encoder = load_encoder(path, model, max_length)
+    place(model, device_of(device))
+    return Classifier(model, encoder, names, list(range(len(names))))
+
+
+def output_layer(model: "PreTrainedModel") -> torch.nn.Linear:
+    """The linear layer of a classification head that gives the logits.
+
+    Raises:
+        ModelError: the head has no such layer.
+
+    """
+    found = [
+        module
+        for name, part in model.named_children()
+        if name != model.base_model_prefix
+        for module in part.modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    if not found:
+        raise ModelError(
+            f"The head of a {model.config.model_type} model ends in no linear layer.",
+            "Use --student-init pretrained and --warm-start none.",
+        )
+    return found[-1]
+
+
+def _reorder(layer: torch.nn.Linear, order: list[int]) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[order].clone())
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias[order].clone())
 
 
 def _draw_head(model: "PreTrainedModel", seed: int) -> None:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Example, Verdict
@@ -11,14 +13,18 @@ from codlocal.core.records import Teacher as TeacherModel
 _TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
 
 
-def edit_distance(original: str, edited: str) -> float:
-    """Token Levenshtein distance divided by the original's length in tokens.
+def token_edits(original: str, edited: str) -> int:
+    """Count the tokens, words and punctuation marks, that were changed, added or dropped."""
+    return int(Levenshtein.distance(_TOKEN.findall(original), _TOKEN.findall(edited)))
 
-    Words and punctuation marks are tokens. 0 is a copy, 1 a rewrite of the whole; a much longer
-    text can exceed 1. This is the closeness of the counterfactual literature (METHOD 5).
+
+def edit_distance(original: str, edited: str) -> float:
+    """Token edits divided by the original's length in tokens.
+
+    0 is a copy, 1 a rewrite of the whole; a much longer text can exceed 1. This is the closeness
+    of the counterfactual literature.
     """
-    before, after = _TOKEN.findall(original), _TOKEN.findall(edited)
-    return float(Levenshtein.distance(before, after)) / max(len(before), 1)
+    return token_edits(original, edited) / max(len(_TOKEN.findall(original)), 1)
 
 
 def judge(
@@ -42,13 +48,21 @@ def judge(
         return []
     probabilities = teacher.predict_proba(texts)
     return [
-        Verdict(
-            candidate_id=candidate.id,
-            example_id=candidate.example_id,
-            probabilities=tuple(float(value) for value in row),
-            label=int(row.argmax()),
-            flipped=int(row.argmax()) != candidate.source_label,
-            edit_distance=edit_distance(examples[candidate.example_id].text, text),
-        )
+        _verdict(candidate, examples[candidate.example_id].text, text, row)
         for candidate, text, row in zip(candidates, texts, probabilities, strict=True)
     ]
+
+
+def _verdict(
+    candidate: Candidate, original: str, text: str, probabilities: npt.NDArray[np.float64]
+) -> Verdict:
+    label = int(probabilities.argmax())
+    return Verdict(
+        candidate_id=candidate.id,
+        example_id=candidate.example_id,
+        probabilities=tuple(float(value) for value in probabilities),
+        label=label,
+        flipped=label != candidate.source_label,
+        edits=token_edits(original, text),
+        edit_distance=edit_distance(original, text),
+    )

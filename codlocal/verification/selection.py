@@ -23,17 +23,17 @@ from codlocal.core.records import (
 
 @dataclass(frozen=True)
 class Gate:
-    """The limits of an acceptable edit. Log-probabilities are per token, natural logarithms.
+    """The limits of an acceptable edit. Log-probabilities are natural logarithms.
 
     Attributes:
         max_edit_distance: token edits / original length.
-        mean_drop: how far a mean log-probability may lie below its own original's.
+        drop_per_edit: by how much each edited token may lower the text's log-probability.
         worst: the least likely token may be as unlikely as this, or as its original's worst.
 
     """
 
     max_edit_distance: float
-    mean_drop: float
+    drop_per_edit: float
     worst: float
 
 
@@ -44,17 +44,19 @@ Check = Callable[[Verdict, Original, Gate], str | None]
 def learn_gate(originals: Iterable[Original], settings: VerificationConfig) -> Gate:
     """Learn the fluency limits from the originals; without their scores nothing is refused.
 
-    The mean may drop by the originals' own spread (one standard deviation); the worst token may
-    be as unlikely as the `fluency_quantile` quantile of the originals' worst tokens.
+    An edited token may cost `fluency_slack` times the surprisal of an ordinary token of the
+    originals. The whole text's drop counts, so a misfit is seen also where it hurts what follows
+    it, and long texts don't hide it. The worst token may be as unlikely as the
+    `fluency_quantile` quantile of the originals' worst tokens.
     """
     scores = [original.fluency for original in originals if original.fluency is not None]
     if len(scores) < 2:
         return Gate(settings.max_edit_distance, float("inf"), float("-inf"))
-    means = np.array([score.mean for score in scores])
+    surprisal = -sum(score.total for score in scores) / max(sum(one.tokens for one in scores), 1)
     worst = np.array([score.worst for score in scores])
     return Gate(
         max_edit_distance=settings.max_edit_distance,
-        mean_drop=float(means.std(ddof=1)),
+        drop_per_edit=settings.fluency_slack * surprisal,
         worst=float(np.quantile(worst, settings.fluency_quantile)),
     )
 
@@ -70,7 +72,7 @@ def _edited_too_much(verdict: Verdict, _original: Original, gate: Gate) -> str |
 def _not_fluent(verdict: Verdict, original: Original, gate: Gate) -> str | None:
     if verdict.fluency is None or original.fluency is None:
         return None
-    if verdict.fluency.mean < original.fluency.mean - gate.mean_drop:
+    if _drop(verdict, original) > gate.drop_per_edit * max(verdict.edits, 1):
         return "not fluent"
     if verdict.fluency.worst < min(gate.worst, original.fluency.worst):
         return "not fluent"
@@ -85,10 +87,16 @@ def refusal(verdict: Verdict, original: Original, gate: Gate) -> str | None:
     return next((reason for check in CHECKS if (reason := check(verdict, original, gate))), None)
 
 
-def cost(verdict: Verdict, fluency_weight: float) -> float:
-    """What the choice minimises: edit distance minus weighted mean log-probability per token."""
-    fluency = verdict.fluency.mean if verdict.fluency else 0.0
-    return verdict.edit_distance - fluency_weight * fluency
+def cost(verdict: Verdict, original: Original, fluency_weight: float) -> float:
+    """What the choice minimises: edit distance plus the weighted drop in log-probability."""
+    return verdict.edit_distance + fluency_weight * max(_drop(verdict, original), 0.0)
+
+
+def _drop(verdict: Verdict, original: Original) -> float:
+    """How much less likely the whole text became, in nats; negative if it reads better now."""
+    if verdict.fluency is None or original.fluency is None:
+        return 0.0
+    return original.fluency.total - verdict.fluency.total
 
 
 @dataclass(frozen=True)
@@ -125,14 +133,20 @@ def choose(
                 Rejection(example_id=example_id, candidate_id=None, reason="no verified flip")
             )
             continue
-        best = min(
-            good, key=lambda row: (cost(evidence.verdicts[row.id], settings.fluency_weight), row.id)
-        )
+        best = _cheapest(good, evidence, settings.fluency_weight)
         pairs.append(_pair(best, evidence))
         rejections += [
             _rejection(row, "another candidate was chosen") for row in good if row is not best
         ]
     return pairs, rejections
+
+
+def _cheapest(good: Sequence[Candidate], evidence: Evidence, fluency_weight: float) -> Candidate:
+    def price(row: Candidate) -> tuple[float, str]:
+        original = evidence.originals[row.example_id]
+        return cost(evidence.verdicts[row.id], original, fluency_weight), row.id
+
+    return min(good, key=price)
 
 
 def _sieve(

@@ -27,7 +27,8 @@ def _write_data(path: Path) -> None:
         food, good = foods[index % 10], index % 2
         words = ("great", "good") if good else ("awful", "bad")
         rows.append(
-            f"The {food} was {words[index % 4 // 2]} on day {index}.,{'positive' if good else 'negative'}"
+            f"The {food} was {words[index % 4 // 2]} on day {index}.,"
+            f"{'positive' if good else 'negative'}"
         )
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 

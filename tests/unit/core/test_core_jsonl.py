@@ -73,7 +73,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
     path.write_text(example(0).model_dump_json() + "\n" + line + "\n")
     with pytest.raises(RunError, match="line 2, is not a valid Example row") as caught:
         texts_in(path)
-    assert "Move the file away" in caught.value.hint
+    assert "--redo" in caught.value.hint
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path):

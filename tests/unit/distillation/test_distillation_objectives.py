@@ -8,9 +8,12 @@ from hypothesis.extra import numpy as npst
 from codlocal.core.config import DistillationConfig
 from codlocal.distillation.objectives import (
     OBJECTIVES,
+    LayerStates,
+    MixedLogits,
     ObjectiveInputs,
     distillation_loss,
     hard_label_ce,
+    layer_mse,
     soft_targets_kl,
     task_loss,
 )
@@ -91,6 +94,88 @@ def test_the_terms_are_weighted_and_add_up(n: int):
     assert terms.kl == pytest.approx(expected, rel=1e-4)
     assert terms.task == pytest.approx(hard_label_ce(student, labels).item())
     assert terms.total == pytest.approx(terms.task + terms.kl)
+
+
+LENGTHS = (2, 5, 3)
+
+
+def _states(padding: int = 0, widths: tuple[int, ...] = (4, 4)) -> list[LayerStates]:
+    """Random states of texts of `LENGTHS` tokens, with garbage where there is padding."""
+    layers = []
+    tokens = max(LENGTHS) + padding
+    mask = torch.tensor([[1] * one + [0] * (tokens - one) for one in LENGTHS])
+    for number, width in enumerate(widths):
+        generator = torch.Generator().manual_seed(number)
+        draw = torch.full((2, len(LENGTHS), tokens, width), 1e6)
+        draw[1] *= -1
+        values = torch.randn(2, len(LENGTHS), max(LENGTHS), width, generator=generator)
+        for text, length in enumerate(LENGTHS):
+            draw[:, text, :length] = values[:, text, :length]
+        layers.append(LayerStates(draw[0].requires_grad_(), draw[1].requires_grad_(), mask))
+    return layers
+
+
+def test_the_layer_error_is_that_of_the_formula():
+    layers = _states(widths=(4, 6))
+    expected = []
+    for states in layers:
+        student, teacher = states.student.detach().numpy(), states.teacher.detach().numpy()
+        errors = [
+            (student[text, token, unit] - teacher[text, token, unit]) ** 2
+            for text, length in enumerate(LENGTHS)
+            for token in range(length)
+            for unit in range(student.shape[2])
+        ]
+        expected.append(sum(errors) / len(errors))
+    found = layer_mse(layers)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_the_layer_error_does_not_depend_on_padding():
+    assert layer_mse(_states(padding=4)).item() == pytest.approx(layer_mse(_states()).item())
+
+
+def test_the_layer_error_is_zero_for_equal_states_and_its_gradient_the_students_alone():
+    layers = _states()
+    same = [LayerStates(one.student, one.student, one.mask) for one in layers]
+    assert layer_mse(same).item() == 0
+    layer_mse(layers).backward()
+    assert all(one.teacher.grad is None for one in layers)
+    assert all(one.student.grad[0, 0].abs().sum() > 0 for one in layers)
+    assert all(one.student.grad[0, 2:].abs().sum() == 0 for one in layers)
+
+
+def test_layer_wise_distillation_adds_the_layer_term():
+    student, teacher = _random(3)
+    labels = torch.arange(3)
+    layers = _states()
+    inputs = ObjectiveInputs(student, teacher, labels, layers)
+    settings = DistillationConfig(method="lwd", layer_weight=5)
+    terms = distillation_loss(inputs, settings).to_terms()
+    plain = distillation_loss(inputs, DistillationConfig(method="kd")).to_terms()
+    assert (terms.task, terms.kl) == (plain.task, plain.kl)
+    assert plain.layer == plain.pair == terms.pair == 0
+    assert terms.layer == pytest.approx(5 * layer_mse(layers).item())
+    assert terms.total == pytest.approx(plain.total + terms.layer)
+
+
+@pytest.mark.parametrize("method", ["kd", "lwd"])
+def test_every_method_can_have_the_pair_term(method: str):
+    student, teacher = _random(3)
+    mine, its = _random(2)
+    inputs = ObjectiveInputs(student, teacher, torch.arange(3), _states(), MixedLogits(mine, its))
+    settings = DistillationConfig(method=method, interpolation_weight=10)
+    loss = distillation_loss(inputs, settings)
+    expected = 10 * _kl(mine.detach().numpy(), its.detach().numpy(), 2)
+    terms = loss.to_terms()
+    assert terms.pair == pytest.approx(expected, rel=1e-4)
+    assert terms.total == pytest.approx(terms.task + terms.kl + terms.layer + terms.pair)
+    loss.total.backward()
+    assert its.grad is None
+    assert mine.grad.abs().sum() > 0
+    same = ObjectiveInputs(student, teacher, torch.arange(3), _states(), MixedLogits(mine, mine))
+    assert distillation_loss(same, settings).to_terms().pair == pytest.approx(0, abs=1e-5)
 
 
 def test_fine_tuning_is_cross_entropy_alone():

@@ -67,7 +67,7 @@ def test_a_text_is_scored_as_a_prompt(server):
     [payload] = server.payloads
     assert payload["prompt"] == "good food here"
     assert payload["prompt_logprobs"] == 0
-    assert payload["add_special_tokens"] is False
+    assert payload["add_special_tokens"] is True
     assert payload["max_tokens"] == 1
     assert (score.tokens, score.worst, score.mean) == (3, -3.0, -2.0)
 
@@ -75,6 +75,7 @@ def test_a_text_is_scored_as_a_prompt(server):
 def test_the_scoring_prefix_gives_the_first_word_a_context(server):
     ask(server, lambda engine: engine.score("good"), scoring_prefix="<bos> ")
     assert server.payloads[0]["prompt"] == "<bos> good"
+    assert server.payloads[0]["add_special_tokens"] is False
 
 
 def test_a_server_without_usage_or_scores_is_no_crash(server, monkeypatch):
@@ -103,11 +104,18 @@ def doing(work):
     return lambda engine: getattr(engine, work)(argument)
 
 
-@pytest.mark.parametrize("work", ["generate", "score"])
-def test_a_refused_request_gives_the_servers_words(server, work):
+def test_a_text_that_can_not_be_scored_gives_the_servers_words(server):
     server.status = 400
     with pytest.raises(EngineError, match=r"refuses a request: .*as told"):
-        ask(server, doing(work))
+        ask(server, doing("score"))
+
+
+def test_a_refused_request_fails_alone(server):
+    server.status = 400
+    replies = ask(server, doing("generate"))
+    assert len(replies) == request().count
+    assert all(reply.finish_reason.startswith("refused: ") for reply in replies)
+    assert all("as told" in reply.finish_reason for reply in replies)
 
 
 def gone():

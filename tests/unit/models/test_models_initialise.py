@@ -9,7 +9,12 @@ from tiny import tiny_model
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
-from codlocal.models.initialise import keep_layers, new_classifier, spaced_layers
+from codlocal.models.initialise import (
+    keep_layers,
+    new_classifier,
+    shortened_classifier,
+    spaced_layers,
+)
 
 TEXTS = ["good food", "the service was awful"]
 KINDS = ["bert", "roberta", "deberta", "modernbert", "llama", "qwen2", "gemma3"]
@@ -94,3 +99,23 @@ def test_an_old_head_is_replaced_whatever_its_size(tmp_path: Path, labels: tuple
 
 def test_training_starts_in_full_precision(tmp_path: Path):
     assert _new(tiny_model(tmp_path)).model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shortened_classifier_keeps_its_head_in_the_datas_order(kind: str, tmp_path: Path):
+    tiny_model(tmp_path, kind, labels=("POSITIVE", "neutral", "negative"), layers=2)
+    names = ("negative", "positive", "neutral")
+    whole = Classifier.load(tmp_path, device="cpu", label_names=names)
+    same = shortened_classifier(tmp_path, names, layers=2, device="cpu")
+    np.testing.assert_allclose(same.logits(TEXTS), whole.logits(TEXTS), atol=1e-6)
+    with torch.no_grad():
+        rows = same.encoder.collate(same.encoder.encode(TEXTS), same.device)
+        np.testing.assert_allclose(same.model(**rows).logits, whole.logits(TEXTS), atol=1e-6)
+    assert same.model.config.id2label == dict(enumerate(names))
+    assert shortened_classifier(tmp_path, names, device="cpu").model.config.num_hidden_layers == 1
+
+
+def test_a_shortened_classifier_with_other_labels_is_refused(tmp_path: Path):
+    tiny_model(tmp_path, labels=("a", "b"))
+    with pytest.raises(ModelError, match="no label named"):
+        shortened_classifier(tmp_path, ("negative", "positive"), device="cpu")

@@ -48,7 +48,8 @@ def test_a_verdict_says_whether_the_teachers_own_label_flips():
     teacher = FakeTeacher()
     rows = [candidate("the food was bad", "1/0"), candidate("the food was great", "1/1")]
     bad, great = judge(teacher, EXAMPLES, rows)
-    assert (bad.candidate_id, bad.label, bad.flipped, bad.edit_distance) == ("1/0", 0, True, 0.25)
+    assert (bad.candidate_id, bad.label, bad.flipped) == ("1/0", 0, True)
+    assert (bad.edits, bad.edit_distance) == (1, 0.25)
     assert (great.candidate_id, great.label, great.flipped) == ("1/1", 1, False)
     assert sum(bad.probabilities) == pytest.approx(1)
     assert bad.fluency is None

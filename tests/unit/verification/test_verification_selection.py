@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,22 +27,35 @@ def candidate(name, text="text", example="a"):
     )  # fmt: skip
 
 
-def verdict(name, *, flipped=True, edit=0.2, score=None, example="a"):
+def verdict(name, *, flipped=True, edit=0.2, edits=1, score=None, example="a"):
     return Verdict(
         candidate_id=name, example_id=example, label=0 if flipped else 1, flipped=flipped,
-        probabilities=(0.8, 0.2) if flipped else (0.3, 0.7), edit_distance=edit, fluency=score,
+        probabilities=(0.8, 0.2) if flipped else (0.3, 0.7), edits=edits, edit_distance=edit,
+        fluency=score,
     )  # fmt: skip
 
 
 def test_the_gate_is_learned_from_the_originals():
-    rows = [original(str(at), mean, worst) for at, (mean, worst) in
-            enumerate([(-2, -8), (-3, -6), (-4, -10), (-3, -7)])]  # fmt: skip
-    gate = learn_gate(rows, VerificationConfig(fluency_quantile=0.0, max_edit_distance=0.5))
+    rows = [
+        original(str(at), mean, worst)
+        for at, (mean, worst) in enumerate([(-2, -8), (-3, -6), (-4, -10), (-3, -7)])
+    ]
+    settings = {"fluency_quantile": 0.0, "max_edit_distance": 0.5, "fluency_slack": 2.0}
+    gate = learn_gate(rows, VerificationConfig(**settings))
     assert gate.max_edit_distance == 0.5
-    assert gate.mean_drop == pytest.approx(np.std([-2, -3, -4, -3], ddof=1))
+    assert gate.drop_per_edit == pytest.approx(2.0 * 3.0)
     assert gate.worst == -10
     stricter = learn_gate(rows, VerificationConfig(fluency_quantile=0.5))
     assert stricter.worst == -7.5
+
+
+def test_long_originals_weigh_more_in_what_a_token_may_cost():
+    long = Fluency(mean=-1.0, worst=-2.0, tokens=30)
+    short = Fluency(mean=-5.0, worst=-9.0, tokens=10)
+    rows = [original(str(at)).model_copy(update={"fluency": one}) for at, one in
+            enumerate((long, short))]  # fmt: skip
+    gate = learn_gate(rows, VerificationConfig(fluency_slack=1.0))
+    assert gate.drop_per_edit == pytest.approx((30 * 1 + 10 * 5) / 40)
 
 
 @pytest.mark.parametrize(
@@ -57,24 +69,29 @@ def test_without_scores_nothing_is_refused_for_fluency(rows):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (verdict("1", score=fluency(-2.4)), None),
+        (verdict("1", score=fluency(-2.0)), None),
+        (verdict("1", score=fluency(-2.39)), None),
+        (verdict("1", score=fluency(-2.41)), "not fluent"),
+        (verdict("1", score=fluency(-2.41), edits=2), None),
+        (verdict("1", score=fluency(-2.81), edits=2), "not fluent"),
+        (verdict("1", score=fluency(-2.41), edits=0), "not fluent"),
         (verdict("1", flipped=False), "not flipped"),
         (verdict("1", edit=0.6), None),
         (verdict("1", edit=0.61), "edited too much"),
-        (verdict("1", score=fluency(-2.6)), "not fluent"),
         (verdict("1", score=fluency(-2.0, -8.5)), None),
         (verdict("1", score=fluency(-2.0, -9.5)), "not fluent"),
         (verdict("1"), None),
     ],
 )
 def test_a_flip_must_be_small_and_read_like_language(row, reason):
-    assert refusal(row, original(), Gate(0.6, 0.5, -9.0)) == reason
+    # Five tokens at -2 each: one edit may cost the whole text two nats.
+    assert refusal(row, original(), Gate(0.6, 2.0, -9.0)) == reason
 
 
 def test_a_word_may_be_as_odd_as_the_originals_own():
     odd = original(worst=-15.0)
-    assert refusal(verdict("1", score=fluency(-2, -14)), odd, Gate(0.6, 0.5, -9.0)) is None
-    assert refusal(verdict("1", score=fluency(-2, -16)), odd, Gate(0.6, 0.5, -9.0))
+    assert refusal(verdict("1", score=fluency(-2, -14)), odd, Gate(0.6, 2.0, -9.0)) is None
+    assert refusal(verdict("1", score=fluency(-2, -16)), odd, Gate(0.6, 2.0, -9.0))
 
 
 def test_a_new_check_is_one_line(monkeypatch):
@@ -83,9 +100,13 @@ def test_a_new_check_is_one_line(monkeypatch):
     assert refusal(verdict("1", flipped=False), original(), OPEN) == "not flipped"
 
 
-def test_the_cost_weighs_edit_against_fluency():
-    assert cost(verdict("1", edit=0.3, score=fluency(-2.0)), 0.1) == pytest.approx(0.5)
-    assert cost(verdict("1", edit=0.3), 0.1) == pytest.approx(0.3)
+def test_the_cost_weighs_edit_against_what_fluency_was_lost():
+    # The original's five tokens have -10 nats, the edit's -20.
+    worse = verdict("1", edit=0.3, score=fluency(-4.0))
+    assert cost(worse, original(), 0.1) == pytest.approx(0.3 + 0.1 * 10)
+    better = verdict("1", edit=0.3, score=fluency(-1.0))
+    assert cost(better, original(), 0.1) == pytest.approx(0.3)
+    assert cost(verdict("1", edit=0.3), original(), 0.1) == pytest.approx(0.3)
 
 
 def evidence(candidates, verdicts, names=("a",)):
@@ -134,7 +155,8 @@ def test_fluency_can_outweigh_a_smaller_edit():
             verdict("a/1", edit=0.4, score=fluency(-2)),
         ],
     )
-    taken = [choose(found, VerificationConfig(fluency_weight=weight))[0][0] for weight in (0, 0.1)]
+    settings = [VerificationConfig(fluency_weight=weight, fluency_slack=99) for weight in (0, 0.1)]
+    taken = [choose(found, one)[0][0] for one in settings]
     assert [pair.candidate_id for pair in taken] == ["a/0", "a/1"]
 
 

@@ -1,0 +1,100 @@
+"""What the teacher tells its students: made once, and shared by all students of a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codlocal.core.console import Console
+from codlocal.core.run import RunFolder
+from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.starting import start_student
+from codlocal.distillation.teacher_outputs import TeacherOutputs, teacher_outputs
+from codlocal.distillation.teacher_states import TeacherStates, teacher_states
+from codlocal.models.classifier import Classifier
+from codlocal.models.teacher import read_teacher
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """The teacher's side of a distillation.
+
+    Attributes:
+        outputs: its logits for every text.
+        teacher: the teacher itself, asked while a student trains where inputs are mixed.
+        states: its hidden states, for methods that compare them.
+        layers: pairs (teacher layer, student layer) that are compared, numbered from 1.
+        same_tokens: whether its tokens are the students' too; if not, means over each text's
+            tokens are compared.
+
+    """
+
+    outputs: TeacherOutputs
+    teacher: Classifier
+    states: TeacherStates | None = None
+    layers: tuple[tuple[int, int], ...] = ()
+    same_tokens: bool = True
+
+    def layer_targets(
+        self, ids: Sequence[str], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The hidden states to be matched for n texts of at most t tokens.
+
+        Returns:
+            States, float [layers, n, t, width], and the mask of their tokens, [n, t]; with other
+            tokens than the student's, t is 1 and the states are means over each text's tokens.
+
+        Raises:
+            ValueError: the states were not computed.
+
+        """
+        if self.states is None:
+            raise ValueError("the teacher's hidden states were not computed")
+        found = self.states.of(ids)
+        if not self.same_tokens:
+            means = torch.stack([one.float().mean(dim=1, keepdim=True) for one in found], dim=1)
+            return means.to(device), torch.ones(len(found), 1, device=device)
+        # pad_sequence pads the first axis: tokens go there and come back.
+        padded = torch.nn.utils.rnn.pad_sequence([one.transpose(0, 1) for one in found])
+        mask = [[1] * one.shape[1] + [0] * (len(padded) - one.shape[1]) for one in found]
+        return padded.permute(2, 1, 0, 3).to(device), torch.tensor(mask, device=device)
+
+
+def gather(
+    run: RunFolder, teacher: Classifier, base: Path, texts: Mapping[str, str], console: Console
+) -> Knowledge:
+    """Collect what the students of a run need to know of `texts` (id -> text).
+
+    Args:
+        run: its settings say what is needed; `teacher_outputs/` keeps it.
+        teacher: the run's teacher.
+        base: the folder that students are made of.
+        texts: all training texts of all students.
+        console: where progress is shown.
+
+    Raises:
+        ModelError: the student can't be made, or the teacher does not give its hidden states.
+
+    """
+    sha256 = read_teacher(run).sha256
+    outputs = teacher_outputs(run.file("teacher_outputs"), teacher, sha256, texts, console)
+    if run.config.distillation.method == "kd":
+        return Knowledge(outputs, teacher)
+    student = start_student(run.config, base, teacher.label_names, seed=0)
+    depths = [one.model.config.num_hidden_layers for one in (teacher, student)]
+    layers = layer_map(*depths)
+    wanted = [layer for layer, _ in layers]
+    states = teacher_states(
+        run.file("teacher_outputs", "states"), teacher, sha256, texts, wanted, console
+    )
+    return Knowledge(outputs, teacher, states, tuple(layers), same_tokens(teacher, student, texts))
+
+
+def same_tokens(teacher: Classifier, student: Classifier, texts: Mapping[str, str]) -> bool:
+    """Whether both models see the same token ids in every text, by one vocabulary."""
+    vocabularies = [one.encoder.tokenizer.get_vocab() for one in (teacher, student)]
+    if vocabularies[0] != vocabularies[1]:
+        return False
+    rows = [one.encoder.encode(list(texts.values())) for one in (teacher, student)]
+    return rows[0] == rows[1]

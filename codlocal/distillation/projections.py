@@ -1,0 +1,66 @@
+"""A student with trained linear maps from its hidden states to the teacher's width."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class StudentOutput(NamedTuple):
+    """Logits, float [n, classes], and each mapped layer's projected states [n, tokens, width]."""
+
+    logits: torch.Tensor
+    states: tuple[torch.Tensor, ...]
+
+
+class ProjectedStudent(torch.nn.Module):
+    """A student and one projection per mapped layer: trained, saved and resumed as one module.
+
+    The projections serve the training alone; the published student doesn't have them.
+    """
+
+    def __init__(
+        self, student: "PreTrainedModel", layers: Sequence[int], teacher_width: int, seed: int
+    ) -> None:
+        """Put projections on a student.
+
+        Args:
+            student: the model to be trained.
+            layers: numbers of the mapped layers, from 1.
+            teacher_width: the size of the teacher's hidden states.
+            seed: draws the projections where the widths differ.
+
+        """
+        super().__init__()
+        self.student = student
+        self.layers = tuple(layers)
+        generator = torch.Generator().manual_seed(seed)
+        width = int(student.config.hidden_size)
+        self.projections = torch.nn.ModuleList(
+            [_projection(width, teacher_width, generator) for _ in layers]
+        ).to(student.device)
+
+    def forward(self, **inputs: torch.Tensor) -> StudentOutput:
+        """Logits and projected hidden states for `input_ids` and `attention_mask` [n, tokens]."""
+        output = self.student(**inputs, output_hidden_states=True)
+        states = (
+            projection(output.hidden_states[layer])
+            for projection, layer in zip(self.projections, self.layers, strict=True)
+        )
+        return StudentOutput(output.logits, tuple(states))
+
+
+def _projection(width: int, teacher_width: int, generator: torch.Generator) -> torch.nn.Linear:
+    """The identity where the widths are equal (models of one family start alike), else random."""
+    with torch.random.fork_rng():
+        projection = torch.nn.Linear(width, teacher_width)
+    with torch.no_grad():
+        projection.bias.zero_()
+        if width == teacher_width:
+            torch.nn.init.eye_(projection.weight)
+        else:
+            projection.weight.normal_(std=width**-0.5, generator=generator)
+    return projection

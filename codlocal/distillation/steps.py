@@ -1,0 +1,110 @@
+"""One step of a student's training: what both models say of a batch, and the loss of that."""
+
+from dataclasses import dataclass
+
+import torch
+
+from codlocal.core.config import DistillationConfig
+from codlocal.distillation.composition import TrainingSet
+from codlocal.distillation.interpolation import TokenPair, mixed_logits, pairs_in
+from codlocal.distillation.knowledge import Knowledge
+from codlocal.distillation.objectives import (
+    LayerStates,
+    LossTensors,
+    MixedLogits,
+    ObjectiveInputs,
+    distillation_loss,
+)
+from codlocal.distillation.projections import ProjectedStudent
+from codlocal.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What n training texts are to become: the teacher's logits [n, classes], hard labels [n]."""
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+
+
+def trainee(
+    student: Classifier, knowledge: Knowledge, settings: DistillationConfig, seed: int
+) -> torch.nn.Module:
+    """The module to train: the student, with projections where its hidden states are compared."""
+    if settings.method == "kd":
+        return student.model
+    layers = [layer for _, layer in knowledge.layers]
+    width = int(knowledge.teacher.model.config.hidden_size)
+    return ProjectedStudent(student.model, layers, width, seed)
+
+
+class DistillationStep:
+    """The loss of a batch under the configured method; its arguments are those of `StepLoss`."""
+
+    def __init__(
+        self,
+        student: Classifier,
+        training_set: TrainingSet,
+        knowledge: Knowledge,
+        targets: Targets,
+        settings: DistillationConfig,
+    ) -> None:
+        texts = [text.text for text in training_set.texts]
+        self._student = student
+        self._rows = student.encoder.encode(texts)
+        self._teacher_rows = knowledge.teacher.encoder.encode(texts)
+        self._ids = [text.id for text in training_set.texts]
+        self._groups = training_set.groups
+        self._knowledge = knowledge
+        self._targets = targets
+        self._settings = settings
+
+    def __call__(self, model: torch.nn.Module, batch: list[int]) -> LossTensors:
+        """The loss of the texts at the positions in `batch`."""
+        # First of all, as the loop has just seeded the global generator for this step.
+        mixed = self._mixed(model, batch)
+        inputs = self._student.encoder.collate(
+            [self._rows[index] for index in batch], self._student.device
+        )
+        output = model(**inputs)
+        layers = []
+        if self._settings.method == "lwd":
+            layers = self._layers(output.states, inputs["attention_mask"], batch)
+        targets = self._targets
+        return distillation_loss(
+            ObjectiveInputs(
+                output.logits, targets.logits[batch], targets.labels[batch], layers, mixed
+            ),
+            self._settings,
+        )
+
+    def _layers(
+        self, states: tuple[torch.Tensor, ...], mask: torch.Tensor, batch: list[int]
+    ) -> list[LayerStates]:
+        ids = [self._ids[index] for index in batch]
+        goal, goal_mask = self._knowledge.layer_targets(ids, self._student.device)
+        if not self._knowledge.same_tokens:
+            states = tuple(_mean_over_tokens(one, mask) for one in states)
+        return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
+
+    def _mixed(self, model: torch.nn.Module, batch: list[int]) -> MixedLogits | None:
+        pairs = pairs_in(batch, self._groups)
+        if not pairs or not self._settings.interpolation_weight:
+            return None
+        shares = torch.rand(len(pairs))
+        teacher = self._knowledge.teacher
+        teacher.model.train(mode=False)
+        with torch.no_grad():
+            goal = mixed_logits(teacher.model, teacher, _tokens(self._teacher_rows, pairs), shares)
+        mine = mixed_logits(model, self._student, _tokens(self._rows, pairs), shares)
+        return MixedLogits(mine, goal[:, teacher.order].to(mine.device))
+
+
+def _tokens(rows: list[list[int]], pairs: list[tuple[int, int]]) -> list[TokenPair]:
+    return [TokenPair(rows[original], rows[other]) for original, other in pairs]
+
+
+def _mean_over_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Means over the tokens that count: [n, tokens, width] and [n, tokens] to [n, 1, width]."""
+    weights = mask.to(states.dtype)[:, :, None]
+    return (states * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)

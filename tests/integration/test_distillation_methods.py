@@ -1,0 +1,132 @@
+"""Ways to start and to train students, on tiny models, through the files of a run folder."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tiny import tiny_model
+from toy_run import (
+    CHILD,
+    EVERYTHING,
+    LABELS,
+    QUIET,
+    changed_config,
+    config_of,
+    copy_run,
+    examples,
+    rows,
+    same,
+    weights,
+)
+
+from codlocal.core.errors import ModelError
+from codlocal.core.run import RunFolder
+from codlocal.distillation.stage import run_distill
+from codlocal.models.classifier import Classifier
+from codlocal.models.teacher import load_teacher
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_a_killed_process_goes_on_to_the_same_weights(
+    finished: RunFolder, tmp_path: Path, body, changes
+):
+    config = changed_config(finished, body, steps=400, baseline=False, **changes)
+    whole = copy_run(finished, tmp_path / "whole", config)
+    run_distill(whole, load_teacher(whole), QUIET)
+    cut = copy_run(finished, tmp_path / "cut", config)
+    settings = tmp_path / "settings.toml"
+    settings.write_text(config.to_toml())
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(cut.path), str(settings)])
+    log = cut.file("students", "student-seed0.partial", "train_log.jsonl")
+    while child.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 130):
+        time.sleep(0.001)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert not cut.file("students", "student-seed0").exists()
+    assert list(log.parent.glob("checkpoint-*"))
+    run_distill(cut, load_teacher(cut), QUIET)
+    assert same(weights(cut), weights(whole))
+    logs = [run.file("student", "train_log.jsonl").read_bytes() for run in (cut, whole)]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("name", [*EVERYTHING, "everything"])
+def test_every_way_of_training_agrees_with_the_teacher_and_repeats(
+    finished: RunFolder, tmp_path: Path, body: Path, name: str
+):
+    changes = EVERYTHING if name == "everything" else {name: EVERYTHING[name]}
+    config = changed_config(finished, body, **changes)
+    runs = []
+    for folder in ("first", "second"):
+        run = copy_run(finished, tmp_path / folder, config)
+        run_distill(run, load_teacher(run), QUIET)
+        runs.append(run)
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(finished))
+    texts = [text.text for text in examples()[:5]]
+    student = Classifier.load(runs[0].file("student"), device="cpu", label_names=LABELS)
+    teacher = load_teacher(finished)
+    assert student.logits(texts).argmax(1).tolist() == teacher.logits(texts).argmax(1).tolist()
+    facts = runs[0].facts("distill")["students"]
+    log = runs[0].file("student", "train_log.jsonl").read_text().splitlines()
+    assert (json.loads(log[0])["layer"] > 0) == (config.distillation.method == "lwd")
+    assert any(json.loads(line)["pair"] for line in log) == ("interpolation_weight" in changes)
+    # The baseline has no pairs to mix, and the same start.
+    assert facts["baseline-seed0"]["final_loss"]["pair"] == 0
+    assert facts["baseline-seed0"]["warm_start"] == facts["student-seed0"]["warm_start"]
+    assert facts["student-seed0"]["layers"] == 2
+    assert {path.suffix for path in runs[0].file("student").iterdir()} == {
+        ".json", ".jsonl", ".safetensors",
+    }  # fmt: skip
+
+
+def test_teacher_states_are_computed_once_for_all_students(finished, tmp_path, body, monkeypatch):
+    run = copy_run(
+        finished, tmp_path / "states", changed_config(finished, body, method="lwd", steps=2)
+    )
+    teacher = load_teacher(run)
+    asked = []
+    forward = teacher.model.forward
+    monkeypatch.setattr(
+        teacher.model, "forward", lambda **inputs: asked.append(inputs) or forward(**inputs)
+    )
+    run_distill(run, teacher, QUIET)
+    texts = [row["id"] for row in rows(run.file("teacher_outputs", "ids.jsonl"))]
+    with_states = [one for one in asked if one.get("output_hidden_states")]
+    assert len(with_states) == len(texts) == len(set(texts))
+
+
+@pytest.fixture
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps one number format per process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+def test_half_precision_is_for_the_forward_pass_alone(finished, tmp_path, body):
+    settings = {**finished.config.distillation.model_dump(), **EVERYTHING, "steps": 8}
+    runtime = {**finished.config.runtime.model_dump(), "dtype": "bfloat16"}
+    config = config_of(body, distillation=settings, runtime=runtime)
+    run = copy_run(finished, tmp_path / "half", config)
+    run_distill(run, load_teacher(run), QUIET)
+    assert {tensor.dtype for tensor in weights(run).values()} == {torch.float32}
+    assert run.facts("distill")["states"] == "per token"
+
+
+def test_a_student_of_another_family_than_its_teacher_is_refused(finished, tmp_path, body):
+    other = tiny_model(tmp_path / "other", "deberta")
+    config = changed_config(finished, body, student=str(other), student_init="teacher")
+    run = copy_run(finished, tmp_path / "run", config)
+    with pytest.raises(ModelError, match="can't be made of the layers"):
+        run_distill(run, load_teacher(run), QUIET)

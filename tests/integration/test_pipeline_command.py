@@ -1,0 +1,111 @@
+"""The whole pipeline in process, from a CSV file to an evaluated student, on tiny models."""
+
+import json
+import signal
+import sys
+
+import pytest
+from tiny import tiny_model
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from codlocal.cli import main
+from codlocal.core import jsonl
+from codlocal.core.records import Candidate, CounterfactualPair, Rejection
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
+]
+
+SUBJECTS = ("the food", "the service", "the place", "food and service", "the place and the food")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    rows = [
+        (f"{subject} {verb} {word} {at}", verdict)
+        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
+        for word in words
+        for verb in ("was", "is")
+        for at, subject in enumerate(SUBJECTS)
+    ]
+    lines = [f"{text},{verdict}\n" for text, verdict in rows]
+    folder.joinpath("mine.csv").write_text("body,verdict\n" + "".join(lines))
+    tiny_model(folder / "encoder", layers=2)
+    tiny_model(folder / "generator", "llama", causal=True)
+    folder.joinpath("mine.toml").write_text(
+        "[teacher]\nepochs = 30\nbatch_size = 8\nlearning_rate = 3e-3\nmax_length = 64\n"
+        "[generator]\nengine = 'transformers'\nprompting = 'completion'\ncandidates = 4\n"
+        "rounds = ['guided']\nmax_tokens = 100\ntemperature = 1.0\n"
+        "[verification]\nmin_pairs = 0\nmax_edit_distance = 2.0\n"
+        "[distillation]\nsteps = 20\nmax_length = 64\n"
+        "[runtime]\ndevice = 'cpu'\ndtype = 'float32'\noffline = true\nthreads = 1\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def call(place, monkeypatch, capsys):
+    monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
+    monkeypatch.chdir(place)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--run", "run", "--json"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        assert caught.value.code == 0, said.err
+        return json.loads(said.out), said.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_csv_becomes_a_student(place, call):
+    summary, _ = call(
+        "pipeline", "--config", "mine.toml", "--data", "mine.csv", "--text-column", "body",
+        "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
+        "--generator", "generator",
+    )  # fmt: skip
+    stages = summary["stages"]
+    assert [stages[name]["status"] for name in stages] == ["done"] * 6
+    for who in ("student", "baseline", "teacher"):
+        assert {"accuracy", "macro_f1", "matthews", "teacher_agreement", "n"} <= (
+            summary["metrics"][who].keys()
+        )
+    assert json.loads(place.joinpath("run/metrics.json").read_text()) == summary["metrics"]
+    student = AutoModelForSequenceClassification.from_pretrained(place / "run/student")
+    AutoTokenizer.from_pretrained(place / "run/student")
+    assert set(student.config.id2label.values()) == {"up", "down"}
+
+
+def test_its_rows_add_up(place):
+    def rows(name, kind):
+        return list(jsonl.read_rows(place / "run" / name, kind))
+
+    candidates = rows("candidates.jsonl", Candidate)
+    pairs = rows("pairs.jsonl", CounterfactualPair)
+    refused = [row.candidate_id for row in rows("rejections.jsonl", Rejection) if row.candidate_id]
+    assert len(candidates) == 4 * 4
+    assert sorted(refused + [row.candidate_id for row in pairs]) == sorted(
+        row.id for row in candidates
+    )
+    assert all(row.failure is None or "cut off" in row.failure for row in candidates)
+
+
+def test_run_again_it_does_nothing(place, call):
+    before = {path: path.stat().st_mtime_ns for path in place.joinpath("run").rglob("*.json*")}
+    summary, err = call("pipeline")
+    assert "Nothing to do" in err
+    assert summary["metrics"]["teacher"]["n"] > 0
+    after = {path: path.stat().st_mtime_ns for path in place.joinpath("run").rglob("*.json*")}
+    assert after == before
+
+
+def test_a_later_stage_can_be_done_again_alone(place, call):
+    _, err = call("evaluate", "--redo", "evaluate")
+    assert "Set the evaluate stage and later ones aside" in err
+    assert place.joinpath("run/archive/1/metrics.json").is_file()
+    assert place.joinpath("run/metrics.json").is_file()

@@ -1,0 +1,237 @@
+"""The in-process engine on tiny random models: the constraint has to do all the work."""
+
+import asyncio
+import dataclasses
+import json
+import math
+import re
+
+import pytest
+import torch
+from fakes import FakeTeacher
+from tiny import tiny_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from codlocal.core.errors import ModelError
+from codlocal.core.records import Example
+from codlocal.generation import canary, prompts
+from codlocal.generation.constraint import EditReply, Span, edit_constraint, parse_reply
+from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.plan import Planner, candidates_of
+from codlocal.generation.stage import build_tasks
+from codlocal.generation.transformers_engine import TransformersEngine
+
+pytestmark = [
+    pytest.mark.integration,
+    # torch itself still uses what it deprecates, where llguidance makes it import its compiler.
+    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
+]
+
+TEXT = 'He said "good" food, 😀 & more.'
+EDIT = edit_constraint(TEXT, [Span(9, 13)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("generator"), "llama", causal=True)
+
+
+def load(folder, *, raw_prompts=True):
+    return TransformersEngine.load(
+        folder, device=torch.device("cpu"), dtype=torch.float32, raw_prompts=raw_prompts
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return load(folder)
+
+
+def request(constraint=EDIT.pattern, count=3, seed=1, **sampling):
+    sampling = {"max_tokens": 100, "temperature": 1.0, "top_p": 1.0, **sampling}
+    return Request("1", "Say so.", constraint, count, seed, Sampling(**sampling))
+
+
+def generate(engine, wanted):
+    return asyncio.run(engine.generate(wanted))
+
+
+def test_a_random_model_obeys_the_edit_constraint(engine):
+    replies = generate(engine, request(count=8))
+    assert len({reply.text for reply in replies}) > 1
+    for reply in replies:
+        assert reply.finish_reason == "stop"
+        assert EDIT.allows(reply.text)
+        edited = EDIT.splice(parse_reply(reply.text))
+        assert re.fullmatch(r'He said "[a-z\' ]+" food, 😀 & more\.', edited)
+        assert reply.prompt_tokens == len("Say so.")
+        assert reply.completion_tokens == len(reply.text.encode())
+
+
+def test_a_random_model_obeys_a_json_type(engine):
+    short = request(EditReply, count=4, max_tokens=120, temperature=2.0)
+    for reply in generate(engine, short):
+        if reply.finish_reason == "stop":
+            assert set(json.loads(reply.text)) == {"text"}
+        else:
+            assert reply.text.lstrip().startswith("{")
+
+
+def test_a_reply_that_fills_the_limit_is_cut(engine):
+    [reply] = generate(engine, request(count=1, max_tokens=10))
+    assert reply.finish_reason == "length"
+    assert not EDIT.allows(reply.text)
+
+
+def test_the_same_seed_draws_the_same_replies_whatever_was_drawn_before(engine):
+    first = generate(engine, request())
+    torch.rand(7)
+    other = generate(engine, request(seed=2))
+    assert generate(engine, request()) == first
+    assert other != first
+
+
+def test_generating_leaves_the_random_numbers_of_others_alone(engine):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    generate(engine, request())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_temperature_all_replies_are_the_same(engine):
+    replies = generate(engine, request(temperature=0.0))
+    assert len({reply.text for reply in replies}) == 1
+
+
+def test_the_canary_passes(engine):
+    asyncio.run(canary.check(engine))
+
+
+def test_requests_in_flight_wait_for_each_other(engine):
+    async def together():
+        return await asyncio.gather(*(engine.generate(request(seed=seed)) for seed in (1, 2, 1)))
+
+    first, second, third = asyncio.run(together())
+    assert first == third == generate(engine, request())
+    assert second != first
+
+
+def log_probabilities(folder, ids):
+    """An independent formula: softmax by hand, token by token."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    found = []
+    for at in range(1, len(ids)):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[:at]])).logits[0, -1].double().tolist()
+        top = max(logits)
+        total = sum(math.exp(value - top) for value in logits)
+        found.append(logits[ids[at]] - top - math.log(total))
+    return found
+
+
+def test_a_text_is_scored_token_by_token(engine, folder):
+    ids = AutoTokenizer.from_pretrained(folder)("The food", add_special_tokens=False)["input_ids"]
+    expected = log_probabilities(folder, ids)
+    score = asyncio.run(engine.score("The food"))
+    assert score.tokens == len(expected) == 7
+    assert score.mean == pytest.approx(sum(expected) / 7, abs=1e-4)
+    assert score.worst == pytest.approx(min(expected), abs=1e-4)
+
+
+def test_a_text_of_one_token_has_nothing_to_score(engine):
+    assert asyncio.run(engine.score("x")).tokens == 0
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory):
+    """A model with a chat template and a token that begins every sequence."""
+    path = tiny_model(tmp_path_factory.mktemp("chatty"), "llama", causal=True)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.bos_token = "!"
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for message in messages %}"
+        "<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def prompt_of(engine, monkeypatch):
+    """The token text that the model is really given for the prompt `Say so.`."""
+    seen = []
+    real = engine._model.generate
+
+    def spy(*arguments, **options):
+        seen.append(options["input_ids"][0].tolist())
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._model, "generate", spy)
+        [reply] = generate(engine, request(count=1))
+    assert reply.prompt_tokens == len(seen[0])
+    return engine._tokenizer.decode(seen[0])
+
+
+def test_the_chat_template_is_applied_once(chatty, monkeypatch):
+    chat = load(chatty, raw_prompts=False)
+    assert prompt_of(chat, monkeypatch) == "!<user>Say so.<assistant>"
+    assert prompt_of(load(chatty), monkeypatch) == "!Say so."
+
+
+def test_a_tokenizer_that_begins_sequences_itself_does_so_once(chatty, monkeypatch):
+    from tokenizers import processors
+
+    engine = load(chatty, raw_prompts=False)
+    bos = engine._tokenizer.bos_token_id
+    engine._tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="! $A", special_tokens=[("!", bos)]
+    )
+    for raw in (True, False):
+        again = TransformersEngine(engine._model, engine._tokenizer, raw_prompts=raw)
+        expected = "!Say so." if raw else "!<user>Say so.<assistant>"
+        assert prompt_of(again, monkeypatch) == expected
+
+
+def test_scoring_starts_from_the_token_that_begins_a_sequence(chatty):
+    assert asyncio.run(load(chatty).score("The")).tokens == 3
+
+
+@pytest.mark.parametrize("kind", ["encoder", "no weights", "damaged", "pickled"])
+def test_a_folder_that_holds_no_generator_is_named(tmp_path, kind):
+    path = tiny_model(tmp_path, "bert" if kind == "encoder" else "llama", causal=kind != "encoder")
+    weights = path / "model.safetensors"
+    if kind == "damaged":
+        weights.write_bytes(b"not safetensors")
+    elif kind == "pickled":
+        weights.rename(path / "pytorch_model.bin")
+    elif kind == "no weights":
+        weights.unlink()
+    if kind == "encoder":
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps({**config, "model_type": "vit"}))
+    with pytest.raises(ModelError, match="can't be loaded as a generator"):
+        load(path)
+
+
+def test_a_plan_of_the_search_can_be_answered(engine):
+    examples = [Example(id="1", text="The food was good.", label=1)]
+    [task], _ = build_tasks(FakeTeacher(), examples, ([], []))
+    planner = Planner(
+        prompts.load("sentiment"), ("negative", "positive"), 3, Sampling(max_tokens=80), True
+    )
+    for strategy in ("guided", "free"):
+        rows = []
+        for plan in planner.plan(task, 0, strategy):
+            short = dataclasses.replace(plan.request, prompt="Edit:")
+            rows += candidates_of(plan, generate(engine, short))
+        assert len(rows) == 3
+        for row in rows:
+            assert row.text is not None or row.failure
+            if strategy == "guided":
+                assert row.text.startswith("The food was")
+
+
+def test_closing_is_harmless(engine):
+    asyncio.run(engine.aclose())

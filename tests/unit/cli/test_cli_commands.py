@@ -1,0 +1,290 @@
+"""The commands themselves, in process."""
+
+import csv
+import json
+import socket
+import time
+
+import pytest
+from click.testing import CliRunner
+from runs import config, run_with_data
+
+from codlocal.airgap import engine as engine_module
+from codlocal.cli import cli
+from codlocal.core import jsonl, paths
+from codlocal.core.config import STAGES
+from codlocal.core.errors import CodlocalError
+from codlocal.core.records import Example, FewShotSplit
+from codlocal.generation import server as server_module
+from codlocal.models import locate
+from codlocal.pipeline import engines
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, [str(one) for one in arguments])
+
+
+def succeed(*arguments):
+    result = invoke(*arguments)
+    assert result.exception is None, result.output
+    assert result.exit_code == 0
+    return result
+
+
+def error_of(*arguments):
+    result = invoke(*arguments)
+    assert isinstance(result.exception, CodlocalError), result.output
+    return result.exception
+
+
+def test_data_end_to_end_on_the_bundled_reviews(home):
+    result = succeed("data", "--dataset", "yelp", "--profile", "embedded", "--run", "r", "--json")
+    summary = json.loads(result.stdout)
+    facts = summary["stages"]["data"]
+    assert facts["source"] == "bundled"
+    assert facts["status"] == "done"
+    assert "UCI Sentiment" in result.stderr
+    train = {row.id: row for row in jsonl.read_rows(home / "r/data/train.jsonl", Example)}
+    splits = list(jsonl.read_rows(home / "r/data/fewshot.jsonl", FewShotSplit))
+    assert [split.seed for split in splits] == [0, 1, 2]
+    for split in splits:
+        assert len(split.ids) == 16
+        assert sum(train[one].label for one in split.ids) == 8
+        assert sum(train[one].label for one in split.ids[:8]) == 4
+    again = succeed("data", "--run", "r", "--json")
+    assert "Nothing to do: the data stage of r is done." in again.stderr
+    assert json.loads(again.stdout) == summary
+
+
+def test_the_table_says_what_was_done(home):
+    result = succeed("data", "--profile", "embedded", "--run", "[red]r", "-k", 8)
+    words = " ".join(result.stdout.split())
+    assert "Run [red]r" in words
+    assert "source bundled" in words
+    assert "sha256" not in words
+    assert succeed("data", "--run", "[red]r", "-q").stdout == ""
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="") as handle:
+        csv.writer(handle).writerows([header, *rows])
+
+
+def test_a_csv_of_ones_own_with_other_column_names(home):
+    rows = [[f"text number {at}", ("up", "down")[at % 2], at] for at in range(40)]
+    write_csv(home / "mine.csv", ["body", "verdict", "n"], rows)
+    arguments = ("--text-column", "body", "--label-column", "verdict", "-k", 8)
+    result = succeed("data", "--data", "mine.csv", *arguments, "--json")
+    facts = json.loads(result.stdout)["stages"]["data"]
+    assert facts["label_names"] == ["down", "up"]
+    assert (facts["source"], facts["name"], facts["task"]) == ("file", "mine", "generic")
+    assert facts["train_rows"] + facts["test_rows"] == 40
+    assert (home / "runs/mine-default/data/train.jsonl").is_file()
+    error = error_of("data", "--data", "mine.csv", "--run", "other")
+    assert "body" in error.message + error.hint
+
+
+def test_bad_data_leaves_a_run_that_can_be_corrected(home):
+    write_csv(home / "one.csv", ["text", "label"], [[f"text {at}", "yes"] for at in range(20)])
+    assert "one" in error_of("data", "--data", "one.csv", "--run", "r").message
+    assert error_of("data", "--data", "none.csv", "--run", "r").exit_code == 1
+    home.joinpath("empty.csv").touch()
+    assert error_of("data", "--data", "empty.csv", "--run", "r").exit_code == 1
+    assert "k must be even" in error_of("data", "-k", 7, "--run", "r").message
+    succeed("data", "--profile", "embedded", "--run", "r")
+
+
+def test_an_unknown_dataset_shows_the_near_names():
+    error = error_of("data", "--dataset", "sst3", "--run", "r")
+    assert "no dataset 'sst3'" in error.message
+    assert "Did you mean sst2" in error.hint
+
+
+def test_settings_are_refused_once_a_stage_is_done_and_redo_helps(home):
+    succeed("data", "--profile", "embedded", "--run", "r")
+    error = error_of("data", "--run", "r", "--set", "dataset.seeds=1")
+    assert "dataset.seeds: 3 -> 1" in error.message
+    result = succeed("data", "--run", "r", "--set", "dataset.seeds=1", "--redo", "data", "--json")
+    assert json.loads(result.stdout)["stages"]["data"]["status"] == "done"
+    assert (home / "r/archive/1/data/train.jsonl").is_file()
+    assert len((home / "r/data/fewshot.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "last"),
+    [("generate", "generate"), ("verify", "verify"), ("distill", "distill")],
+)
+def test_a_stage_that_is_done_says_so(home, command, last):
+    with run_with_data(home / "r", config()) as run:
+        for stage in STAGES[1 : STAGES.index(last) + 1]:
+            with run.stage(stage) as facts:
+                facts["students"] = {"a": 1, "b": 2}
+    result = succeed(command, "--run", "r")
+    assert f"Nothing to do: the {last} stage of r is done." in result.stderr
+    assert ("students 2" in result.stdout) is (last == "distill")
+
+
+def test_a_finished_pipeline_does_nothing_and_shows_its_metrics(home):
+    scores = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    with run_with_data(home / "r", config()) as run:
+        for stage in STAGES[1:]:
+            with run.stage(stage):
+                pass
+    shown = []
+
+    def table(metrics):
+        from rich.table import Table
+
+        shown.append(metrics)
+        return Table(title="Metrics")
+
+    with pytest.MonkeyPatch.context() as patch:
+        from codlocal.evaluation import report
+
+        patch.setattr(report, "read_metrics", lambda _run: scores)
+        patch.setattr(report, "table", table)
+        begun = time.monotonic()
+        result = succeed("pipeline", "--run", "r")
+        assert time.monotonic() - begun < 2
+        assert json.loads(succeed("evaluate", "--run", "r", "--json").stdout)["metrics"] == scores
+    assert shown == [scores, scores]
+    assert "Nothing to do" in result.stderr
+    assert "Student: r/student" in result.stderr
+
+
+def test_the_teacher_is_trained_before_nothing_else(home):
+    with run_with_data(home / "r", config()) as run, run.stage("teacher"):
+        pass
+    assert "teacher stage" in succeed("teacher", "train", "--run", "r").stderr
+
+
+def test_doctor_reports_and_exits_with_3_if_something_is_missing(monkeypatch):
+    monkeypatch.setattr(engine_module, "imported_version", lambda _python: "0.32.0")
+    result = CliRunner().invoke(cli, ["doctor", "--json"], standalone_mode=False)
+    summary = json.loads(result.stdout)
+    assert summary["ready"] is False
+    assert result.return_value == 3
+    chosen = CliRunner().invoke(
+        cli, ["doctor", "--engine-python", "/tmp/[/x]/python"], standalone_mode=False
+    )
+    assert chosen.return_value == 0
+    assert "0.32.0 in /tmp/[/x]/python" in " ".join(chosen.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("option", "gpu", "kind"),
+    [("--cpu", True, "cpu"), ("--gpu", False, "gpu"), (None, True, "gpu"), (None, False, "cpu")],
+)
+def test_engine_install_can_say_what_it_would_do(monkeypatch, option, gpu, kind):
+    monkeypatch.setattr(engines, "has_gpu", lambda: gpu)
+    arguments = [option] if option else []
+    result = succeed("engine", "install", *arguments, "--dry-run", "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["kind"], facts["dry_run"]) == (kind, True)
+    assert facts["folder"] == str(paths.engine())
+    assert not paths.engine().exists()
+
+
+def test_engine_install_installs(monkeypatch):
+    asked = []
+
+    def install(kind, _console, *, upgrade, offline):
+        asked.append((kind, upgrade, offline))
+        return {"kind": kind, "vllm": "1.0"}
+
+    monkeypatch.setattr(engine_module, "install", install)
+    result = succeed("engine", "install", "--cpu", "--upgrade", "--offline")
+    assert asked == [("cpu", True, True)]
+    assert "1.0" in result.stdout
+
+
+class Started:
+    """A server that lives, or dies after a while."""
+
+    url, key, model_name = "http://127.0.0.1:1", "the-key", "generator"
+
+    def __init__(self, settings, deaths=()):
+        self.settings = settings
+        self.deaths = list(deaths)
+
+    def death(self):
+        return self.deaths.pop(0) if self.deaths else None
+
+
+@pytest.fixture
+def served(monkeypatch, home):
+    """Let `serve` run without a server, up to where it waits; gives what it was asked for."""
+    from contextlib import contextmanager
+
+    from codlocal.cli import serve
+
+    asked = {}
+
+    @contextmanager
+    def running(settings, _console):
+        asked["settings"] = settings
+        yield Started(settings)
+        asked["stopped"] = True
+
+    async def check(server):
+        asked["checked"] = server
+
+    def find(name, **_more):
+        asked["model"] = name
+        return home / "model"
+
+    monkeypatch.setattr(server_module, "running", running)
+    monkeypatch.setattr(serve, "_check", check)
+    monkeypatch.setattr(serve, "_wait", lambda *_: None)
+    monkeypatch.setattr(locate, "resolve", find)
+    monkeypatch.setattr(engines, "find_engine", lambda _chosen: home / "python")
+    return asked
+
+
+def test_serve_prints_address_and_key(served):
+    result = succeed("serve", "--profile", "embedded", "--port", 7777, "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["url"], facts["key"]) == ("http://127.0.0.1:1", "the-key")
+    assert served["settings"].port == 7777
+    assert served["settings"].raw_prompts
+    assert served["model"] == "gemma-3-270m"
+    assert {"checked", "stopped"} <= served.keys()
+    assert "CODLOCAL_SERVER_KEY=the-key codlocal" in result.stderr
+
+
+def test_serve_serves_the_generator_of_a_run(served, home):
+    chosen = ("--set", "generator.model=smollm2-135m")
+    succeed("data", "--profile", "embedded", *chosen, "--run", "r")
+    succeed("serve", "--run", "r")
+    assert served["model"] == "smollm2-135m"
+    assert served["settings"].log.absolute() == home / "r/server.log"
+
+
+def test_serve_refuses_a_big_profile_without_a_gpu(served, monkeypatch):
+    from codlocal.pipeline import preflight
+
+    monkeypatch.setattr(preflight, "has_gpu", lambda: False)
+    assert error_of("serve", "--profile", "default").exit_code == 3
+    assert "settings" not in served
+
+
+def test_a_busy_port_is_one_clear_error(served, monkeypatch, home):
+    monkeypatch.undo()
+    monkeypatch.setenv("CODLOCAL_HOME", str(home / "home"))
+    monkeypatch.setattr(locate, "resolve", lambda _name, **_more: home)
+    monkeypatch.setattr(engines, "find_engine", lambda _chosen: home / "python")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        error = error_of("serve", "--profile", "embedded", "--run", home / "r", "--port", port)
+    assert f"Port {port}" in error.message
+    assert error.exit_code == 3

@@ -1,0 +1,278 @@
+"""What every command has in common: help, exit codes, errors and interrupts."""
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import codlocal.cli
+from codlocal.cli import cli, main
+from codlocal.core.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    EngineError,
+    ModelError,
+    QualityError,
+    RunError,
+)
+
+COMMANDS = (
+    "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "serve", "engine",
+    "doctor",
+)  # fmt: skip
+IN_A_PROCESS = [sys.executable, "-m", "codlocal"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `main` as the console script does: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return caught.value.code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make the doctor raise an error."""
+
+    def install(error):
+        @click.command()
+        @click.option("--json", is_flag=True)
+        def doctor(**_given):
+            raise error
+
+        monkeypatch.setattr(cli, "get_command", lambda _context, _name: doctor)
+
+    return install
+
+
+def test_help_lists_every_command():
+    result = CliRunner().invoke(cli, ["--help"])
+    assert result.exit_code == 0
+    listed = [line.split()[0] for line in result.output.split("Commands:")[1].splitlines() if line]
+    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    assert "codlocal pipeline --dataset yelp --profile embedded" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[name] for name in COMMANDS] + [["teacher", "train"], ["engine", "install"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_helps(command, option):
+    result = CliRunner().invoke(cli, [*command, option])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: cli {' '.join(command)}")
+    assert len(result.output.splitlines()) > 4
+    if command[0] in {"pipeline", "data", "generate", "verify", "distill", "evaluate", "serve"}:
+        for shared in ("--run", "--profile", "--config", "--set", "--json", "--quiet", "--verbose"):
+            assert shared in result.output
+
+
+def test_help_is_fast_and_loads_no_heavy_library():
+    code = (
+        "import sys; sys.argv = ['codlocal', '--help']\n"
+        "from codlocal.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'outlines', 'openai', 'sklearn'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    took = []
+    for _ in range(3):
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        took.append(time.monotonic() - begun)
+        assert done.stdout.splitlines()[-1] == "heavy: []"
+        if took[-1] < 0.4:
+            break
+    assert min(took) < 2.0, "0.2 s on an idle machine; this one may be busy"
+
+
+def test_the_version(call):
+    code, out, _ = call("--version")
+    assert code == 0
+    assert codlocal.__version__ in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["pipeline", "--nonsense"],
+        ["data", "-k", "many"],
+        ["data", "--redo", "everything"],
+        ["generate", "--engine", "x"],
+        ["engine", "install", "extra"],
+    ],
+)
+def test_a_wrong_use_exits_with_2(call, arguments):
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert "Error: " in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(ConfigError, 1), (DataError, 1), (ModelError, 1), (RunError, 1), (EngineError, 3),
+     (DeviceError, 3), (QualityError, 4)],
+)  # fmt: skip
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_foreseeable_error_is_a_message_a_hint_and_a_code(call, failing, kind, code, as_json):
+    failing(kind("It [went] wrong.", "Do [/better] next time."))
+    status, out, err = call("doctor", *(["--json"] if as_json else []))
+    assert status == code
+    assert err == "Error: It [went] wrong.\nHint: Do [/better] next time.\n"
+    if as_json:
+        assert json.loads(out) == {
+            "error": "It [went] wrong.", "hint": "Do [/better] next time.", "exit_code": code,
+        }  # fmt: skip
+    else:
+        assert out == ""
+
+
+def test_an_error_without_a_hint_has_none(call, failing):
+    failing(DataError("Nothing there."))
+    assert call("doctor") == (1, "", "Error: Nothing there.\n")
+
+
+def test_a_full_disk_is_named(call, failing):
+    failing(OSError(errno.ENOSPC, "No space left on device", "/run/rows.jsonl"))
+    code, _, err = call("doctor")
+    assert code == 1
+    assert "Error: The disk is full: /run/rows.jsonl." in err
+    assert "complete rows are kept" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/etc/x"),
+            "Permission denied: /etc/x.",
+        ),
+        (OSError("odd"), "odd."),
+    ],
+)
+def test_other_errors_of_the_system_are_one_line(call, failing, error, said):
+    failing(error)
+    assert call("doctor") == (1, "", f"Error: {said}\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.exceptions.Abort()])
+def test_an_interrupt_says_how_to_go_on(call, failing, error):
+    failing(error)
+    code, out, err = call("doctor")
+    assert code == 130
+    assert err.strip() == "Error: Interrupted.\nHint: Run the same command again to go on."
+    assert out == ""
+
+
+def test_a_closed_pipe_ends_quietly(failing, monkeypatch):
+    failing(BrokenPipeError())
+    monkeypatch.setattr(sys, "argv", ["codlocal", "doctor"])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+
+
+def test_a_bug_is_not_hidden(failing, monkeypatch):
+    failing(ZeroDivisionError("a bug"))
+    monkeypatch.setattr(sys, "argv", ["codlocal", "doctor"])
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+def test_a_reader_that_left_is_no_error():
+    command = f"{sys.executable} -m codlocal doctor --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["data", "--dataset", "yepl", "--run", "r"], 1, "Did you mean yelp"),
+        (["pipeline", "--run", "r", "--profile", "default"], 3, "--profile embedded"),
+        (["pipeline", "--profile", "nonsense"], 1, "Profiles: default, embedded, paper-qwen"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_the_real_process_exits_with_the_documented_code(arguments, code, message):
+    environment = {**os.environ, "PATH": "/nowhere", "CUDA_VISIBLE_DEVICES": ""}
+    if "default" in arguments and Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU")
+    done = subprocess.run(
+        [*IN_A_PROCESS, *arguments], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+WAITING = """
+import sys, time
+import click
+import codlocal.cli
+
+@click.command()
+def doctor():
+    print("ready", flush=True)
+    time.sleep(30)
+
+codlocal.cli.cli.get_command = lambda _context, _name: doctor
+sys.argv = ["codlocal", "doctor"]
+codlocal.cli.main()
+"""
+
+
+def test_a_background_job_ends_on_sigterm_though_it_ignores_sigint():
+    command = ["bash", "-c", f"trap '' INT; exec {sys.executable} -c \"$0\"", WAITING]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_with_130_and_without_a_traceback(number):
+    command = [sys.executable, "-c", WAITING]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert err.strip() == "Error: Interrupted.\nHint: Run the same command again to go on."

@@ -1,0 +1,138 @@
+"""Which setting wins, and which run folder is used."""
+
+from pathlib import Path
+
+import pytest
+
+from codlocal.cli.options import config_of, console_of, open_run, run_path
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.run import RunFolder
+
+QUIET = Console(-1)
+
+
+def test_without_options_it_is_the_default_profile():
+    config = config_of({})
+    assert config.profile == "default"
+    assert config.runtime.device == "cuda"
+
+
+def test_later_settings_win_over_earlier_ones(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[dataset]\nk = 8\nseed = 3\n[distillation]\nsteps = 7\n")
+    given = {"profile": "embedded"}
+    assert config_of(given).dataset.k == 16
+    given["config_file"] = path
+    assert config_of(given).dataset.k == 8
+    given["assignments"] = ("dataset.k=10", "distillation.steps=9")
+    assert (config_of(given).dataset.k, config_of(given).dataset.seed) == (10, 3)
+    given["k"] = 12
+    config = config_of(given)
+    assert (config.dataset.k, config.distillation.steps) == (12, 9)
+    assert config.generator.model == "gemma-3-270m"
+
+
+def test_all_mistakes_are_said_at_once():
+    with pytest.raises(ConfigError) as caught:
+        config_of(
+            {"k": 7, "assignments": ("teacher.epochs=0", "nonsense.x=1", "generator.top_p=2")}
+        )
+    for name in ("dataset", "teacher.epochs", "nonsense", "generator.top_p"):
+        assert name in caught.value.message
+
+
+def test_a_switch_that_was_not_given_changes_nothing():
+    saved = config_of({"baseline": False, "offline": True}).model_dump(mode="json")
+    config = config_of({"baseline": None, "offline": None}, saved)
+    assert config.distillation.baseline is False
+    assert config.runtime.offline is True
+    assert config_of({"offline": False}, saved).runtime.offline is False
+
+
+def test_a_saved_run_keeps_its_settings():
+    saved = config_of({"profile": "embedded", "k": 8}).model_dump(mode="json")
+    assert config_of({}, saved).dataset.k == 8
+    assert config_of({"profile": "embedded"}, saved).dataset.k == 8
+    assert config_of({"k": 4}, saved).dataset.k == 4
+
+
+def test_another_profile_leaves_nothing_of_the_saved_one():
+    saved = config_of({"profile": "paper-qwen"}).model_dump(mode="json")
+    fresh = config_of({"profile": "embedded"})
+    assert config_of({"profile": "embedded"}, saved) == fresh
+
+
+def test_paths_are_absolute_so_that_a_run_goes_on_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    given = {"data": "reviews.csv", "prompt": "~/mine.jinja", "engine_python": "env/bin/python"}
+    config = config_of(given)
+    assert config.dataset.path == str(tmp_path / "reviews.csv")
+    assert config.dataset.name == "reviews"
+    assert config.generator.prompt == "/home/me/mine.jinja"
+    assert config.runtime.engine_python == str(tmp_path / "env/bin/python")
+    assert config_of({**given, "dataset": "mine"}).dataset.name == "mine"
+
+
+def test_a_named_dataset_is_never_served_from_an_earlier_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[dataset]\npath = "/data/x.csv"\n')
+    assert config_of({"config_file": path}).dataset.path == "/data/x.csv"
+    assert config_of({"config_file": path, "dataset": "yelp"}).dataset.path is None
+
+
+def test_the_run_folder_is_named_after_dataset_and_profile():
+    assert run_path({"run": Path("x")}) == Path("x")
+    assert run_path({}) == Path("runs/yelp-default")
+    given = {"profile": "embedded", "data": "/tmp/my reviews.csv"}
+    assert run_path(given) == Path("runs/my reviews-embedded")
+
+
+@pytest.mark.parametrize(
+    ("given", "verbosity"), [({}, 0), ({"quiet": True}, -1), ({"verbose": 2}, 2)]
+)
+def test_how_much_is_said(given, verbosity):
+    assert console_of(given).verbosity == verbosity
+    assert console_of({"as_json": True}).as_json
+
+
+def finish(given, stage="data"):
+    with open_run(given, QUIET) as run, run.stage(stage):
+        run.file("data").mkdir(exist_ok=True)
+
+
+def test_changed_settings_are_refused_and_named(tmp_path):
+    given = {"run": tmp_path / "run", "profile": "embedded"}
+    finish(given)
+    with (
+        pytest.raises(RunError, match=r"dataset\.k: 16 -> 8") as caught,
+        open_run({**given, "k": 8}, QUIET),
+    ):
+        pass
+    assert "--redo data" in caught.value.hint
+    with open_run({**given, "concurrency": 5}, QUIET) as run:
+        assert run.config.runtime.concurrency == 5
+
+
+def test_redo_sets_the_old_results_aside(tmp_path, capsys):
+    given = {"run": tmp_path / "run", "profile": "embedded"}
+    finish(given)
+    with open_run({**given, "k": 8, "redo": "data"}, Console()) as run:
+        assert run.config.dataset.k == 8
+        assert not run.is_done("data")
+    assert (tmp_path / "run/archive/1/data").is_dir()
+    assert "aside in" in capsys.readouterr().err
+    with open_run({"run": tmp_path / "new", "redo": "data"}, QUIET) as run:
+        assert run.config == Config.model_validate(config_of({}).model_dump())
+
+
+def test_a_run_that_another_process_works_on_is_refused(tmp_path):
+    given = {"run": tmp_path / "run"}
+    with (
+        open_run(given, QUIET),
+        pytest.raises(RunError, match="Another codlocal process"),
+        RunFolder.open(tmp_path / "run", Config()),
+    ):
+        pass

@@ -1,0 +1,29 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codlocal.distillation.layer_maps import layer_map
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "expected"),
+    [
+        (12, 6, [(2, 1), (4, 2), (6, 3), (8, 4), (10, 5), (12, 6)]),
+        (12, 12, [(layer, layer) for layer in range(1, 13)]),
+        (28, 24, [(7, 6), (14, 12), (21, 18), (28, 24)]),
+        (6, 3, [(2, 1), (4, 2), (6, 3)]),
+        (3, 6, [(1, 2), (2, 4), (3, 6)]),
+    ],
+)
+def test_the_map_is_that_of_the_paper_or_evenly_spaced(teacher, student, expected):
+    assert layer_map(teacher, student) == expected
+
+
+@given(st.integers(1, 80), st.integers(1, 80))
+def test_every_map_rises_and_ends_with_the_last_layers(teacher: int, student: int):
+    pairs = layer_map(teacher, student)
+    assert pairs[-1] == (teacher, student)
+    for side, count in ((0, teacher), (1, student)):
+        layers = [pair[side] for pair in pairs]
+        assert layers == sorted(set(layers))
+        assert 1 <= layers[0] <= count

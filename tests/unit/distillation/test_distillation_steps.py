@@ -1,0 +1,166 @@
+"""Steps of training, with the knowledge that a run gathers for them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+
+from codlocal.core.config import Config, resolve
+from codlocal.core.console import Console
+from codlocal.distillation.composition import TrainingSet, TrainingText
+from codlocal.distillation.knowledge import Knowledge, same_tokens
+from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.starting import start_student
+from codlocal.distillation.steps import DistillationStep, Targets, trainee
+from codlocal.distillation.teacher_outputs import teacher_outputs
+from codlocal.distillation.teacher_states import teacher_states
+from codlocal.models.classifier import Classifier
+
+NAMES = ("negative", "positive")
+TEXTS = TrainingSet(
+    (
+        TrainingText("a", "the food was good", gold=1),
+        TrainingText("a/0", "the food was so very bad", gold=None),
+        TrainingText("b", "awful", gold=0),
+    ),
+    ((0, 1), (2,)),
+    pairs=1,
+)
+BY_ID = {text.id: text.text for text in TEXTS.texts}
+
+
+def _config(**settings: object) -> Config:
+    return resolve([{"distillation": settings, "runtime": {"device": "cpu"}}])
+
+
+def _knowledge(folder: Path, teacher: Classifier, student: Classifier) -> Knowledge:
+    layers = tuple(
+        layer_map(teacher.model.config.num_hidden_layers, student.model.config.num_hidden_layers)
+    )
+    wanted = [layer for layer, _ in layers]
+    quiet = Console(-1)
+    return Knowledge(
+        teacher_outputs(folder / "outputs", teacher, "s", BY_ID, quiet),
+        teacher,
+        teacher_states(folder / "states", teacher, "s", BY_ID, wanted, quiet),
+        layers,
+        same_tokens(teacher, student, BY_ID),
+    )
+
+
+def _step(folder: Path, teacher: Classifier, student: Classifier, config: Config):
+    knowledge = _knowledge(folder, teacher, student)
+    logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
+    targets = Targets(logits, logits.argmax(-1))
+    settings = config.distillation
+    step = DistillationStep(student, TEXTS, knowledge, targets, settings)
+    return SimpleNamespace(
+        loss=step, model=trainee(student, knowledge, settings, seed=0), knowledge=knowledge
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("t"), labels=("POSITIVE", "negative"), layers=4)
+
+
+def _teacher(folder: Path) -> Classifier:
+    return Classifier.load(folder, device="cpu", label_names=NAMES)
+
+
+BOTH = {"method": "lwd", "interpolation_weight": 10}
+
+
+def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", student_layers=4, **BOTH)
+    student = start_student(config, folder, NAMES, 0)
+    step = _step(tmp_path, _teacher(folder), student, config)
+    terms = step.loss(step.model.eval(), [0, 1, 2]).to_terms()
+    for term in (terms.kl, terms.layer, terms.pair):
+        assert term == pytest.approx(0, abs=1e-5)
+    assert terms.task > 0
+
+
+def test_gradients_reach_the_student_and_its_projections_alone(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", **BOTH)
+    student = start_student(config, folder, NAMES, 0)
+    teacher = _teacher(folder)
+    step = _step(tmp_path, teacher, student, config)
+    loss = step.loss(step.model, [0, 1, 2])
+    assert min(loss.to_terms().layer, loss.to_terms().pair) > 0
+    loss.total.backward()
+    assert all(one.grad is None for one in teacher.model.parameters())
+    missing = [name for name, one in step.model.named_parameters() if one.grad is None]
+    assert missing == []
+
+
+def test_mixtures_depend_on_the_global_seed_alone(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", interpolation_weight=1)
+    step = _step(tmp_path, _teacher(folder), start_student(config, folder, NAMES, 0), config)
+    step.model.eval()
+
+    def pair(seed: int) -> float:
+        torch.manual_seed(seed)
+        return step.loss(step.model, [0, 1]).to_terms().pair
+
+    assert pair(1) == pair(1) != pair(2)
+
+
+def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", interpolation_weight=1)
+    student = start_student(config, folder, NAMES, 0)
+    step = _step(tmp_path, _teacher(folder), student, config)
+    assert step.loss(step.model, [2]).pair is None
+    plain = _step(tmp_path, _teacher(folder), student, _config(student_init="teacher"))
+    state = torch.get_rng_state()
+    assert plain.loss(plain.model.eval(), [0, 1]).pair is None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: str):
+    teacher = _teacher(tiny_model(tmp_path / "teacher", kind, labels=NAMES, layers=4))
+    config = _config(**BOTH)
+    student = start_student(config, tiny_model(tmp_path / "student"), NAMES, 0)
+    step = _step(tmp_path, teacher, student, config)
+    assert not step.knowledge.same_tokens
+    states, mask = step.knowledge.layer_targets(["b", "a"], torch.device("cpu"))
+    assert states.shape == (2, 2, 1, 32)
+    assert mask.tolist() == [[1], [1]]
+    expected = [one.mean(dim=1) for one in step.knowledge.states.of(["b", "a"])]
+    np.testing.assert_allclose(states[:, 0, 0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(states[:, 1, 0], expected[1], atol=1e-6)
+    step.model.eval()
+    torch.manual_seed(0)
+    together = step.loss(step.model, [0, 1, 2]).to_terms()
+    assert min(together.layer, together.pair) > 0
+    alone = [step.loss(step.model, [index]).to_terms().layer for index in range(3)]
+    assert together.layer == pytest.approx(np.mean(alone), rel=1e-4)
+
+
+def test_targets_of_the_same_tokens_are_padded_with_their_mask(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", method="lwd")
+    student = start_student(config, folder, NAMES, 0)
+    step = _step(tmp_path, _teacher(folder), student, config)
+    states, mask = step.knowledge.layer_targets(["b", "a"], torch.device("cpu"))
+    lengths = [one.shape[1] for one in step.knowledge.states.of(["b", "a"])]
+    assert states.shape == (2, 2, max(lengths), 32)
+    assert mask.sum(dim=1).tolist() == lengths
+    for number, one in enumerate(step.knowledge.states.of(["b", "a"])):
+        assert torch.equal(states[:, number, : lengths[number]], one)
+
+
+def test_states_that_were_not_gathered_are_a_programming_error(folder: Path, tmp_path: Path):
+    teacher = _teacher(folder)
+    bare = Knowledge(teacher_outputs(tmp_path / "o", teacher, "s", BY_ID, Console(-1)), teacher)
+    with pytest.raises(ValueError, match="not computed"):
+        bare.layer_targets(["a"], torch.device("cpu"))
+
+
+def test_texts_that_are_cut_at_other_lengths_are_other_tokens(folder: Path):
+    short = Classifier.load(folder, device="cpu", max_length=4, label_names=NAMES)
+    assert same_tokens(_teacher(folder), _teacher(folder), BY_ID)
+    assert not same_tokens(_teacher(folder), short, BY_ID)

@@ -1,0 +1,76 @@
+"""Of a long text only the sentences around an edit are repeated."""
+
+import json
+
+import llguidance
+import pytest
+
+from codlocal.generation.constraint import (
+    Span,
+    edit_constraint,
+    parse_reply,
+    rewrite_constraint,
+    within_reach,
+    words,
+)
+
+
+def grammar_problem(pattern):
+    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("regex", pattern))
+
+
+SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
+
+
+def test_of_a_long_text_only_the_sentences_around_the_spans_are_repeated():
+    text = " ".join(SENTENCES)
+    start = text.index("number 30")
+    constraint = edit_constraint(text, [Span(start, start + 6)])
+    assert constraint.window == "Sentence number 30 is plain. "
+    assert constraint.before.endswith("number 29 is plain. ")
+    reply = '{"text": "Sentence item 30 is plain. "}'
+    assert constraint.allows(reply)
+    assert constraint.splice(parse_reply(reply)) == text.replace("number 30", "item 30")
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "…", "...", '."', ".)", "\n"])
+def test_a_slot_at_the_start_of_a_sentence_is_not_joined_to_the_sentence_before(mark):
+    text = "x" * 390 + f" end{mark} Great food here. More " + "text " * 20
+    if mark == "\n":
+        text = text.replace("\n ", "\n")
+    start = text.index("Great")
+    constraint = edit_constraint(text, [Span(start, start + 5)])
+    assert constraint.window.startswith("Great food here.")
+    assert constraint.allows(json.dumps({"text": constraint.window.replace("Great", "Bad")}))
+    assert not constraint.allows(json.dumps({"text": constraint.window.replace("Great ", "")}))
+    assert constraint.splice(constraint.window) == text
+
+
+def test_a_window_reaches_over_all_spans():
+    text = " ".join(SENTENCES)
+    spans = [Span(text.index(f"number {one}"), text.index(f"number {one}") + 6) for one in (10, 12)]
+    window = edit_constraint(text, spans).window
+    assert window.startswith("Sentence number 10")
+    assert window.endswith("number 12 is plain. ")
+
+
+@pytest.mark.parametrize("text", ["word " * 2000, "很" * 3000 + " word " + "差" * 3000])
+def test_a_window_is_bounded_even_without_sentences(text):
+    middle = len(words(text)) // 2
+    for constraint in (
+        edit_constraint(text, words(text)[middle : middle + 1]),
+        rewrite_constraint(text, words(text)[middle]),
+        rewrite_constraint("…" * 5000, None),
+    ):
+        assert 0 < len(constraint.window) <= 400
+        assert grammar_problem(constraint.pattern) == ""
+        whole = constraint.before + constraint.window + constraint.after
+        assert constraint.splice(constraint.window) == whole
+
+
+def test_spans_that_are_too_far_from_the_first_are_left_alone():
+    short, long = "word " * 10, "word " * 1000
+    assert within_reach(short, words(short)[::-1]) == words(short)[::-1]
+    spans = words(long)
+    chosen = [spans[500], spans[0], spans[520], spans[999], spans[505]]
+    assert within_reach(long, chosen) == [spans[500], spans[520], spans[505]]
