@@ -151,7 +151,7 @@ def _disk() -> list[Finding]:
         found.append(
             Finding(
                 "disk", name, "warning" if low else "ok", f"{free:.1f} GB free for {place}",
-                "The engine takes 4 GB (CPU), the embedded models 2 GB." if low else "",
+                "The CPU engine takes 3.4 GB, the embedded models 1.2 GB." if low else "",
             )
         )  # fmt: skip
     return found

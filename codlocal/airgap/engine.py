@@ -116,7 +116,7 @@ def _install_error(log: Path) -> EngineError:
             "(PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS) and run the command again."
         )
     elif "No space left on device" in text:
-        hint = "The environment takes about 4 GB (CPU) or 12 GB (GPU): free some space."
+        hint = "The environment takes 3.4 GB for a CPU, more for a GPU: free some space."
     return EngineError(
         "pip could not install the engine:\n" + "\n".join(f"  | {line[:300]}" for line in lines),
         hint,

@@ -17,8 +17,8 @@ def engine() -> None:
 
 
 @engine.command()
-@click.option("--cpu", "kind", flag_value="cpu", help="The build for CPUs (about 4 GB on disk).")
-@click.option("--gpu", "kind", flag_value="gpu", help="The CUDA build (about 12 GB on disk).")
+@click.option("--cpu", "kind", flag_value="cpu", help="The build for CPUs; 3.4 GB on disk.")
+@click.option("--gpu", "kind", flag_value="gpu", help="The CUDA build, which is larger.")
 @click.option("--upgrade", is_flag=True, help="Install again, even if it is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be installed, and where.")
 @options("engine")

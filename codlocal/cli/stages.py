@@ -66,16 +66,17 @@ def _describe(stage: str, facts: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-@click.command()
+_EXAMPLES = """\b
+Examples:
+  codlocal pipeline --dataset yelp --profile embedded
+  codlocal pipeline --data reviews.csv --text-column body --label-column stars -k 16
+"""
+
+
+@click.command(epilog=_EXAMPLES)
 @options("all")
 def pipeline(**given: Any) -> None:
-    r"""From a dataset to an evaluated student: every stage, in order.
-
-    \b
-    Examples:
-      codlocal pipeline --dataset yelp --profile embedded
-      codlocal pipeline --data reviews.csv --text-column body --label-column stars -k 16
-    """
+    """From a dataset to an evaluated student: every stage, in order."""
     _advance("evaluate", given)
 
 
