@@ -19,6 +19,7 @@ from codlocal.distillation.composition import baseline_set
 from codlocal.distillation.fitting import fit, logits_step
 from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.objectives import task_loss
+from codlocal.distillation.starting import starting_folder
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
@@ -32,7 +33,8 @@ def run_teacher(run: RunFolder, console: Console) -> None:
     """Find or make the run's teacher and write `teacher.json`; return at once if that is done.
 
     Raises:
-        ModelError: the model can't be had, has other labels than the data, or training failed.
+        ModelError: the model can't be had, has other labels than the data, is of another family
+            than a student that is to be made of it, or training failed.
 
     """
     if run.is_done("teacher"):
@@ -41,6 +43,7 @@ def run_teacher(run: RunFolder, console: Console) -> None:
         settings = run.config.teacher
         labels = read_spec(run).label_names
         base = resolve(settings.model, console=console, offline=run.config.runtime.offline)
+        _check_student(run.config, base, console)
         trained = not has_head(base)
         if trained:
             path = _fine_tuned(run, base, labels, facts, console)
@@ -56,6 +59,13 @@ def run_teacher(run: RunFolder, console: Console) -> None:
         )
         jsonl.write_json(run.file(TEACHER_FILE), record.model_dump(mode="json"))
         facts.update(record.model_dump(mode="json"))
+
+
+def _check_student(config: Config, base: Path, console: Console) -> None:
+    """Refuse a teacher that the student can't be made of now, not when its CFEs are written."""
+    if config.distillation.student_init == "teacher":
+        name, offline = config.distillation.student, config.runtime.offline
+        starting_folder(config, resolve(name, console=console, offline=offline), base)
 
 
 def _fine_tuned(

@@ -24,10 +24,12 @@ from toy_run import (
     rows,
     same,
     weights,
+    write_data,
 )
 
 from codlocal.core.errors import ModelError
 from codlocal.core.run import RunFolder
+from codlocal.distillation.finetune import run_teacher
 from codlocal.distillation.stage import run_distill
 from codlocal.models.classifier import Classifier
 from codlocal.models.teacher import load_teacher
@@ -130,3 +132,7 @@ def test_a_student_of_another_family_than_its_teacher_is_refused(finished, tmp_p
     run = copy_run(finished, tmp_path / "run", config)
     with pytest.raises(ModelError, match="can't be made of the layers"):
         run_distill(run, load_teacher(run), QUIET)
+    fresh = RunFolder(tmp_path / "fresh", config)
+    write_data(fresh)
+    with pytest.raises(ModelError, match="can't be made of the layers"):
+        run_teacher(fresh, QUIET)
