@@ -44,7 +44,7 @@ class Manifest(Row):
 _OUTPUTS = {
     "data": ("data",),
     "teacher": ("teacher.json",),
-    "generate": ("originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
+    "generate": ("prompt.jinja", "originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
     "verify": ("pairs.jsonl", "rejections.jsonl"),
     "distill": ("teacher_outputs", "students", "student"),
     "evaluate": ("predictions", "metrics.json"),

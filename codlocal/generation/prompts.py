@@ -51,6 +51,11 @@ class PromptTemplate:
         """The hash of the template's text, kept with every run."""
         return hashing.of_file(self.path)
 
+    @property
+    def text(self) -> str:
+        """The template itself."""
+        return self.path.read_text("utf-8")
+
     @cached_property
     def _template(self) -> jinja2.Template:
         environment = SandboxedEnvironment(
@@ -60,7 +65,7 @@ class PromptTemplate:
         environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
         environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
         try:
-            return environment.from_string(self.path.read_text("utf-8"))
+            return environment.from_string(self.text)
         except (jinja2.TemplateError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"The prompt {self.path} is not a Jinja2 template: {error}."

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.console import Task as Progress
+from codlocal.core.errors import RunError
 from codlocal.core.records import (
     Candidate,
     Example,
@@ -23,6 +24,8 @@ from codlocal.generation import attribution, canary, prompts
 from codlocal.generation.engine import Engine, Sampling
 from codlocal.generation.plan import Planner, Task
 from codlocal.generation.search import Hooks, Judge, Known, Search, score_all
+
+_PROMPT = "prompt.jinja"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def run_generate(
 
     Raises:
         ConfigError: the prompt can't be used.
+        RunError: the prompt was changed since the first candidate was written.
         EngineError: the engine can't be started, ignores constraints, or died.
 
     """
@@ -59,6 +63,7 @@ def run_generate(
     config = run.config.generator
     spec = artifacts.read_spec(run)
     template = prompts.load(spec.task, config.prompt)
+    _refuse_changed_prompt(run, template)
     examples = artifacts.originals(run)
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
@@ -87,6 +92,16 @@ def run_generate(
         facts.update(_facts(known))
 
 
+def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> None:
+    """A run keeps a copy of its prompt: candidates of two prompts are never mixed."""
+    kept = run.file(_PROMPT)
+    if kept.exists() and prompts.PromptTemplate(kept).text != template.text:
+        raise RunError(
+            f"The prompt {template.path} is no longer the one that the run began with ({kept}).",
+            "Put it back as it was, or add --redo generate to begin anew.",
+        )
+
+
 @dataclass(frozen=True)
 class _Plan:
     planner: Planner
@@ -104,6 +119,7 @@ async def _search(
 ) -> None:
     try:
         await canary.check(engine)
+        jsonl.write_text(run.file(_PROMPT), plan.planner.template.text)
         originals = await _originals(run, engine, plan)
         good = verification.learn(list(originals.values()))
         with (

@@ -8,7 +8,7 @@ from runs import REVIEWS, config, run_with_data
 
 from codlocal.core import jsonl
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, EngineError
+from codlocal.core.errors import ConfigError, EngineError, RunError
 from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
 from codlocal.generation.stage import Verification, run_generate
 from codlocal.verification.judge import judge
@@ -142,6 +142,18 @@ def test_a_torn_last_line_is_asked_for_again(tmp_path, undisturbed, torn):
         verify(run)
         assert by_id(rows(run, "candidates.jsonl")) == by_id(undisturbed["candidates.jsonl"])
         assert rows(run, "pairs.jsonl") == undisturbed["pairs.jsonl"]
+
+
+def test_a_prompt_changed_in_the_middle_is_refused(tmp_path):
+    with run_with_data(tmp_path) as run:
+        with pytest.raises(EngineError):
+            generate(run, FakeEngine(fail_after=4, failure=EngineError("gone")))
+        kept = run.file("prompt.jinja")
+        kept.write_text(kept.read_text() + "Be brief.")
+        engine = FakeEngine()
+        with pytest.raises(RunError, match="no longer the one"):
+            generate(run, engine)
+        assert not engine.requests
 
 
 def test_the_originals_are_scored_once(tmp_path):
