@@ -20,7 +20,7 @@ State = Literal["ok", "missing", "warning"]
 
 _PACKAGES = ("torch", "transformers", "datasets", "outlines", "accelerate", "click", "rich")
 _LOW_DISK_GB = 10.0
-_LOW_MEMORY_GB = 6.0
+_LOW_MEMORY_GB = 8.0
 _PACKAGED = {
     "minilm-l6": "teacher and student of the embedded profile",
     "gemma-3-270m": "generator of the embedded profile",
@@ -84,7 +84,7 @@ def _devices() -> list[Finding]:
         Finding(
             "devices", "memory", "warning" if low else "ok",
             "unknown" if memory is None else f"{memory:.1f} GB",
-            "The embedded profile takes about 5 GB." if low else "",
+            "The embedded profile needs about 8 GB." if low else "",
         ),
         _gpu(),
     ]  # fmt: skip
