@@ -6,6 +6,7 @@ more of them ("wide"), and the whole text under a plain JSON type ("free").
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from codlocal.generation.constraint import (
     words,
 )
 from codlocal.generation.engine import Reply, Request, Sampling
-from codlocal.generation.prompts import PromptTemplate
+from codlocal.generation.prompts import Demonstration, PromptTemplate
 
 Strategy = Literal["guided", "wide", "free"]
 
@@ -35,6 +36,9 @@ _EDITS: dict[str, tuple[tuple[int, int], ...]] = {
 
 _UNIMPORTANT = 0.1
 """A word with less than this share of the top word's importance is no place to edit."""
+
+_DEMONSTRATIONS = 3
+"""Solved tasks of each of the two labels that a prompt shows."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class Planner:
-    """Builds requests from tasks. `fill` words prompts as blanks, for base models."""
+    """Builds requests from tasks. `fill` words prompts as blanks, for base models.
+
+    `others` are the tasks whose texts may serve as demonstrations.
+    """
 
     template: PromptTemplate
     label_names: Sequence[str]
     candidates: int
     sampling: Sampling
     fill: bool
+    others: Sequence[Task] = ()
 
     def plan(self, task: Task, round_number: int, strategy: Strategy) -> list[Planned]:
         """The requests of one round for one original; `candidates` replies in all."""
@@ -122,6 +130,24 @@ class Planner:
             source_label=self.label_names[task.source_label],
             target_label=self.label_names[task.target_label],
             label_names=self.label_names,
+            demonstrations=self._demonstrations(task),
+        )
+
+    def _demonstrations(self, task: Task) -> list[Demonstration]:
+        """Other labelled texts, of the source and the target label in turn."""
+        usable = [one for one in self.others if one is not task and len(one.importance)]
+        by_label = [
+            [one for one in usable if one.source_label == label][:_DEMONSTRATIONS]
+            for label in (task.source_label, task.target_label)
+        ]
+        turns = zip_longest(*by_label)
+        return [self._demonstration(one) for turn in turns for one in turn if one is not None]
+
+    def _demonstration(self, task: Task) -> Demonstration:
+        text = task.example.text
+        constraint = edit_constraint(text, within_reach(text, _important_spans(task))[:1])
+        return Demonstration(
+            self.label_names[task.source_label], constraint.blanked, constraint.window
         )
 
     def _seed(self, request_id: str) -> int:

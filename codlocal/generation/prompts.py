@@ -17,7 +17,6 @@ from jinja2.sandbox import SandboxedEnvironment
 import codlocal
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
-from codlocal.core.records import CounterfactualPair
 
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
@@ -38,6 +37,15 @@ def folder() -> Path:
         if candidate.is_dir():
             return candidate
     raise ConfigError("This installation lacks its prompts/ folder.", "Install codlocal again.")
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A labelled text as a solved task: its window with a blank, and the window as it is."""
+
+    label: str
+    blanked: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class PromptTemplate:
         source_label: str,
         target_label: str,
         label_names: Sequence[str],
-        demonstrations: Sequence[CounterfactualPair] = (),
+        demonstrations: Sequence[Demonstration] = (),
     ) -> str:
         """Word one request.
 
@@ -90,7 +98,7 @@ class PromptTemplate:
             source_label: the label that the text has, in plain words.
             target_label: the label that it should get.
             label_names: all labels of the task.
-            demonstrations: verified pairs of this run.
+            demonstrations: other labelled texts of the run, of both labels.
 
         Raises:
             ConfigError: the template asks for a variable that does not exist.

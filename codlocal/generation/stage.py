@@ -80,6 +80,7 @@ def run_generate(
                 config.temperature, config.top_p, config.max_tokens, seed=config.seed
             ),
             fill=config.prompting == "completion",
+            others=tasks,
         )
         for strategy in config.rounds:
             planner.plan(tasks[0], 0, strategy)

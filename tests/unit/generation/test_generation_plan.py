@@ -179,3 +179,21 @@ def test_fluency_sums_up_log_probabilities():
     assert fluency([]).tokens == 0
     found = fluency([-1.0, -3.0, -0.5])
     assert (found.mean, found.worst, found.tokens) == (-1.5, -3.0, 3)
+
+
+def test_demonstrations_are_other_texts_of_both_labels_in_turn():
+    texts = ["so bad", "very dull", "quite poor", "too slow", "so good", "very kind"]
+    tasks = [
+        task(text, importance=(0.1, 2.0), source=at // 4, name=str(at))
+        for at, text in enumerate(texts)
+    ]
+    chosen = dataclasses.replace(planner(fill=True, template=prompts.load("generic")), others=tasks)
+    prompt = chosen.plan(tasks[0], 0, "guided")[0].request.prompt
+    shown = [
+        json.loads(f"{{{line.split(': {')[1]}")["text"]
+        for line in prompt.splitlines()
+        if ': {"' in line
+    ]
+    assert shown == ["very dull", "so good", "quite poor", "very kind", "too slow"]
+    assert 'Text: "very ___"' in prompt
+    assert prompt.endswith('Text: "so ___"\npositive:')

@@ -6,18 +6,13 @@ from hypothesis import strategies as st
 
 import codlocal
 from codlocal.core.errors import ConfigError
-from codlocal.core.records import CounterfactualPair
 from codlocal.data.registry import REGISTRY
 from codlocal.generation import prompts
 
 TASKS = ("sentiment", "acceptability", "generic")
 STYLES = ("fill", "mark", "free")
 LABELS = {"acceptability": ("unacceptable", "acceptable")}
-PAIR = CounterfactualPair(
-    example_id="1", candidate_id="1/0", text='It "was" bad.', label=0,
-    counterfactual="It was good.", counterfactual_label=1, edit_distance=0.2,
-    target_probability=0.9,
-)  # fmt: skip
+SOLVED = prompts.Demonstration("positive", 'It "was" ___.', "It was good.")
 
 
 def render(task="sentiment", text="It was ___.", style="fill", chosen=None, **more):
@@ -35,7 +30,7 @@ def test_every_dataset_has_its_prompt():
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("demonstrations", [(), (PAIR,)])
+@pytest.mark.parametrize("demonstrations", [(), (SOLVED,)])
 def test_every_template_words_every_style(task, style, demonstrations):
     prompt = render(task, "Here [it] is", style, demonstrations=demonstrations)
     names = LABELS.get(task, ("negative", "positive"))
@@ -48,7 +43,7 @@ def test_every_template_words_every_style(task, style, demonstrations):
     assert ("[brackets]" in prompt) is (style == "mark")
     assert "{{" not in prompt
     assert "{%" not in prompt
-    if style != "fill" or task == "generic":
+    if task == "generic":
         assert bool(demonstrations) is ("It was good." in prompt)
 
 
