@@ -1,134 +1,34 @@
 """The configuration of a run: defaults < profile < saved run < --config < --set < options.
 
-Each section is one frozen model; `Config.stage_fingerprints` says which settings make a stage's
-output, so that a changed setting is noticed before old and new rows are mixed. `runtime` holds
-what changes how a run is executed, never what it computes.
+Each section is one frozen model (`core.sections`); `Config.stage_settings` says which settings
+make a stage's output, so that a changed setting is noticed before old and new rows are mixed.
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
+from codlocal.core.sections import (
+    DatasetConfig,
+    DistillationConfig,
+    GeneratorConfig,
+    RuntimeConfig,
+    Section,
+    TeacherConfig,
+    VerificationConfig,
+)
 
 STAGES = ("data", "teacher", "generate", "verify", "distill", "evaluate")
 
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatasetConfig(_Section):
-    """Which texts, how many of them, and for which seeds."""
-
-    name: str = "yelp"
-    path: str | None = None
-    source: Literal["auto", "bundled", "cache", "hub"] = "auto"
-    text_column: str = "text"
-    label_column: str = "label"
-    label_names: tuple[str, ...] | None = None
-    k: Annotated[int, Field(ge=2, description="labelled texts per student")] = 32
-    seed: Annotated[int, Field(ge=0)] = 0
-    seeds: Positive = 1
-
-    @model_validator(mode="after")
-    def _k_is_even(self) -> "DatasetConfig":
-        if self.k % 2:
-            raise ValueError(f"k must be even (half originals, half counterfactuals), not {self.k}")
-        return self
-
-    @property
-    def all_seeds(self) -> tuple[int, ...]:
-        """The seeds of the run, in order."""
-        return tuple(range(self.seed, self.seed + self.seeds))
-
-
-class TeacherConfig(_Section):
-    """The classifier to copy, and how to fine-tune it where it has no head yet."""
-
-    model: str = "microsoft/deberta-v3-base"
-    epochs: Positive = 3
-    batch_size: Positive = 32
-    learning_rate: Rate = 2e-5
-    max_length: Positive = 256
-    seed: int = 0
-
-
-class GeneratorConfig(_Section):
-    """The model that writes counterfactuals, and how it is asked."""
-
-    engine: Literal["vllm", "transformers"] = "vllm"
-    model: str = "Qwen/Qwen2.5-7B-Instruct"
-    prompting: Literal["chat", "completion"] = "chat"
-    prompt: str | None = None
-    candidates: Positive = 8
-    rounds: tuple[Literal["guided", "wide", "free"], ...] = ("guided", "wide", "free")
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_tokens: Annotated[int, Field(ge=16)] = 256
-    seed: int = 0
-
-
-class VerificationConfig(_Section):
-    """Which verified flips are good enough, and which of them is taken."""
-
-    max_edit_distance: Annotated[float, Field(gt=0)] = 0.6
-    fluency_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    fluency_slack: Annotated[float, Field(ge=0)] = 1.5
-    fluency_weight: Annotated[float, Field(ge=0)] = 0.02
-    min_pairs: Annotated[int, Field(ge=0)] = 1
-
-
-class DistillationConfig(_Section):
-    """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
-
-    `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
-    where the student is made of them.
-    """
-
-    method: Literal["kd", "lwd"] = "kd"
-    student: str = "microsoft/deberta-v3-small"
-    student_init: Literal["pretrained", "teacher"] = "pretrained"
-    student_layers: Positive | None = None
-    warm_start: Literal["none", "head"] = "none"
-    steps: Positive = 600
-    batch_size: Annotated[int, Field(ge=2)] = 8
-    learning_rate: Rate = 6e-5
-    temperature: Rate = 2.0
-    kl_weight: Annotated[float, Field(ge=0)] = 20.0
-    layer_weight: Annotated[float, Field(ge=0)] = 20.0
-    interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
-    max_length: Positive = 256
-    hard_labels: Literal["teacher", "gold"] = "teacher"
-    baseline: bool = True
-
-
-class RuntimeConfig(_Section):
-    """How the run is executed here; never part of what it computes."""
-
-    offline: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    threads: Annotated[int, Field(ge=0, description="CPU threads; 0: half of the cores")] = 0
-    max_model_len: Positive = 2048
-    concurrency: Positive = 32
-    server_url: str | None = None
-    engine_python: str | None = None
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
-    server_timeout: Rate = 900.0
-    checkpoint_steps: Positive = 200
-
-
-class Config(_Section):
+class Config(Section):
     """Everything a run is made of."""
 
     profile: str = "default"

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codlocal.core.config import DatasetConfig
 from codlocal.core.errors import DataError
+from codlocal.core.sections import DatasetConfig
 from codlocal.data.cleaning import LoadedData, Origin, assemble
 from codlocal.data.formats import (
     READERS,

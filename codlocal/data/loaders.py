@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from codlocal.core.config import DatasetConfig
 from codlocal.core.errors import DataError
+from codlocal.core.sections import DatasetConfig
 from codlocal.data import registry
 from codlocal.data.bundled import load_bundled
 from codlocal.data.cleaning import LoadedData

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from codlocal.core.config import RuntimeConfig
 from codlocal.core.console import Task
 from codlocal.core.records import LossTerms
+from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.batches import pair_batches
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.loop import LoopSettings, StepLoss, StepRecord, train

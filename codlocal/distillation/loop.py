@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 
 from codlocal.core import jsonl
-from codlocal.core.config import RuntimeConfig
 from codlocal.core.errors import ModelError
 from codlocal.core.records import LossTerms
+from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
 from codlocal.models.devices import device_of, dtype_of

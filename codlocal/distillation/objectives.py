@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from codlocal.core.config import DistillationConfig
 from codlocal.core.records import LossTerms
+from codlocal.core.sections import DistillationConfig
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from codlocal.core.config import DistillationConfig
+from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.interpolation import TokenPair, mixed_logits, pairs_in
 from codlocal.distillation.knowledge import Knowledge

@@ -77,7 +77,7 @@ def run_generate(
             label_names=spec.label_names,
             candidates=config.candidates,
             sampling=Sampling(
-                config.temperature, config.top_p, config.max_tokens, seed=config.seed
+                config.temperature, config.top_p, config.reply_tokens, seed=config.seed
             ),
             fill=config.prompting == "completion",
             others=tasks,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from codlocal.core import hashing, paths
-from codlocal.core.config import TeacherConfig
 from codlocal.core.console import Console
+from codlocal.core.sections import TeacherConfig
 from codlocal.models.folders import build_folder, locked, model_hash
 
 _REVISION = 1

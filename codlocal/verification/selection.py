@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codlocal.core.config import VerificationConfig
 from codlocal.core.records import (
     Candidate,
     CounterfactualPair,
@@ -19,6 +18,7 @@ from codlocal.core.records import (
     Rejection,
     Verdict,
 )
+from codlocal.core.sections import VerificationConfig
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def place(tmp_path_factory):
     folder.joinpath("mine.toml").write_text(
         "[teacher]\nepochs = 30\nbatch_size = 8\nlearning_rate = 3e-3\nmax_length = 64\n"
         "[generator]\nengine = 'transformers'\nprompting = 'completion'\ncandidates = 4\n"
-        "rounds = ['guided']\nmax_tokens = 100\ntemperature = 1.0\n"
+        "rounds = ['guided']\nreply_tokens = 100\ntemperature = 1.0\n"
         "[verification]\nmin_pairs = 0\nmax_edit_distance = 2.0\n"
         "[distillation]\nsteps = 20\nmax_length = 64\n"
         "[runtime]\ndevice = 'cpu'\ndtype = 'float32'\noffline = true\nthreads = 1\n"

@@ -3,8 +3,8 @@ import json
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from codlocal.core.config import DatasetConfig
 from codlocal.core.errors import DataError
+from codlocal.core.sections import DatasetConfig
 from codlocal.data.loaders import load
 
 CSV = "text,label\n" + "".join(f"text {n},{'np'[n % 2]}\n" for n in range(20))

@@ -8,8 +8,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
-from codlocal.core.config import DatasetConfig
 from codlocal.core.errors import DataError
+from codlocal.core.sections import DatasetConfig
 from codlocal.data import hub
 from codlocal.data.hub import NotAvailableError, load_cached, load_from_hub
 from codlocal.data.loaders import load

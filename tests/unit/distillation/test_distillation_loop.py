@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from codlocal.core.config import RuntimeConfig
 from codlocal.core.errors import ModelError
+from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.batches import pair_batches
 from codlocal.distillation.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepRecord, train

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from codlocal.core.config import DistillationConfig
+from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.objectives import (
     OBJECTIVES,
     LayerStates,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from codlocal.core.config import RuntimeConfig
+from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.batches import pair_batches
 from codlocal.distillation.loop import LoopSettings, StepRecord, train
 from codlocal.distillation.objectives import LayerStates, LossTensors, layer_mse, task_loss

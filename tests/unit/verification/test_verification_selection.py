@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codlocal.core.config import VerificationConfig
 from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
+from codlocal.core.sections import VerificationConfig
 from codlocal.verification import selection
 from codlocal.verification.selection import Evidence, Gate, choose, cost, learn_gate, refusal
 

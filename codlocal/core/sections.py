@@ -1,0 +1,140 @@
+"""The sections of a configuration: what each part of a run can be told, and its defaults.
+
+`runtime` holds what changes how a run is executed, never what it computes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetConfig(Section):
+    """Which texts, how many of them, and for which seeds."""
+
+    name: str = "yelp"
+    path: str | None = None
+    source: Literal["auto", "bundled", "cache", "hub"] = "auto"
+    text_column: str = "text"
+    label_column: str = "label"
+    label_names: tuple[str, ...] | None = None
+    k: Annotated[int, Field(ge=2, description="labelled texts per student")] = 32
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Positive = 1
+
+    @model_validator(mode="after")
+    def _k_is_even(self) -> "DatasetConfig":
+        if self.k % 2:
+            raise ValueError(f"k must be even (half originals, half counterfactuals), not {self.k}")
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of the run, in order."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+
+class TeacherConfig(Section):
+    """The classifier to copy, and how to fine-tune it where it has no head yet."""
+
+    model: str = "microsoft/deberta-v3-base"
+    epochs: Positive = 3
+    batch_size: Positive = 32
+    learning_rate: Rate = 2e-5
+    max_length: Positive = 256
+    quantization: Literal["none", "nf4"] = "none"
+    seed: int = 0
+
+
+class GeneratorConfig(Section):
+    """The model that writes counterfactuals, and how it is asked.
+
+    `max_candidates` bounds the replies for one original, `max_tokens` the generated tokens of the
+    whole run, `max_rounds` the rounds; None leaves each unbounded.
+    """
+
+    engine: Literal["vllm", "transformers"] = "vllm"
+    model: str = "Qwen/Qwen2.5-7B-Instruct"
+    prompting: Literal["chat", "completion"] = "chat"
+    prompt: str | None = None
+    candidates: Positive = 8
+    rounds: tuple[Literal["guided", "wide", "free"], ...] = ("guided", "wide", "free")
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
+    attribution: Literal["occlusion", "gradient"] = "occlusion"
+    targets: Literal["runner-up", "all"] = "runner-up"
+    max_candidates: Positive | None = None
+    max_tokens: Positive | None = None
+    max_rounds: Positive | None = None
+    seed: int = 0
+
+
+class VerificationConfig(Section):
+    """Which verified flips are good enough, and which of them are taken.
+
+    `select` is the rule of choice; `per_example` is how many counterfactuals an original gets.
+    """
+
+    select: Literal["minimal", "boundary", "fluent", "diverse"] = "minimal"
+    per_example: Positive = 1
+
+    max_edit_distance: Annotated[float, Field(gt=0)] = 0.6
+    fluency_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    fluency_slack: Annotated[float, Field(ge=0)] = 1.5
+    fluency_weight: Annotated[float, Field(ge=0)] = 0.02
+    min_pairs: Annotated[int, Field(ge=0)] = 1
+
+
+class DistillationConfig(Section):
+    """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
+
+    `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
+    where the student is made of them.
+    """
+
+    method: Literal["kd", "lwd"] = "kd"
+    student: str = "microsoft/deberta-v3-small"
+    student_init: Literal["pretrained", "teacher"] = "pretrained"
+    student_layers: Positive | None = None
+    warm_start: Literal["none", "head", "contrastive"] = "none"
+    pooling: Literal["first", "mean"] = "first"
+    quantization: Literal["none", "nf4"] = "none"
+    budget: Literal["paper", "max"] = "paper"
+    steps: Positive = 600
+    batch_size: Annotated[int, Field(ge=2)] = 8
+    learning_rate: Rate = 6e-5
+    temperature: Rate = 2.0
+    kl_weight: Annotated[float, Field(ge=0)] = 20.0
+    layer_weight: Annotated[float, Field(ge=0)] = 20.0
+    pair_weight: Annotated[float, Field(ge=0)] = 0.0
+    interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
+    max_length: Positive = 256
+    hard_labels: Literal["teacher", "gold"] = "teacher"
+    baseline: bool = True
+
+
+class RuntimeConfig(Section):
+    """How the run is executed here; never part of what it computes."""
+
+    offline: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: Annotated[int, Field(ge=0, description="CPU threads; 0: half of the cores")] = 0
+    max_model_len: Positive = 2048
+    concurrency: Positive = 32
+    server_url: str | None = None
+    engine_python: str | None = None
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    server_timeout: Rate = 900.0
+    checkpoint_steps: Positive = 200
+    replay: str | None = None
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
