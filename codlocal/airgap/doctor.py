@@ -102,7 +102,10 @@ def _gpu() -> Finding:
     if shutil.which("nvidia-smi") is None:
         return Finding("devices", "gpu", "warning", "none", remedy)
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
+    except subprocess.TimeoutExpired:
+        return Finding("devices", "gpu", "warning", "the driver hangs", remedy)
     if done.returncode or not done.stdout.strip():
         return Finding("devices", "gpu", "warning", "the driver does not answer", remedy)
     return Finding("devices", "gpu", "ok", done.stdout.strip().replace("\n", "; "))

@@ -43,9 +43,13 @@ class DatasetConfig(Section):
 
 
 class TeacherConfig(Section):
-    """The classifier to copy, and how to fine-tune it where it has no head yet."""
+    """The classifier to copy, and how to fine-tune it where it has no head yet.
+
+    `max_rows` bounds the training texts, drawn at random; None takes them all.
+    """
 
     model: str = "microsoft/deberta-v3-base"
+    max_rows: Positive | None = None
     epochs: Positive = 3
     batch_size: Positive = 32
     learning_rate: Rate = 2e-5

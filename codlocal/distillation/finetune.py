@@ -1,6 +1,7 @@
 """The teacher stage: use a classifier as it is, or fine-tune a body on the training split."""
 
 import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def _fine_tuned(
     examples = list(read_examples(run, "train").values())
     if not examples:
         raise DataError("The training split is empty.", "Check the dataset and its filters.")
+    examples = training_rows(examples, run.config.teacher.max_rows, run.config.teacher.seed)
     rows = [(example.text, example.label) for example in examples]
     key = store.teacher_key(base, rows, labels, run.config.teacher)
     found = store.find(key)
@@ -96,6 +98,14 @@ def _fine_tuned(
         remove_checkpoints(folder)
 
     return store.publish(key, build, console)
+
+
+def training_rows(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
+    """At most `most` of the examples, drawn at random for the seed, in their order."""
+    if most is None or most >= len(examples):
+        return list(examples)
+    drawn = random.Random(f"teacher-{seed}").sample(range(len(examples)), most)  # noqa: S311
+    return [examples[index] for index in sorted(drawn)]
 
 
 def fine_tune(

@@ -28,7 +28,7 @@ def teacher_key(
             "base": model_hash(base),
             "rows": hashing.of_value([list(row) for row in rows]),
             "labels": list(label_names),
-            "settings": settings.model_dump(mode="json", exclude={"model"}),
+            "settings": settings.model_dump(mode="json", exclude={"model", "max_rows"}),
         }
     )
 

@@ -138,3 +138,13 @@ def test_little_disk_is_a_warning(monkeypatch):
     assert found("store").state == "warning"
     assert found("store").value.startswith("1.0 GB free")
     assert "4 GB" in found("store").remedy
+
+
+def test_a_driver_that_hangs_does_not_hang_the_doctor(monkeypatch):
+    answer(monkeypatch, "")
+
+    def hang(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(doctor.subprocess, "run", hang)
+    assert doctor._gpu().value == "the driver hangs"
