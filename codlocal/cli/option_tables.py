@@ -42,6 +42,9 @@ _dataset = (
     click.option("--source", type=click.Choice(["auto", "bundled", "cache", "hub"]),
                  help="Where a named dataset comes from."),
     click.option("-k", "--k", type=int, help="Labelled texts per student; even."),
+    click.option("--budget", type=click.Choice(["paper", "max"]),
+                 help="paper: k/2 originals and k/2 counterfactuals; max: all k originals and "
+                 "every counterfactual of them. [default: paper]"),
     click.option("--seed", type=int, help="First seed. [default: 0]"),
     click.option("--seeds", type=int, help="How many seeds: mean and interval over them."),
 )  # fmt: skip

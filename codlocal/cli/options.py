@@ -26,6 +26,7 @@ _SETTINGS = {
     "generator": "generator.model",
     "engine": "generator.engine",
     "prompt": "generator.prompt",
+    "budget": "generator.budget",
     "candidates": "generator.candidates",
     "temperature": "generator.temperature",
     "student": "distillation.student",

@@ -58,7 +58,9 @@ class GeneratorConfig(Section):
     """The model that writes counterfactuals, and how it is asked.
 
     `max_candidates` bounds the replies for one original, `max_tokens` the generated tokens of the
-    whole run, `max_rounds` the rounds; None leaves each unbounded.
+    whole run, `max_rounds` the rounds; None leaves each unbounded. `budget` says which originals
+    get counterfactuals and what a student sees: "paper" k/2 originals and k/2 counterfactuals,
+    "max" all k originals and every verified counterfactual of them.
     """
 
     engine: Literal["vllm", "transformers"] = "vllm"
@@ -72,6 +74,7 @@ class GeneratorConfig(Section):
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
     attribution: Literal["occlusion", "gradient"] = "occlusion"
     targets: Literal["runner-up", "all"] = "runner-up"
+    budget: Literal["paper", "max"] = "paper"
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
     max_rounds: Positive | None = None
@@ -108,7 +111,6 @@ class DistillationConfig(Section):
     warm_start: Literal["none", "head", "contrastive"] = "none"
     pooling: Literal["first", "mean"] = "first"
     quantization: Literal["none", "nf4"] = "none"
-    budget: Literal["paper", "max"] = "paper"
     steps: Positive = 600
     batch_size: Annotated[int, Field(ge=2)] = 8
     learning_rate: Rate = 6e-5
