@@ -136,5 +136,6 @@ EVERYTHING = {
     "method": "lwd",
     "student_init": "teacher",
     "warm_start": "head",
+    "pair_weight": 1,
     "interpolation_weight": 10,
 }

@@ -62,7 +62,8 @@ class DistillationStep:
     def __call__(self, model: torch.nn.Module, batch: list[int]) -> LossTensors:
         """The loss of the texts at the positions in `batch`."""
         # First of all, as the loop has just seeded the global generator for this step.
-        mixed = self._mixed(model, batch)
+        pairs = pairs_in(batch, self._groups)
+        mixed = self._mixed(model, pairs)
         inputs = self._student.encoder.collate(
             [self._rows[index] for index in batch], self._student.device
         )
@@ -70,10 +71,15 @@ class DistillationStep:
         layers = []
         if self._settings.method == "lwd":
             layers = self._layers(output.states, inputs["attention_mask"], batch)
-        targets = self._targets
+        place = {index: position for position, index in enumerate(batch)}
         return distillation_loss(
             ObjectiveInputs(
-                output.logits, targets.logits[batch], targets.labels[batch], layers, mixed
+                student_logits=output.logits,
+                teacher_logits=self._targets.logits[batch],
+                labels=self._targets.labels[batch],
+                layers=layers,
+                pairs=[(place[original], place[other]) for original, other in pairs],
+                mixed=mixed,
             ),
             self._settings,
         )
@@ -87,8 +93,7 @@ class DistillationStep:
             states = tuple(_mean_over_tokens(one, mask) for one in states)
         return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
 
-    def _mixed(self, model: torch.nn.Module, batch: list[int]) -> MixedLogits | None:
-        pairs = pairs_in(batch, self._groups)
+    def _mixed(self, model: torch.nn.Module, pairs: list[tuple[int, int]]) -> MixedLogits | None:
         if not pairs or not self._settings.interpolation_weight:
             return None
         shares = torch.rand(len(pairs))

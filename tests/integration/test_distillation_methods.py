@@ -81,9 +81,10 @@ def test_every_way_of_training_agrees_with_the_teacher_and_repeats(
     facts = runs[0].facts("distill")["students"]
     log = runs[0].file("student", "train_log.jsonl").read_text().splitlines()
     assert (json.loads(log[0])["layer"] > 0) == (config.distillation.method == "lwd")
-    assert any(json.loads(line)["pair"] for line in log) == ("interpolation_weight" in changes)
-    # The baseline has no pairs to mix, and the same start.
-    assert facts["baseline-seed0"]["final_loss"]["pair"] == 0
+    for term in ("pair", "interpolation"):
+        assert any(json.loads(line)[term] for line in log) == (f"{term}_weight" in changes)
+        # The baseline has no pairs, and the same start.
+        assert facts["baseline-seed0"]["final_loss"][term] == 0
     assert facts["baseline-seed0"]["warm_start"] == facts["student-seed0"]["warm_start"]
     assert facts["student-seed0"]["layers"] == 2
     assert {path.suffix for path in runs[0].file("student").iterdir()} == {
