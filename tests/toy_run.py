@@ -54,6 +54,12 @@ def examples() -> list[Example]:
     return [Example(id=f"train-{i}", text=t, label=y) for i, (t, y) in enumerate(texts)]
 
 
+def seen() -> list[Example]:
+    """The originals of the student of seed 0: four, and a positive in place of a counterfactual."""
+    rows = examples()
+    return [*rows[:4], rows[5]]
+
+
 def pair(example: Example) -> CounterfactualPair:
     *rest, _ = example.text.split()
     return CounterfactualPair(

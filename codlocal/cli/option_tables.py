@@ -77,10 +77,12 @@ _student = (
                  help="teacher: made of the teacher's own layers and head. [default: pretrained]"),
     click.option("--student-layers", type=int, metavar="N",
                  help="Layers of the student, evenly spaced. [default: all, of a teacher half]"),
-    click.option("--warm-start", type=click.Choice(["none", "head"]),
-                 help="head: fit the head on frozen features first. [default: none]"),
-    click.option("--method", type=click.Choice(["kd", "lwd"]),
-                 help="Objective: soft labels (kd), or hidden states too (lwd). [default: kd]"),
+    click.option("--warm-start", type=click.Choice(["none", "head", "contrastive"]),
+                 help="head: fit the head on frozen features first; contrastive: pull features "
+                 "of a label together before that. [default: none]"),
+    click.option("--method", type=click.Choice(["kd", "lwd", "ted"]),
+                 help="Objective: soft labels (kd), hidden states too (lwd), or what the task "
+                 "needs of them (ted). [default: kd]"),
     click.option("--steps", type=int, help="Training steps of a student."),
     click.option("--baseline/--no-baseline", default=None,
                  help="Also distil a student on k originals, for comparison. [default: yes]"),

@@ -104,7 +104,7 @@ class DistillationConfig(Section):
     where the student is made of them.
     """
 
-    method: Literal["kd", "lwd"] = "kd"
+    method: Literal["kd", "lwd", "ted"] = "kd"
     student: str = "microsoft/deberta-v3-small"
     student_init: Literal["pretrained", "teacher"] = "pretrained"
     student_layers: Positive | None = None

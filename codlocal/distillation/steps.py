@@ -6,6 +6,7 @@ import torch
 
 from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.composition import TrainingSet
+from codlocal.distillation.hidden_states import mean_over_tokens
 from codlocal.distillation.interpolation import TokenPair, mixed_logits, pairs_in
 from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.objectives import (
@@ -15,7 +16,6 @@ from codlocal.distillation.objectives import (
     ObjectiveInputs,
     distillation_loss,
 )
-from codlocal.distillation.projections import ProjectedStudent
 from codlocal.models.classifier import Classifier
 
 
@@ -25,17 +25,6 @@ class Targets:
 
     logits: torch.Tensor
     labels: torch.Tensor
-
-
-def trainee(
-    student: Classifier, knowledge: Knowledge, settings: DistillationConfig, seed: int
-) -> torch.nn.Module:
-    """The module to train: the student, with projections where its hidden states are compared."""
-    if settings.method == "kd":
-        return student.model
-    layers = [layer for _, layer in knowledge.layers]
-    width = int(knowledge.teacher.model.config.hidden_size)
-    return ProjectedStudent(student.model, layers, width, seed)
 
 
 class DistillationStep:
@@ -69,7 +58,7 @@ class DistillationStep:
         )
         output = model(**inputs)
         layers = []
-        if self._settings.method == "lwd":
+        if self._settings.method != "kd":
             layers = self._layers(output.states, inputs["attention_mask"], batch)
         place = {index: position for position, index in enumerate(batch)}
         return distillation_loss(
@@ -90,7 +79,7 @@ class DistillationStep:
         ids = [self._ids[index] for index in batch]
         goal, goal_mask = self._knowledge.layer_targets(ids, self._student.device)
         if not self._knowledge.same_tokens:
-            states = tuple(_mean_over_tokens(one, mask) for one in states)
+            states = tuple(mean_over_tokens(one, mask) for one in states)
         return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
 
     def _mixed(self, model: torch.nn.Module, pairs: list[tuple[int, int]]) -> MixedLogits | None:
@@ -107,9 +96,3 @@ class DistillationStep:
 
 def _tokens(rows: list[list[int]], pairs: list[tuple[int, int]]) -> list[TokenPair]:
     return [TokenPair(rows[original], rows[other]) for original, other in pairs]
-
-
-def _mean_over_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Means over the tokens that count: [n, tokens, width] and [n, tokens] to [n, 1, width]."""
-    weights = mask.to(states.dtype)[:, :, None]
-    return (states * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)

@@ -170,7 +170,9 @@ def test_the_pair_term_is_that_of_the_formula_and_sees_no_common_shift(student, 
         for logits_of in (student, teacher):
             step = np.log(_softmax(logits_of, 1))[other] - np.log(_softmax(logits_of, 1))[original]
             steps.append(step - step.mean())
-    expected = np.mean([(mine - its) ** 2 for mine, its in zip(steps[::2], steps[1::2])])
+    expected = np.mean(
+        [(mine - its) ** 2 for mine, its in zip(steps[::2], steps[1::2], strict=True)]
+    )
     shifts = np.linspace(first, second, len(student))[:, None]
     found = [
         pair_difference_mse(torch.tensor(mine), torch.tensor(its), pairs).item()

@@ -13,8 +13,9 @@ from codlocal.core.console import Console
 from codlocal.distillation.composition import TrainingSet, TrainingText
 from codlocal.distillation.knowledge import Knowledge, same_tokens
 from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
-from codlocal.distillation.steps import DistillationStep, Targets, trainee
+from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.teacher_outputs import teacher_outputs
 from codlocal.distillation.teacher_states import teacher_states
 from codlocal.models.classifier import Classifier
@@ -57,9 +58,11 @@ def _step(folder: Path, teacher: Classifier, student: Classifier, config: Config
     targets = Targets(logits, logits.argmax(-1))
     settings = config.distillation
     step = DistillationStep(student, TEXTS, knowledge, targets, settings)
-    return SimpleNamespace(
-        loss=step, model=trainee(student, knowledge, settings, seed=0), knowledge=knowledge
-    )
+    model = student.model
+    if settings.method != "kd":
+        layers = [layer for _, layer in knowledge.layers]
+        model = ProjectedStudent(model, layers, new_projections(len(layers), 32, 32, seed=0))
+    return SimpleNamespace(loss=step, model=model, knowledge=knowledge)
 
 
 @pytest.fixture(scope="module")
