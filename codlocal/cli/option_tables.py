@@ -80,6 +80,9 @@ _student = (
     click.option("--warm-start", type=click.Choice(["none", "head", "contrastive"]),
                  help="head: fit the head on frozen features first; contrastive: pull features "
                  "of a label together before that. [default: none]"),
+    click.option("--pooling", type=click.Choice(["first", "mean"]),
+                 help="What the student's head reads: the first token or the mean of all; only "
+                 "for ModernBERT and EuroBERT. [default: as its configuration says]"),
     click.option("--method", type=click.Choice(["kd", "lwd", "ted"]),
                  help="Objective: soft labels (kd), hidden states too (lwd), or what the task "
                  "needs of them (ted). [default: kd]"),

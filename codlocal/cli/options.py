@@ -33,6 +33,7 @@ _SETTINGS = {
     "student_init": "distillation.student_init",
     "student_layers": "distillation.student_layers",
     "warm_start": "distillation.warm_start",
+    "pooling": "distillation.pooling",
     "method": "distillation.method",
     "steps": "distillation.steps",
     "baseline": "distillation.baseline",

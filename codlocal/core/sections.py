@@ -101,7 +101,9 @@ class DistillationConfig(Section):
     """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
 
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
-    where the student is made of them.
+    where the student is made of them. `pooling` says whether the head reads a text's first token
+    or the mean of its tokens, by default whatever the model's configuration says; few families
+    have the choice.
     """
 
     method: Literal["kd", "lwd", "ted"] = "kd"
@@ -109,7 +111,7 @@ class DistillationConfig(Section):
     student_init: Literal["pretrained", "teacher"] = "pretrained"
     student_layers: Positive | None = None
     warm_start: Literal["none", "head", "contrastive"] = "none"
-    pooling: Literal["first", "mean"] = "first"
+    pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"
     steps: Positive = 600
     batch_size: Annotated[int, Field(ge=2)] = 8
@@ -122,6 +124,12 @@ class DistillationConfig(Section):
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
     baseline: bool = True
+
+    @model_validator(mode="after")
+    def _pooling_is_the_students_own(self) -> "DistillationConfig":
+        if self.pooling and self.student_init == "teacher":
+            raise ValueError("a student made of the teacher's layers has the teacher's pooling")
+        return self
 
 
 class RuntimeConfig(Section):

@@ -11,10 +11,17 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier, load_encoder, load_model, place
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
-from codlocal.models.locate import check_folder
+from codlocal.models.locate import check_folder, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+
+_POOLING = {
+    "modernbert": {"first": "cls", "mean": "mean"},
+    "eurobert": {"first": "bos", "mean": "mean"},
+}
+"""Families whose configuration has `classifier_pooling`, and their names for both kinds."""
 
 
 def new_classifier(
@@ -22,20 +29,23 @@ def new_classifier(
     label_names: Sequence[str],
     *,
     layers: int | None = None,
+    pooling: str | None = None,
     seed: int = 0,
     device: str = "auto",
     max_length: int = 256,
 ) -> Classifier:
     """Load a body in float32 and put a head drawn from `seed` on it, whatever head it had.
 
-    `layers` keeps that many of its layers, evenly spaced and the last among them.
+    `layers` keeps that many of its layers, evenly spaced and the last among them. `pooling` has
+    the head read a text's "first" token or the "mean" of its tokens; None leaves it as it is.
 
     Raises:
-        ModelError: the folder can't be loaded, or has fewer layers.
+        ModelError: the folder can't be loaded, has fewer layers, or its family has one pooling.
 
     """
     check_folder(path)
     names = tuple(label_names)
+    options = pooling_options(path, pooling)
     # Weights that the checkpoint lacks (a pooler, say) are drawn from the global generator.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -46,6 +56,7 @@ def new_classifier(
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
+            **options,
         )
         if layers is not None:
             model = keep_layers(model, layers)
@@ -53,6 +64,27 @@ def new_classifier(
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
     return Classifier(model, encoder, names, list(range(len(names))))
+
+
+def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
+    """How the configuration of a model folder is told to pool.
+
+    Raises:
+        ModelError: its family has no such setting, so that an ordinary model folder couldn't keep
+            the choice.
+
+    """
+    if pooling is None:
+        return {}
+    family = str(read_json(path / "config.json").get("model_type"))
+    if family not in _POOLING:
+        raise ModelError(
+            f"What the head of a {family} model reads can't be chosen: a model folder of that "
+            "family has no place to say so.",
+            "Leave distillation.pooling unset, or use a student of one of these families: "
+            f"{', '.join(_POOLING)}.",
+        )
+    return {"classifier_pooling": _POOLING[family][pooling]}
 
 
 def shortened_classifier(

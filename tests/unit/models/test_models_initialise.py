@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_model
+from transformers import AutoModelForSequenceClassification
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
@@ -52,6 +53,31 @@ def test_a_shortened_model_is_the_same_after_saving(kind: str, tmp_path: Path):
     loaded = Classifier.load(saved, device="cpu")
     assert loaded.label_names == ("negative", "positive")
     np.testing.assert_array_equal(loaded.logits(TEXTS), student.logits(TEXTS))
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "eurobert"])
+def test_pooling_is_chosen_and_kept_in_an_ordinary_folder(kind: str, tmp_path: Path):
+    body = tiny_model(tmp_path / "body", kind)
+    found = {}
+    for pooling in ("first", "mean"):
+        student = _new(body, pooling=pooling, seed=3)
+        saved = tmp_path / pooling
+        saved.mkdir()
+        student.save(saved)
+        model = AutoModelForSequenceClassification.from_pretrained(saved)
+        rows = student.encoder.encode(TEXTS)
+        with torch.no_grad():
+            alone = [model(torch.tensor([row])).logits[0].numpy() for row in rows]
+        np.testing.assert_allclose(student.logits(TEXTS), alone, atol=1e-5)
+        found[pooling] = np.stack(alone)
+    assert np.abs(found["first"] - found["mean"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "modernbert"])
+def test_a_family_with_one_pooling_is_refused_with_those_that_have_more(kind: str, tmp_path: Path):
+    with pytest.raises(ModelError, match="no place to say so") as caught:
+        _new(tiny_model(tmp_path, kind), pooling="mean")
+    assert "modernbert, eurobert" in caught.value.hint
 
 
 def test_the_kept_layers_are_those_of_the_body(tmp_path: Path):
