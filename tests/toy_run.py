@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,14 @@ def pair(example: Example) -> CounterfactualPair:
     )
 
 
-def write_data(run: RunFolder) -> None:
+def write_data(run: RunFolder, labels: Sequence[str] = LABELS) -> None:
     rows = examples()
     jsonl.write_rows(run.file("data", "train.jsonl"), rows)
     spec = DatasetSpec(
         name="toy",
         source="file",
         location="toy",
-        label_names=LABELS,
+        label_names=tuple(labels),
         train_rows=len(rows),
         test_rows=0,
         sha256="0",
