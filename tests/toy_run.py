@@ -139,6 +139,7 @@ def changed_config(finished: RunFolder, body: Path, **changes: object) -> Config
     return config_of(body, distillation={**finished.config.distillation.model_dump(), **changes})
 
 
+TED = {"method": "ted", "warm_start": "contrastive"}
 EVERYTHING = {
     "method": "lwd",
     "student_init": "teacher",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codlocal.core import jsonl
 from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
+from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
@@ -31,7 +32,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         return
     with run.stage("distill") as facts:
         sets = _training_sets(run, console)
-        _say(sets, console)
+        _say(run.config, sets, console)
         base = _base(run, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
@@ -63,8 +64,13 @@ def _copy_folder(source: Path, target: Path) -> None:
     build_folder(target, build)
 
 
-def _say(sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:
-    """Tell what each arm gets to see, over its seeds."""
+def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:
+    """Tell how students are made, and what each arm gets to see, over its seeds."""
+    settings = config.distillation
+    console.info(
+        f"Students: {settings.student_init} start, warm start {settings.warm_start}, "
+        f"method {settings.method}, {settings.steps} steps"
+    )
     for arm in dict.fromkeys(arm for arm, _ in sets):
         found = [one for (name, _), one in sets.items() if name == arm]
         originals = _range([len(one.texts) - one.pairs for one in found])
