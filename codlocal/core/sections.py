@@ -98,7 +98,13 @@ class VerificationConfig(Section):
 
 
 class DistillationConfig(Section):
-    """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
+    """How the student starts and is trained: CE on the teacher's label plus KL at a temperature.
+
+    `method` "lwd" adds the hidden states, and "ted" what task-aware filters keep of them; for the
+    filters a student is first tuned on its texts, for as many steps again. `warm_start` "head" fits
+    the head on frozen features first; "contrastive" trains the features before, for half as many
+    steps. `pair_weight` weighs the step of the logits from an original to its counterfactual,
+    `interpolation_weight` the soft outputs at inputs between the two.
 
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
