@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         {**_WIDTH, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     ),
     "modernbert": ("ModernBert", {**_WIDTH, "local_attention": 16}),
+    "eurobert": ("EuroBert", {**_WIDTH, "num_key_value_heads": 1}),
     "llama": ("Llama", _DECODER),
     "qwen2": ("Qwen2", _DECODER),
     "gemma3": ("Gemma3Text", {**_DECODER, "sliding_window": 16}),
@@ -77,8 +78,8 @@ def tiny_model(
 ) -> Path:
     """Save a random model of a family: a body, a classifier with `labels`, or a causal LM.
 
-    Encoders (bert, roberta, deberta, modernbert) get `wordpiece_tokenizer`, decoders (llama,
-    qwen2, gemma3) `byte_tokenizer`.
+    Encoders (bert, roberta, deberta, modernbert, eurobert) get `wordpiece_tokenizer`, decoders
+    (llama, qwen2, gemma3) `byte_tokenizer`.
     """
     family, sizes = _KINDS[kind]
     tokenizer = byte_tokenizer() if sizes.keys() & {"head_dim"} else wordpiece_tokenizer()

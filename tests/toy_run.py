@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def examples() -> list[Example]:
     return [Example(id=f"train-{i}", text=t, label=y) for i, (t, y) in enumerate(texts)]
 
 
+def seen() -> list[Example]:
+    """The originals of the student of seed 0: four, and a positive in place of a counterfactual."""
+    rows = examples()
+    return [*rows[:4], rows[5]]
+
+
 def pair(example: Example) -> CounterfactualPair:
     *rest, _ = example.text.split()
     return CounterfactualPair(
@@ -68,14 +75,14 @@ def pair(example: Example) -> CounterfactualPair:
     )
 
 
-def write_data(run: RunFolder) -> None:
+def write_data(run: RunFolder, labels: Sequence[str] = LABELS) -> None:
     rows = examples()
     jsonl.write_rows(run.file("data", "train.jsonl"), rows)
     spec = DatasetSpec(
         name="toy",
         source="file",
         location="toy",
-        label_names=LABELS,
+        label_names=tuple(labels),
         train_rows=len(rows),
         test_rows=0,
         sha256="0",
@@ -132,9 +139,11 @@ def changed_config(finished: RunFolder, body: Path, **changes: object) -> Config
     return config_of(body, distillation={**finished.config.distillation.model_dump(), **changes})
 
 
+TED = {"method": "ted", "warm_start": "contrastive"}
 EVERYTHING = {
     "method": "lwd",
     "student_init": "teacher",
     "warm_start": "head",
+    "pair_weight": 1,
     "interpolation_weight": 10,
 }

@@ -42,6 +42,9 @@ _dataset = (
     click.option("--source", type=click.Choice(["auto", "bundled", "cache", "hub"]),
                  help="Where a named dataset comes from."),
     click.option("-k", "--k", type=int, help="Labelled texts per student; even."),
+    click.option("--budget", type=click.Choice(["paper", "max"]),
+                 help="paper: k/2 originals and k/2 counterfactuals; max: all k originals and "
+                 "every counterfactual of them. [default: paper]"),
     click.option("--seed", type=int, help="First seed. [default: 0]"),
     click.option("--seeds", type=int, help="How many seeds: mean and interval over them."),
 )  # fmt: skip
@@ -73,11 +76,17 @@ _student = (
     click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
                  help="teacher: made of the teacher's own layers and head. [default: pretrained]"),
     click.option("--student-layers", type=int, metavar="N",
-                 help="Layers of the student, evenly spaced. [default: all, of a teacher half]"),
-    click.option("--warm-start", type=click.Choice(["none", "head"]),
-                 help="head: fit the head on frozen features first. [default: none]"),
-    click.option("--method", type=click.Choice(["kd", "lwd"]),
-                 help="Objective: soft labels (kd), or hidden states too (lwd). [default: kd]"),
+                 help="Layers of the student, evenly spaced: of a pretrained one with the first, "
+                 "of a teacher with the last. [default: all, of a teacher half]"),
+    click.option("--warm-start", type=click.Choice(["none", "head", "contrastive"]),
+                 help="head: fit the head on frozen features first; contrastive: pull features "
+                 "of a label together before that. [default: none]"),
+    click.option("--pooling", type=click.Choice(["first", "mean"]),
+                 help="What the student's head reads: the first token or the mean of all; only "
+                 "for ModernBERT and EuroBERT. [default: as its configuration says]"),
+    click.option("--method", type=click.Choice(["kd", "lwd", "ted"]),
+                 help="Objective: soft labels (kd), hidden states too (lwd), or what the task "
+                 "needs of them (ted). [default: kd]"),
     click.option("--steps", type=int, help="Training steps of a student."),
     click.option("--baseline/--no-baseline", default=None,
                  help="Also distil a student on k originals, for comparison. [default: yes]"),

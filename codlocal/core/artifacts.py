@@ -54,15 +54,19 @@ def read_few_shot(run: RunFolder) -> list[FewShotSplit]:
 
 
 def originals(run: RunFolder) -> list[Example]:
-    """The texts that get counterfactuals: the first k/2 of every seed, each text once, in order.
+    """The texts that get counterfactuals: k/2 or k of every seed, each text once, in order.
+
+    The budget decides: the first k/2 of a seed ("paper"), or all its texts ("max").
 
     Raises:
         RunError: the data stage has not been run, or a file is damaged.
 
     """
     train = read_examples(run, "train")
-    halves = (split.ids[: len(split.ids) // 2] for split in read_few_shot(run))
-    ids = dict.fromkeys(one for half in halves for one in half)
+    part = 1 if run.config.generator.budget == "max" else 2
+    ids = dict.fromkeys(
+        one for split in read_few_shot(run) for one in split.ids[: len(split.ids) // part]
+    )
     missing = next((one for one in ids if one not in train), None)
     if missing is not None:
         raise RunError(

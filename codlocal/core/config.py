@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
@@ -38,6 +38,16 @@ class Config(Section):
     verification: VerificationConfig = VerificationConfig()
     distillation: DistillationConfig = DistillationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _groups_fit_into_batches(self) -> "Config":
+        group = self.verification.per_example + 1
+        if self.generator.budget == "max" and group > self.distillation.batch_size:
+            raise ValueError(
+                f"distillation.batch_size must be at least {group}: an original and its "
+                f"{group - 1} counterfactuals stay together"
+            )
+        return self
 
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """The settings that decide a stage's output, those of the stages before it included."""
@@ -155,7 +165,8 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
 
 
 def _problem(place: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, place))}: {message.removeprefix('Value error, ')}"
+    text = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {text}" if place else text
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

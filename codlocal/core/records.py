@@ -126,14 +126,16 @@ class Rejection(Row):
 class LossTerms(Row):
     """The terms of the distillation loss at one step, each already multiplied by its weight.
 
-    `layer` compares hidden states, `pair` the soft outputs between an original and its
-    counterfactual; a method without one of them has it at 0.
+    `layer` compares hidden states, `pair` the step of the logits from an original to its
+    counterfactual, `interpolation` the soft outputs between the two; a method without one of them
+    has it at 0.
     """
 
     task: float
     kl: float
     layer: float = 0.0
     pair: float = 0.0
+    interpolation: float = 0.0
     total: float
 
 

@@ -62,7 +62,9 @@ class GeneratorConfig(Section):
     """The model that writes counterfactuals, and how it is asked.
 
     `max_candidates` bounds the replies for one original, `max_tokens` the generated tokens of the
-    whole run, `max_rounds` the rounds; None leaves each unbounded.
+    whole run, `max_rounds` the rounds; None leaves each unbounded. `budget` says which originals
+    get counterfactuals and what a student sees: "paper" k/2 originals and k/2 counterfactuals,
+    "max" all k originals and every verified counterfactual of them.
     """
 
     engine: Literal["vllm", "transformers"] = "vllm"
@@ -76,6 +78,7 @@ class GeneratorConfig(Section):
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
     attribution: Literal["occlusion", "gradient"] = "occlusion"
     targets: Literal["runner-up", "all"] = "runner-up"
+    budget: Literal["paper", "max"] = "paper"
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
     max_rounds: Positive | None = None
@@ -99,20 +102,27 @@ class VerificationConfig(Section):
 
 
 class DistillationConfig(Section):
-    """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
+    """How the student starts and is trained: CE on the teacher's label plus KL at a temperature.
+
+    `method` "lwd" adds the hidden states, and "ted" what task-aware filters keep of them; for the
+    filters a student is first tuned on its texts, for as many steps again. `warm_start` "head" fits
+    the head on frozen features first; "contrastive" trains the features before, for half as many
+    steps. `pair_weight` weighs the step of the logits from an original to its counterfactual,
+    `interpolation_weight` the soft outputs at inputs between the two.
 
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
-    where the student is made of them.
+    where the student is made of them. `pooling` says whether the head reads a text's first token
+    or the mean of its tokens, by default whatever the model's configuration says; few families
+    have the choice.
     """
 
-    method: Literal["kd", "lwd"] = "kd"
+    method: Literal["kd", "lwd", "ted"] = "kd"
     student: str = "microsoft/deberta-v3-small"
     student_init: Literal["pretrained", "teacher"] = "pretrained"
     student_layers: Positive | None = None
     warm_start: Literal["none", "head", "contrastive"] = "none"
-    pooling: Literal["first", "mean"] = "first"
+    pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"
-    budget: Literal["paper", "max"] = "paper"
     steps: Positive = 600
     batch_size: Annotated[int, Field(ge=2)] = 8
     learning_rate: Rate = 6e-5
@@ -124,6 +134,12 @@ class DistillationConfig(Section):
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
     baseline: bool = True
+
+    @model_validator(mode="after")
+    def _pooling_is_the_students_own(self) -> "DistillationConfig":
+        if self.pooling and self.student_init == "teacher":
+            raise ValueError("a student made of the teacher's layers has the teacher's pooling")
+        return self
 
 
 class RuntimeConfig(Section):

@@ -47,8 +47,8 @@ def load_checkpoint(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Drop all states, finished or not."""
-    for checkpoint in folder.glob("checkpoint*"):
+    """Drop all states, finished or not, of every phase."""
+    for checkpoint in list(folder.rglob("checkpoint*")):
         shutil.rmtree(checkpoint)
 
 

@@ -1,9 +1,17 @@
-"""Which texts a student sees: k of them in either arm, so that the arms have one label budget."""
+"""Which texts a student sees.
 
+With the paper's budget it is k of them in either arm, so that the arms have one label budget. With
+the budget "max" the student sees the baseline's k texts and every counterfactual of them.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codlocal.core.records import CounterfactualPair, Example
+
+Pairs = Mapping[str, Sequence[CounterfactualPair]]
+"""The verified pairs of each original, by example id, the preferred one first."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,8 @@ class TrainingSet:
 
     Attributes:
         texts: the texts; groups refer to them by position.
-        groups: pairs (original, counterfactual) and singles.
-        pairs: how many groups are pairs.
+        groups: originals, each followed by its counterfactuals.
+        pairs: how many counterfactuals there are.
         singles: originals that were to have a counterfactual and have none.
         fill: further originals that make up the number of texts.
 
@@ -37,35 +45,49 @@ class TrainingSet:
 
 def baseline_set(originals: Sequence[Example]) -> TrainingSet:
     """All k originals, as in distillation without counterfactuals."""
-    texts = tuple(_original(example) for example in originals)
-    return TrainingSet(texts, tuple((index,) for index in range(len(texts))), fill=len(texts))
+    return _assemble([(example, ()) for example in originals], fill=len(originals))
 
 
-def paired_set(
-    originals: Sequence[Example], pairs: Mapping[str, CounterfactualPair]
-) -> TrainingSet:
-    """The first k/2 originals with their counterfactuals, k texts in all.
+def paired_set(originals: Sequence[Example], pairs: Pairs) -> TrainingSet:
+    """The first k/2 originals with their preferred counterfactuals, k texts in all.
 
-    An original without a pair stays as a single text; its counterfactual's place goes to the
-    next of the other k/2 originals, so that the count is always that of `baseline_set`.
+    An original without a pair stays as a single text; its counterfactual's place goes to one of
+    the other k/2 originals, so that the count is always that of `baseline_set`. Of these the
+    rarest class is taken first: flips that fail more often in one direction leave no imbalance.
     """
     half = len(originals) // 2
+    chosen = [(example, pairs.get(example.id, ())[:1]) for example in originals[:half]]
+    labels = [example.label for example, _ in chosen]
+    labels += [pair.counterfactual_label for _, found in chosen for pair in found]
+    fill = _balancing(originals[half:], labels, len(originals) - len(labels))
+    return _assemble([*chosen, *((example, ()) for example in fill)], fill=len(fill))
+
+
+def full_set(originals: Sequence[Example], pairs: Pairs) -> TrainingSet:
+    """All k originals, each with every counterfactual that it has."""
+    return _assemble([(example, pairs.get(example.id, ())) for example in originals])
+
+
+def _balancing(others: Sequence[Example], labels: Sequence[int], count: int) -> list[Example]:
+    """Choose `count` of the others, in their order, to even out the classes of `labels`."""
+    counts = Counter(labels)
+    remaining = list(others)
+    for _ in range(count):
+        rarest = min(remaining, key=lambda example: counts[example.label])
+        counts[rarest.label] += 1
+        remaining.remove(rarest)
+    return [example for example in others if example not in remaining]
+
+
+def _assemble(
+    chosen: Sequence[tuple[Example, Sequence[CounterfactualPair]]], fill: int = 0
+) -> TrainingSet:
     texts: list[TrainingText] = []
     groups: list[tuple[int, ...]] = []
-    for example in originals[:half]:
-        texts.append(_original(example))
-        groups.append((len(texts) - 1,))
-        if example.id in pairs:
-            pair = pairs[example.id]
-            texts.append(TrainingText(pair.candidate_id, pair.counterfactual, None))
-            groups[-1] = (len(texts) - 2, len(texts) - 1)
-    paired = len(texts) - half
-    fill = originals[half : len(originals) - paired]
-    for example in fill:
-        groups.append((len(texts),))
-        texts.append(_original(example))
-    return TrainingSet(tuple(texts), tuple(groups), paired, half - paired, len(fill))
-
-
-def _original(example: Example) -> TrainingText:
-    return TrainingText(example.id, example.text, example.label)
+    for example, pairs in chosen:
+        start = len(texts)
+        texts.append(TrainingText(example.id, example.text, example.label))
+        texts += [TrainingText(pair.candidate_id, pair.counterfactual, None) for pair in pairs]
+        groups.append(tuple(range(start, len(texts))))
+    singles = sum(not pairs for _, pairs in chosen) - fill
+    return TrainingSet(tuple(texts), tuple(groups), len(texts) - len(chosen), singles, fill)

@@ -24,7 +24,7 @@ from codlocal.distillation.starting import starting_folder
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
-from codlocal.models.initialise import new_classifier
+from codlocal.models.initialise import new_classifier, pooling_options
 from codlocal.models.labels import column_order
 from codlocal.models.locate import has_head, resolve
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
@@ -63,10 +63,11 @@ def run_teacher(run: RunFolder, console: Console) -> None:
 
 
 def _check_student(config: Config, base: Path, console: Console) -> None:
-    """Refuse a teacher that the student can't be made of now, not when its CFEs are written."""
-    if config.distillation.student_init == "teacher":
-        name, offline = config.distillation.student, config.runtime.offline
-        starting_folder(config, resolve(name, console=console, offline=offline), base)
+    """Refuse a student that can't be made as asked now, not when its CFEs are written."""
+    settings = config.distillation
+    if settings.student_init == "teacher" or settings.pooling:
+        student = resolve(settings.student, console=console, offline=config.runtime.offline)
+        pooling_options(starting_folder(config, student, base), settings.pooling)
 
 
 def _fine_tuned(

@@ -30,9 +30,10 @@ class TokenPair:
 
 
 def pairs_in(batch: Sequence[int], groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """The pairs (original, counterfactual) of a batch of text positions; groups of 2 are pairs."""
+    """The pairs (original, counterfactual) of a batch of text positions, in order of the groups."""
     members = set(batch)
-    return [(group[0], group[1]) for group in groups if len(group) == 2 and group[0] in members]
+    found = ((group[0], other) for group in groups for other in group[1:])
+    return [pair for pair in found if members.issuperset(pair)]
 
 
 def mixed_logits(

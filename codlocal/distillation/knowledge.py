@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
+from codlocal.core.artifacts import read_examples
 from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
+from codlocal.distillation.filters import teacher_filters
 from codlocal.distillation.layer_maps import layer_map
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs, teacher_outputs
@@ -23,7 +25,7 @@ class Knowledge:
     Attributes:
         outputs: its logits for every text.
         teacher: the teacher itself, asked while a student trains where inputs are mixed.
-        states: its hidden states, for methods that compare them.
+        states: its hidden states, for methods that compare them; filtered for "ted".
         layers: pairs (teacher layer, student layer) that are compared, numbered from 1.
         same_tokens: whether its tokens are the students' too; if not, means over each text's
             tokens are compared.
@@ -85,9 +87,13 @@ def gather(
     depths = [one.model.config.num_hidden_layers for one in (teacher, student)]
     layers = layer_map(*depths)
     wanted = [layer for layer, _ in layers]
-    states = teacher_states(
-        run.file("teacher_outputs", "states"), teacher, sha256, texts, wanted, console
-    )
+    filters = None
+    if run.config.distillation.method == "ted":
+        known = {one.id: one.text for one in read_examples(run, "train").values()}
+        folder = run.file("teacher_outputs", "filters")
+        filters = teacher_filters(folder, teacher, sha256, known, wanted, console)
+    folder = run.file("teacher_outputs", "states")
+    states = teacher_states(folder, teacher, sha256, texts, wanted, console, filters)
     return Knowledge(outputs, teacher, states, tuple(layers), same_tokens(teacher, student, texts))
 
 

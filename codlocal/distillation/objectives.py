@@ -5,7 +5,7 @@ A method is one entry of `OBJECTIVES`; what it needs beside the logits becomes a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch.nn import functional
@@ -47,7 +47,8 @@ class ObjectiveInputs:
         teacher_logits: float [n, c]; no gradient reaches it.
         labels: int64 [n], the hard labels.
         layers: the mapped layers, for methods that compare them.
-        mixed: the mixtures of the batch's pairs, if there are any.
+        pairs: positions in the batch of each original and its counterfactual.
+        mixed: the mixtures of the batch's pairs, where they are asked for.
 
     """
 
@@ -55,6 +56,7 @@ class ObjectiveInputs:
     teacher_logits: torch.Tensor
     labels: torch.Tensor
     layers: Sequence[LayerStates] = ()
+    pairs: Sequence[tuple[int, int]] = ()
     mixed: MixedLogits | None = None
 
 
@@ -66,18 +68,19 @@ class LossTensors:
     kl: torch.Tensor | None = None
     layer: torch.Tensor | None = None
     pair: torch.Tensor | None = None
+    interpolation: torch.Tensor | None = None
 
     @property
     def total(self) -> torch.Tensor:
         """The sum of the terms: what is minimised."""
         total = self.task
-        for term in (self.kl, self.layer, self.pair):
+        for term in (self.kl, self.layer, self.pair, self.interpolation):
             total = total if term is None else total + term
         return total
 
     def to_terms(self) -> LossTerms:
         """The terms as plain numbers."""
-        terms = {"task": self.task, "kl": self.kl, "layer": self.layer, "pair": self.pair}
+        terms = {field.name: getattr(self, field.name) for field in fields(self)}
         numbers = {name: 0.0 if term is None else term.item() for name, term in terms.items()}
         return LossTerms(**numbers, total=self.total.item())
 
@@ -138,6 +141,30 @@ def layer_mse(layers: Sequence[LayerStates]) -> torch.Tensor:
     return torch.stack(errors).mean()
 
 
+def pair_difference_mse(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, pairs: Sequence[tuple[int, int]]
+) -> torch.Tensor:
+    """Squared error of how far the logits move from a text to its counterfactual.
+
+    A text's logits are first centred over the classes, so that a constant added to all of them,
+    which no softmax sees, counts for nothing. What is left of the difference is the step of the
+    log-odds that the edit makes: the term asks for the teacher's step, wherever it starts.
+
+    Args:
+        student_logits: float [n, c].
+        teacher_logits: float [n, c], taken as a constant.
+        pairs: m >= 1 positions (original, counterfactual) in 0..n-1.
+
+    Returns:
+        A scalar, the mean over pairs and classes, >= 0.
+
+    """
+    originals, others = (list(side) for side in zip(*pairs, strict=True))
+    error = student_logits.float() - teacher_logits.detach().float()
+    centred = error - error.mean(dim=-1, keepdim=True)
+    return (centred[others] - centred[originals]).square().mean()
+
+
 def task_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> LossTensors:
     """Plain fine-tuning: cross-entropy alone. Shapes as in `hard_label_ce`."""
     return LossTensors(task=hard_label_ce(student_logits, labels))
@@ -158,19 +185,31 @@ def lwd_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTenso
     return replace(kd_loss(inputs, settings), layer=layer)
 
 
+def ted_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
+    """`lwd_loss` of states that went through task-aware filters (TED, stage 2).
+
+    Liang et al., ICML 2023, arXiv 2210.01351; `filters` has stage 1.
+    """
+    return lwd_loss(inputs, settings)
+
+
 Objective = Callable[[ObjectiveInputs, DistillationConfig], LossTensors]
 
-OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss, "lwd": lwd_loss}
+OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss, "lwd": lwd_loss, "ted": ted_loss}
 
 
 def distillation_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
-    """The loss of the configured method for one batch, with the pair term where there are pairs.
+    """The loss of the configured method for one batch, with the terms of its pairs.
 
-    The pair term is interpolation_weight * KL(teacher || student, T) * T^2 of the mixtures.
+    These are pair_weight * `pair_difference_mse`, and interpolation_weight *
+    KL(teacher || student, T) * T^2 of the mixtures; a weight of 0 leaves its term out.
     """
     loss = OBJECTIVES[settings.method](inputs, settings)
-    if inputs.mixed is None:
-        return loss
-    mixed = inputs.mixed
-    divergence = soft_targets_kl(mixed.student, mixed.teacher, settings.temperature)
-    return replace(loss, pair=settings.interpolation_weight * divergence)
+    if inputs.pairs and settings.pair_weight:
+        difference = pair_difference_mse(inputs.student_logits, inputs.teacher_logits, inputs.pairs)
+        loss = replace(loss, pair=settings.pair_weight * difference)
+    if inputs.mixed is not None:
+        mixed = inputs.mixed
+        divergence = soft_targets_kl(mixed.student, mixed.teacher, settings.temperature)
+        loss = replace(loss, interpolation=settings.interpolation_weight * divergence)
+    return loss

@@ -23,25 +23,20 @@ class ProjectedStudent(torch.nn.Module):
     """
 
     def __init__(
-        self, student: "PreTrainedModel", layers: Sequence[int], teacher_width: int, seed: int
+        self, student: "PreTrainedModel", layers: Sequence[int], projections: torch.nn.ModuleList
     ) -> None:
         """Put projections on a student.
 
         Args:
             student: the model to be trained.
             layers: numbers of the mapped layers, from 1.
-            teacher_width: the size of the teacher's hidden states.
-            seed: draws the projections where the widths differ.
+            projections: one linear map for each of them.
 
         """
         super().__init__()
         self.student = student
         self.layers = tuple(layers)
-        generator = torch.Generator().manual_seed(seed)
-        width = int(student.config.hidden_size)
-        self.projections = torch.nn.ModuleList(
-            [_projection(width, teacher_width, generator) for _ in layers]
-        ).to(student.device)
+        self.projections = projections.to(student.device)
 
     def forward(self, **inputs: torch.Tensor) -> StudentOutput:
         """Logits and projected hidden states for `input_ids` and `attention_mask` [n, tokens]."""
@@ -53,7 +48,15 @@ class ProjectedStudent(torch.nn.Module):
         return StudentOutput(output.logits, tuple(states))
 
 
-def _projection(width: int, teacher_width: int, generator: torch.Generator) -> torch.nn.Linear:
+def new_projections(count: int, width: int, teacher_width: int, seed: int) -> torch.nn.ModuleList:
+    """Make untrained projections from a student's states to the teacher's width."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.ModuleList(
+        [new_projection(width, teacher_width, generator) for _ in range(count)]
+    )
+
+
+def new_projection(width: int, teacher_width: int, generator: torch.Generator) -> torch.nn.Linear:
     """The identity where the widths are equal (models of one family start alike), else random."""
     with torch.random.fork_rng():
         projection = torch.nn.Linear(width, teacher_width)

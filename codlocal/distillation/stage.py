@@ -1,14 +1,16 @@
 """The distillation stage: per seed one student on verified pairs and one on plain originals."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from codlocal.core import jsonl
 from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
+from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
-from codlocal.distillation.composition import TrainingSet, baseline_set, paired_set
+from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
 from codlocal.distillation.starting import starting_folder
 from codlocal.distillation.student import StudentJob, train_student
@@ -30,6 +32,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         return
     with run.stage("distill") as facts:
         sets = _training_sets(run, console)
+        _say(run.config, sets, console)
         base = _base(run, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
@@ -61,15 +64,36 @@ def _copy_folder(source: Path, target: Path) -> None:
     build_folder(target, build)
 
 
+def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:
+    """Tell how students are made, and what each arm gets to see, over its seeds."""
+    settings = config.distillation
+    console.info(
+        f"Students: {settings.student_init} start, warm start {settings.warm_start}, "
+        f"method {settings.method}, {settings.steps} steps"
+    )
+    for arm in dict.fromkeys(arm for arm, _ in sets):
+        found = [one for (name, _), one in sets.items() if name == arm]
+        originals = _range([len(one.texts) - one.pairs for one in found])
+        pairs = _range([one.pairs for one in found])
+        console.info(f"Texts of each {arm}: {originals} originals, {pairs} counterfactuals")
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}-{high}"
+
+
 def _training_sets(run: RunFolder, console: Console) -> dict[tuple[str, int], TrainingSet]:
     """The texts of every student, by arm and seed; the first seed's student comes first."""
     examples = read_examples(run, "train")
-    rows = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
-    pairs = {pair.example_id: pair for pair in rows}
+    pairs: dict[str, list[CounterfactualPair]] = {}
+    for pair in jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair):
+        pairs.setdefault(pair.example_id, []).append(pair)
+    compose = full_set if run.config.generator.budget == "max" else paired_set
     sets = {}
     for split in read_few_shot(run):
         originals = [examples[one] for one in split.ids]
-        student = paired_set(originals, pairs)
+        student = compose(originals, pairs)
         if not student.pairs:
             console.warn(
                 f"Seed {split.seed} has no verified pair: its student is trained on originals only."

@@ -45,5 +45,11 @@ def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: i
     if settings.student_init == "teacher":
         return shortened_classifier(folder, labels, layers=layers, device=device, max_length=length)
     return new_classifier(
-        folder, labels, layers=layers, seed=seed, device=device, max_length=length
+        folder,
+        labels,
+        layers=layers,
+        pooling=settings.pooling,
+        seed=seed,
+        device=device,
+        max_length=length,
     )

@@ -6,6 +6,7 @@ import torch
 
 from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.composition import TrainingSet
+from codlocal.distillation.hidden_states import mean_over_tokens
 from codlocal.distillation.interpolation import TokenPair, mixed_logits, pairs_in
 from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.objectives import (
@@ -15,7 +16,6 @@ from codlocal.distillation.objectives import (
     ObjectiveInputs,
     distillation_loss,
 )
-from codlocal.distillation.projections import ProjectedStudent
 from codlocal.models.classifier import Classifier
 
 
@@ -25,17 +25,6 @@ class Targets:
 
     logits: torch.Tensor
     labels: torch.Tensor
-
-
-def trainee(
-    student: Classifier, knowledge: Knowledge, settings: DistillationConfig, seed: int
-) -> torch.nn.Module:
-    """The module to train: the student, with projections where its hidden states are compared."""
-    if settings.method == "kd":
-        return student.model
-    layers = [layer for _, layer in knowledge.layers]
-    width = int(knowledge.teacher.model.config.hidden_size)
-    return ProjectedStudent(student.model, layers, width, seed)
 
 
 class DistillationStep:
@@ -62,18 +51,24 @@ class DistillationStep:
     def __call__(self, model: torch.nn.Module, batch: list[int]) -> LossTensors:
         """The loss of the texts at the positions in `batch`."""
         # First of all, as the loop has just seeded the global generator for this step.
-        mixed = self._mixed(model, batch)
+        pairs = pairs_in(batch, self._groups)
+        mixed = self._mixed(model, pairs)
         inputs = self._student.encoder.collate(
             [self._rows[index] for index in batch], self._student.device
         )
         output = model(**inputs)
         layers = []
-        if self._settings.method == "lwd":
+        if self._settings.method != "kd":
             layers = self._layers(output.states, inputs["attention_mask"], batch)
-        targets = self._targets
+        place = {index: position for position, index in enumerate(batch)}
         return distillation_loss(
             ObjectiveInputs(
-                output.logits, targets.logits[batch], targets.labels[batch], layers, mixed
+                student_logits=output.logits,
+                teacher_logits=self._targets.logits[batch],
+                labels=self._targets.labels[batch],
+                layers=layers,
+                pairs=[(place[original], place[other]) for original, other in pairs],
+                mixed=mixed,
             ),
             self._settings,
         )
@@ -84,11 +79,10 @@ class DistillationStep:
         ids = [self._ids[index] for index in batch]
         goal, goal_mask = self._knowledge.layer_targets(ids, self._student.device)
         if not self._knowledge.same_tokens:
-            states = tuple(_mean_over_tokens(one, mask) for one in states)
+            states = tuple(mean_over_tokens(one, mask) for one in states)
         return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
 
-    def _mixed(self, model: torch.nn.Module, batch: list[int]) -> MixedLogits | None:
-        pairs = pairs_in(batch, self._groups)
+    def _mixed(self, model: torch.nn.Module, pairs: list[tuple[int, int]]) -> MixedLogits | None:
         if not pairs or not self._settings.interpolation_weight:
             return None
         shares = torch.rand(len(pairs))
@@ -102,9 +96,3 @@ class DistillationStep:
 
 def _tokens(rows: list[list[int]], pairs: list[tuple[int, int]]) -> list[TokenPair]:
     return [TokenPair(rows[original], rows[other]) for original, other in pairs]
-
-
-def _mean_over_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Means over the tokens that count: [n, tokens, width] and [n, tokens] to [n, 1, width]."""
-    weights = mask.to(states.dtype)[:, :, None]
-    return (states * weights).sum(dim=1, keepdim=True) / weights.sum(dim=1, keepdim=True)

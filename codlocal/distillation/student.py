@@ -1,5 +1,6 @@
 """One student: its texts, its training, and the folder it is published as."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +10,27 @@ from codlocal.core import hashing, jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.records import LossTerms, Row
+from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.composition import TrainingSet
+from codlocal.distillation.contrastive import contrastive_step
+from codlocal.distillation.filters import own_filters
 from codlocal.distillation.fitting import fit
 from codlocal.distillation.knowledge import Knowledge
-from codlocal.distillation.loop import LoopSettings
+from codlocal.distillation.loop import LoopSettings, StepLoss
+from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
-from codlocal.distillation.steps import DistillationStep, Targets, trainee
+from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.warm_start import warm_start_head
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import build_folder, model_hash
 
 RECORD_FILE = "codlocal.json"
+_LAST_PHASE = "Training"
+_CONTRASTIVE_PART = 0.5
+"""Steps of a contrastive start, as a part of those of the distillation."""
+_PLAIN = {"method": "kd", "pair_weight": 0.0, "interpolation_weight": 0.0}
+"""How a student is tuned on its task before filters of its states are trained."""
 
 
 class StudentRecord(Row):
@@ -95,7 +105,8 @@ def distil(
 ) -> LossTerms:
     """Train a student in place on what the teacher knows; return the loss of the last step.
 
-    `folder` gets the training log and the checkpoints.
+    Whatever phase it goes through sees the student's own texts alone. `folder` gets the training
+    log and the checkpoints, and a folder of that kind for each phase before the last.
 
     Raises:
         ModelError: the loss is not finite.
@@ -104,14 +115,43 @@ def distil(
     texts, config = job.training_set.texts, job.config.distillation
     teacher_logits = torch.from_numpy(knowledge.outputs.of([text.id for text in texts]))
     labels = hard_labels(job, teacher_logits)
-    if config.warm_start == "head":
-        warm_start_head(student, [text.text for text in texts], teacher_logits)
     targets = Targets(teacher_logits.to(student.device), labels.to(student.device))
-    step = DistillationStep(student, job.training_set, knowledge, targets, config)
-    model = trainee(student, knowledge, config, job.seed)
-    settings = _loop_settings(job, teacher_logits, labels)
-    with console.progress(f"Training {job.name}", settings.steps) as task:
-        return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
+
+    def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
+        settings = _loop_settings(job, targets, title, math.ceil(part * config.steps))
+        place = folder if title == _LAST_PHASE else folder / title.lower()
+        with console.progress(f"{title} {job.name}", settings.steps) as task:
+            return fit(model, step, job.training_set, settings, job.config.runtime, place, task)
+
+    def step_of(settings: DistillationConfig) -> StepLoss:
+        return DistillationStep(student, job.training_set, knowledge, targets, settings)
+
+    if config.warm_start == "contrastive":
+        step = contrastive_step(student, job.training_set, targets.labels)
+        run("Contrasting", student.model, step, _CONTRASTIVE_PART)
+    if config.warm_start != "none":
+        warm_start_head(student, [text.text for text in texts], teacher_logits)
+    if config.method == "ted":
+        run("Tuning", student.model, step_of(config.model_copy(update=_PLAIN)))
+    return run(_LAST_PHASE, _trainee(student, job, knowledge, targets.labels), step_of(config))
+
+
+def _trainee(
+    student: Classifier, job: StudentJob, knowledge: Knowledge, labels: torch.Tensor
+) -> torch.nn.Module:
+    """The module to train: the student, with projections where its hidden states are compared."""
+    method = job.config.distillation.method
+    if method == "kd":
+        return student.model
+    layers = [layer for _, layer in knowledge.layers]
+    width = int(knowledge.teacher.model.config.hidden_size)
+    if method == "ted":
+        texts = [text.text for text in job.training_set.texts]
+        projections = own_filters(student, texts, labels, layers, width)
+    else:
+        own_width = int(student.model.config.hidden_size)
+        projections = new_projections(len(layers), own_width, width, job.seed)
+    return ProjectedStudent(student.model, layers, projections)
 
 
 def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
@@ -134,24 +174,23 @@ def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
     return labels
 
 
-def _loop_settings(
-    job: StudentJob, teacher_logits: torch.Tensor, labels: torch.Tensor
-) -> LoopSettings:
+def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) -> LoopSettings:
     settings = job.config.distillation
     key = hashing.of_value(
         [
+            phase,
             settings.model_dump(mode="json"),
             model_hash(job.base),
             [[text.id, text.text] for text in job.training_set.texts],
             [list(group) for group in job.training_set.groups],
-            teacher_logits.tolist(),
-            labels.tolist(),
+            targets.logits.tolist(),
+            targets.labels.tolist(),
             job.seed,
             job.teacher_hash,
         ]
     )
     return LoopSettings(
-        steps=settings.steps,
+        steps=steps,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         seed=job.seed,

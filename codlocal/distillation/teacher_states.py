@@ -8,9 +8,10 @@ import torch
 
 from codlocal.core import hashing
 from codlocal.core.console import Console
-from codlocal.core.errors import ModelError
+from codlocal.distillation.filters import TeacherFilters
+from codlocal.distillation.hidden_states import hidden_states
+from codlocal.distillation.keyed_tensors import is_of, store
 from codlocal.models.classifier import Classifier
-from codlocal.models.folders import build_folder
 
 _FILE = "states.safetensors"
 
@@ -45,34 +46,26 @@ def teacher_states(
     texts: Mapping[str, str],
     layers: Sequence[int],
     console: Console,
+    filters: TeacherFilters | None = None,
 ) -> TeacherStates:
     """Return the teacher's states for `texts` (id -> text), computed unless `folder` has them.
+
+    With `filters` of the same layers they are the filtered states.
 
     Raises:
         ModelError: the teacher does not give the hidden states of its layers.
 
     """
-    key = hashing.of_value([teacher_hash, list(layers), list(texts.items())])
+    key = hashing.of_value(
+        [teacher_hash, list(layers), list(texts.items()), filters and filters.key]
+    )
     path = folder / _FILE
-    if not _is_of(path, key):
-        _store(folder, key, _compute(teacher, list(texts.values()), layers, console))
+    if not is_of(path, key):
+        states = _compute(teacher, list(texts.values()), layers, console)
+        if filters is not None:
+            states = [filters.apply(one.to(teacher.device)) for one in states]
+        store(path, key, {str(row): tensor for row, tensor in enumerate(states)})
     return TeacherStates(path, tuple(layers), {one: row for row, one in enumerate(texts)})
-
-
-def _is_of(path: Path, key: str) -> bool:
-    from safetensors import safe_open
-
-    if not path.is_file():
-        return False
-    with safe_open(path, "pt") as file:
-        return bool((file.metadata() or {}).get("key") == key)
-
-
-def _store(folder: Path, key: str, states: list[torch.Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    tensors = {str(row): tensor for row, tensor in enumerate(states)}
-    build_folder(folder, lambda partial: save_file(tensors, partial / _FILE, {"key": key}))
 
 
 def _compute(
@@ -83,12 +76,6 @@ def _compute(
     with console.progress("Teacher states", len(texts)) as task, torch.inference_mode():
         for row in teacher.encoder.encode(texts):
             inputs = teacher.encoder.collate([row], teacher.device)
-            hidden = teacher.model(**inputs, output_hidden_states=True).hidden_states
-            if len(hidden) <= max(layers):
-                raise ModelError(
-                    "The teacher does not give the hidden states of all its layers.",
-                    "Use --method kd.",
-                )
-            found.append(torch.stack([hidden[layer][0] for layer in layers]).cpu())
+            found.append(hidden_states(teacher, inputs, layers)[:, 0].cpu())
             task.advance(1)
     return found

@@ -4,7 +4,7 @@ Fine-tuning from a random head distorts good features in its first steps; fittin
 avoids it (LP-FT: Kumar et al., ICLR 2022, arXiv 2202.10054).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional
@@ -43,7 +43,7 @@ def warm_start_head(
 
 
 def fit_head(
-    features: torch.Tensor, targets: torch.Tensor, *, with_bias: bool = True
+    inputs: torch.Tensor, targets: torch.Tensor, *, with_bias: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Multinomial logistic regression on soft labels with an L2 penalty, by L-BFGS.
 
@@ -51,7 +51,7 @@ def fit_head(
     `LogisticRegression` with its default C = 1, for targets that are distributions.
 
     Args:
-        features: float [n, width].
+        inputs: float [n, width], the features.
         targets: float [n, classes], rows that sum to 1.
         with_bias: whether to fit a bias, which is not penalised; else it is 0.
 
@@ -59,7 +59,7 @@ def fit_head(
         The weight, float64 [classes, width], and the bias, float64 [classes].
 
     """
-    inputs, goal = features.double().cpu(), targets.double().cpu()
+    inputs, goal = inputs.double().cpu(), targets.double().cpu()
     weight = torch.zeros(goal.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(goal.shape[1], dtype=torch.float64, requires_grad=with_bias)
     optimizer = torch.optim.LBFGS(
@@ -92,21 +92,43 @@ def head_features(student: Classifier, texts: Sequence[str]) -> torch.Tensor:
         ModelError: they are not finite.
 
     """
+    student.model.train(mode=False)
+    with torch.inference_mode():
+        parts = [
+            features(student, student.model, student.encoder.collate([row], student.device))
+            for row in student.encoder.encode(texts)
+        ]
+    found = torch.cat(parts).float().clone()
+    if not found.isfinite().all():
+        raise ModelError("The student's features are not finite.", "Use another student.")
+    return found
+
+
+def features(
+    student: Classifier, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """What a classifier's last linear layer is given for a batch of n texts.
+
+    Args:
+        student: whose layer it is.
+        model: `student.model`, or a module that calls it.
+        inputs: `input_ids` and `attention_mask`, [n, tokens], padded on the right.
+
+    Returns:
+        float [n, width], with gradient where that is on.
+
+    """
     seen: list[torch.Tensor] = []
     handle = output_layer(student.model).register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0])
+        lambda _, given: seen.append(given[0])
     )
-    parts = []
-    student.model.train(mode=False)
     try:
-        with torch.inference_mode():
-            for row in student.encoder.encode(texts):
-                student.model(**student.encoder.collate([row], student.device))
-                # Decoders score every token, and the last one counts.
-                parts.append(seen.pop().reshape(-1, output_layer(student.model).in_features)[-1])
+        model(**inputs)
     finally:
         handle.remove()
-    features = torch.stack(parts).float().clone()
-    if not features.isfinite().all():
-        raise ModelError("The student's features are not finite.", "Use another student.")
-    return features
+    found = seen.pop()
+    if found.ndim == 3:
+        # Decoders score every token, and the last one counts.
+        last = inputs["attention_mask"].sum(dim=1) - 1
+        found = found[torch.arange(len(last), device=found.device), last]
+    return found

@@ -17,12 +17,13 @@ from toy_run import (
     EVERYTHING,
     LABELS,
     QUIET,
+    TED,
     changed_config,
     config_of,
     copy_run,
-    examples,
     rows,
     same,
+    seen,
     weights,
     write_data,
 )
@@ -37,18 +38,22 @@ from codlocal.models.teacher import load_teacher
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 
 
-@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    ("changes", "phase"),
+    [({}, "."), (EVERYTHING, "."), (TED, "contrasting"), (TED, "tuning"), (TED, ".")],
+    ids=["plain", "everything", "contrastive", "tuning", "ted"],
+)
 def test_a_killed_process_goes_on_to_the_same_weights(
-    finished: RunFolder, tmp_path: Path, body, changes
+    finished: RunFolder, tmp_path: Path, body, changes, phase
 ):
-    config = changed_config(finished, body, steps=400, baseline=False, **changes)
+    config = changed_config(finished, body, steps=300, baseline=False, **changes)
     whole = copy_run(finished, tmp_path / "whole", config)
     run_distill(whole, load_teacher(whole), QUIET)
     cut = copy_run(finished, tmp_path / "cut", config)
     settings = tmp_path / "settings.toml"
     settings.write_text(config.to_toml())
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(cut.path), str(settings)])
-    log = cut.file("students", "student-seed0.partial", "train_log.jsonl")
+    log = cut.file("students", "student-seed0.partial", phase, "train_log.jsonl")
     while child.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 130):
         time.sleep(0.001)
     child.kill()
@@ -57,15 +62,19 @@ def test_a_killed_process_goes_on_to_the_same_weights(
     assert list(log.parent.glob("checkpoint-*"))
     run_distill(cut, load_teacher(cut), QUIET)
     assert same(weights(cut), weights(whole))
-    logs = [run.file("student", "train_log.jsonl").read_bytes() for run in (cut, whole)]
-    assert logs[0] == logs[1]
+    for log in whole.file("student").rglob("train_log.jsonl"):
+        name = log.relative_to(whole.path)
+        assert cut.file(*name.parts).read_bytes() == log.read_bytes()
+    assert not list(cut.file("student").rglob("checkpoint*"))
 
 
-@pytest.mark.parametrize("name", [*EVERYTHING, "everything"])
+ONE_BY_ONE = [{name: value} for name, value in [*EVERYTHING.items(), *TED.items()]]
+
+
+@pytest.mark.parametrize("changes", [*ONE_BY_ONE, EVERYTHING, TED], ids=str)
 def test_every_way_of_training_agrees_with_the_teacher_and_repeats(
-    finished: RunFolder, tmp_path: Path, body: Path, name: str
+    finished: RunFolder, tmp_path: Path, body: Path, changes
 ):
-    changes = EVERYTHING if name == "everything" else {name: EVERYTHING[name]}
     config = changed_config(finished, body, **changes)
     runs = []
     for folder in ("first", "second"):
@@ -74,21 +83,23 @@ def test_every_way_of_training_agrees_with_the_teacher_and_repeats(
         runs.append(run)
     assert same(weights(runs[0]), weights(runs[1]))
     assert not same(weights(runs[0]), weights(finished))
-    texts = [text.text for text in examples()[:5]]
+    texts = [text.text for text in seen()]
     student = Classifier.load(runs[0].file("student"), device="cpu", label_names=LABELS)
     teacher = load_teacher(finished)
     assert student.logits(texts).argmax(1).tolist() == teacher.logits(texts).argmax(1).tolist()
     facts = runs[0].facts("distill")["students"]
     log = runs[0].file("student", "train_log.jsonl").read_text().splitlines()
-    assert (json.loads(log[0])["layer"] > 0) == (config.distillation.method == "lwd")
-    assert any(json.loads(line)["pair"] for line in log) == ("interpolation_weight" in changes)
-    # The baseline has no pairs to mix, and the same start.
-    assert facts["baseline-seed0"]["final_loss"]["pair"] == 0
+    assert (json.loads(log[0])["layer"] > 0) == (config.distillation.method != "kd")
+    for term in ("pair", "interpolation"):
+        assert any(json.loads(line)[term] for line in log) == (f"{term}_weight" in changes)
+        # The baseline has no pairs, and the same start.
+        assert facts["baseline-seed0"]["final_loss"][term] == 0
     assert facts["baseline-seed0"]["warm_start"] == facts["student-seed0"]["warm_start"]
     assert facts["student-seed0"]["layers"] == 2
-    assert {path.suffix for path in runs[0].file("student").iterdir()} == {
-        ".json", ".jsonl", ".safetensors",
-    }  # fmt: skip
+    files = {path.name for path in runs[0].file("student").iterdir()}
+    assert files - {"contrasting", "tuning"} == {
+        path.name for path in finished.file("student").iterdir()
+    }
 
 
 def test_teacher_states_are_computed_once_for_all_students(finished, tmp_path, body, monkeypatch):

@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import tiny_model
-from toy_run import LABELS, QUIET, K, config_of, copy_run, examples, pair, same, weights, write_data
+from toy_run import (
+    LABELS,
+    QUIET,
+    K,
+    config_of,
+    copy_run,
+    examples,
+    pair,
+    same,
+    seen,
+    weights,
+    write_data,
+)
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core.errors import DataError, ModelError
@@ -59,7 +71,7 @@ def test_the_student_loads_with_transformers_alone_and_agrees(finished: RunFolde
     folder = finished.file("student")
     model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    originals = examples()[:5]
+    originals = seen()
     texts = [one.text for one in originals] + [pair(one).counterfactual for one in originals[1:4]]
     with torch.inference_mode():
         logits = model(**tokenizer(texts, return_tensors="pt", padding=True)).logits

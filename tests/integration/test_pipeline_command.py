@@ -109,3 +109,11 @@ def test_a_later_stage_can_be_done_again_alone(place, call):
     assert "Set the evaluate stage and later ones aside" in err
     assert place.joinpath("run/archive/1/metrics.json").is_file()
     assert place.joinpath("run/metrics.json").is_file()
+
+
+def test_the_full_budget_asks_for_counterfactuals_of_all_labelled_texts(place, call):
+    _, err = call("verify", "--budget", "max", "--redo", "generate")
+    assert "Set the generate stage and later ones aside" in err
+    candidates = list(jsonl.read_rows(place / "run/candidates.jsonl", Candidate))
+    assert len({row.example_id for row in candidates}) == 8
+    assert not place.joinpath("run/student").exists()

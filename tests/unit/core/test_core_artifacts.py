@@ -1,7 +1,7 @@
 import pytest
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import Config
+from codlocal.core.config import Config, resolve
 from codlocal.core.errors import RunError
 from codlocal.core.records import DatasetSpec, Example, FewShotSplit
 from codlocal.core.run import RunFolder
@@ -42,6 +42,12 @@ def test_what_was_written_is_read(run):
 def test_originals_are_the_first_halves_once_and_in_order(run):
     ids = [example.id for example in artifacts.originals(run)]
     assert ids == ["train-3", "train-0", "train-5"]
+
+
+def test_with_the_full_budget_all_labelled_texts_are_originals(run):
+    config = resolve([{"generator": {"budget": "max"}}])
+    ids = [example.id for example in artifacts.originals(RunFolder(run.path, config))]
+    assert ids == ["train-3", "train-0", "train-1", "train-2", "train-5", "train-4"]
 
 
 @pytest.mark.parametrize(

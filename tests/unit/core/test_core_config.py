@@ -91,6 +91,20 @@ def test_an_unreadable_file_is_refused(tmp_path, content, message):
         config.read_toml(path)
 
 
+def test_a_group_that_fits_into_no_batch_is_refused():
+    settings = {"generator": {"budget": "max"}, "verification": {"per_example": 8}}
+    with pytest.raises(ConfigError, match=r"\n  distillation.batch_size must be at least 9"):
+        resolve([settings])
+    assert resolve([settings, {"distillation": {"batch_size": 9}}])
+    assert resolve([settings, {"generator": {"budget": "paper"}}])
+
+
+def test_a_student_made_of_the_teacher_has_its_pooling():
+    settings = {"student_init": "teacher", "pooling": "mean"}
+    with pytest.raises(ConfigError, match="has the teacher's pooling"):
+        resolve([{"distillation": settings}])
+
+
 def test_seeds_count_up_from_the_first():
     assert resolve([{"dataset": {"seed": 3, "seeds": 2}}]).dataset.all_seeds == (3, 4)
 

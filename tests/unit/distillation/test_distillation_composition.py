@@ -1,34 +1,44 @@
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codlocal.core.records import CounterfactualPair, Example
-from codlocal.distillation.composition import baseline_set, paired_set
+from codlocal.distillation.composition import baseline_set, full_set, paired_set
 
 
-def _originals(k: int) -> list[Example]:
-    return [Example(id=f"train-{i}", text=f"text {i}", label=i % 2) for i in range(k)]
+def _originals(k: int, classes: int = 2) -> list[Example]:
+    return [Example(id=f"train-{i}", text=f"text {i}", label=i % classes) for i in range(k)]
 
 
-def _pairs(numbers: set[int]) -> dict[str, CounterfactualPair]:
-    return {
-        f"train-{i}": CounterfactualPair(
-            example_id=f"train-{i}",
-            candidate_id=f"train-{i}/0",
-            text=f"text {i}",
-            label=i % 2,
-            counterfactual=f"other {i}",
-            counterfactual_label=1 - i % 2,
-            edit_distance=0.5,
-            target_probability=0.9,
-        )
-        for i in numbers
-    }
+def _pair(number: int, place: int, classes: int = 2) -> CounterfactualPair:
+    return CounterfactualPair(
+        example_id=f"train-{number}",
+        candidate_id=f"train-{number}/{place}",
+        text=f"text {number}",
+        label=number % classes,
+        counterfactual=f"other {place} of {number}",
+        counterfactual_label=(number + 1) % classes,
+        edit_distance=0.5,
+        target_probability=0.9,
+    )
 
 
-@given(st.integers(1, 12), st.sets(st.integers(0, 23)))
-def test_both_arms_have_k_texts_and_every_text_is_in_one_group(half: int, paired: set[int]):
+def _pairs(numbers: set[int], each: int = 1, classes: int = 2):
+    return {f"train-{i}": [_pair(i, place, classes) for place in range(each)] for i in numbers}
+
+
+def _labels(texts) -> Counter[int]:
+    numbers = [int(text.id.removeprefix("train-").split("/")[0]) for text in texts]
+    flipped = [text.gold is None for text in texts]
+    return Counter((one + flip) % 2 for one, flip in zip(numbers, flipped, strict=True))
+
+
+@given(st.integers(1, 12), st.sets(st.integers(0, 23)), st.integers(1, 3))
+def test_both_arms_have_k_texts_and_every_text_is_in_one_group(half, paired, each):
     originals = _originals(2 * half)
-    found = paired_set(originals, _pairs(paired))
+    found = paired_set(originals, _pairs(paired, each))
     assert len(found.texts) == len(baseline_set(originals).texts) == 2 * half
     assert sorted(i for group in found.groups for i in group) == list(range(2 * half))
     assert found.pairs == len({i for i in paired if i < half})
@@ -37,20 +47,39 @@ def test_both_arms_have_k_texts_and_every_text_is_in_one_group(half: int, paired
     assert len({text.id for text in found.texts}) == 2 * half
 
 
-def test_a_missing_counterfactual_gives_its_place_to_the_next_original():
-    found = paired_set(_originals(6), _pairs({0, 2, 4}))
+@given(st.integers(1, 10), st.sets(st.integers(0, 19)))
+def test_the_fill_leaves_the_classes_as_even_as_they_can_be(quarter: int, paired: set[int]):
+    half = 2 * quarter
+    found = paired_set(_originals(2 * half), _pairs(paired))
+    # A class lacks at most half/2 texts, and as many of the spare ones are of that class.
+    assert _labels(found.texts) == {0: half, 1: half}
+
+
+def test_where_flips_of_one_class_fail_texts_of_the_other_fill_up():
+    # Only positives (odd) were flipped: negatives are plenty, so that positives fill up.
+    found = paired_set(_originals(8), _pairs({1, 3}))
     assert [text.id for text in found.texts] == [
-        "train-0",
-        "train-0/0",
-        "train-1",
-        "train-2",
-        "train-2/0",
-        "train-3",
-    ]
-    assert found.groups == ((0, 1), (2,), (3, 4), (5,))
-    assert [text.gold for text in found.texts] == [0, None, 1, 0, None, 1]
+        "train-0", "train-1", "train-1/0", "train-2", "train-3", "train-3/0", "train-5", "train-7",
+    ]  # fmt: skip
+    assert found.groups == ((0,), (1, 2), (3,), (4, 5), (6,), (7,))
+    assert (found.pairs, found.singles, found.fill) == (2, 2, 2)
+    assert [text.gold for text in found.texts] == [0, 1, None, 0, 1, None, 1, 1]
 
 
 def test_without_any_pair_the_student_sees_the_baselines_texts():
-    originals = _originals(8)
-    assert paired_set(originals, {}).texts == baseline_set(originals).texts
+    for classes in (2, 3, 5):
+        originals = _originals(8, classes)
+        assert paired_set(originals, {}).texts == baseline_set(originals).texts
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_the_full_budget_is_all_originals_and_all_their_counterfactuals(each: int):
+    found = full_set(_originals(4), _pairs({0, 3}, each))
+    assert [text.id for text in found.texts if text.gold is not None] == [
+        f"train-{i}" for i in range(4)
+    ]
+    assert (found.pairs, found.singles, found.fill) == (2 * each, 2, 0)
+    assert [len(group) for group in found.groups] == [1 + each, 1, 1, 1 + each]
+    for group in found.groups:
+        first, *others = (found.texts[index].id for index in group)
+        assert all(other.startswith(f"{first}/") for other in others)

@@ -99,6 +99,6 @@ class _Breaking(torch.nn.Module):
 
 
 def test_the_pairs_of_a_batch_are_found_in_their_groups():
-    groups = [(0, 1), (2,), (3, 4), (5, 6)]
-    assert pairs_in([4, 3, 2, 0, 1], groups) == [(0, 1), (3, 4)]
-    assert pairs_in([2], groups) == []
+    groups = [(0, 1), (2,), (3, 4, 5), (6, 7)]
+    assert pairs_in([5, 4, 3, 2, 0, 1], groups) == [(0, 1), (3, 4), (3, 5)]
+    assert pairs_in([2, 6], groups) == []

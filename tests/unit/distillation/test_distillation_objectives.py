@@ -14,6 +14,7 @@ from codlocal.distillation.objectives import (
     distillation_loss,
     hard_label_ce,
     layer_mse,
+    pair_difference_mse,
     soft_targets_kl,
     task_loss,
 )
@@ -160,22 +161,69 @@ def test_layer_wise_distillation_adds_the_layer_term():
     assert terms.total == pytest.approx(plain.total + terms.layer)
 
 
-@pytest.mark.parametrize("method", ["kd", "lwd"])
-def test_every_method_can_have_the_pair_term(method: str):
+@given(logits.filter(lambda values: len(values) > 1), st.floats(-5, 5), st.floats(-5, 5))
+def test_the_pair_term_is_that_of_the_formula_and_sees_no_common_shift(student, first, second):
+    teacher = np.tanh(student[:, ::-1]) * 3
+    pairs = [(0, 1), (len(student) - 1, 0)]
+    steps = []
+    for original, other in pairs:
+        for logits_of in (student, teacher):
+            step = np.log(_softmax(logits_of, 1))[other] - np.log(_softmax(logits_of, 1))[original]
+            steps.append(step - step.mean())
+    expected = np.mean(
+        [(mine - its) ** 2 for mine, its in zip(steps[::2], steps[1::2], strict=True)]
+    )
+    shifts = np.linspace(first, second, len(student))[:, None]
+    found = [
+        pair_difference_mse(torch.tensor(mine), torch.tensor(its), pairs).item()
+        for mine, its in [
+            (student, teacher),
+            (student + shifts, teacher),
+            (student, teacher - shifts),
+        ]
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_pair_term_is_zero_where_the_steps_agree_and_leaves_the_teacher_alone():
+    student, teacher = _random(4)
+    steady = teacher.detach() + torch.tensor([1.0, -2.0, 5.0])
+    pairs = [(0, 1), (3, 2)]
+    assert pair_difference_mse(teacher, teacher, pairs).item() == 0
+    assert pair_difference_mse(steady, teacher, pairs).item() == pytest.approx(0, abs=1e-10)
+    pair_difference_mse(student, teacher, pairs[:1]).backward()
+    assert teacher.grad is None
+    assert (student.grad.abs().sum(dim=1) > 0).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("method", list(OBJECTIVES))
+def test_every_method_can_have_the_terms_of_pairs(method: str):
     student, teacher = _random(3)
     mine, its = _random(2)
-    inputs = ObjectiveInputs(student, teacher, torch.arange(3), _states(), MixedLogits(mine, its))
-    settings = DistillationConfig(method=method, interpolation_weight=10)
+    inputs = ObjectiveInputs(
+        student, teacher, torch.arange(3), _states(), [(0, 2)], MixedLogits(mine, its)
+    )
+    settings = DistillationConfig(method=method, pair_weight=3, interpolation_weight=10)
     loss = distillation_loss(inputs, settings)
-    expected = 10 * _kl(mine.detach().numpy(), its.detach().numpy(), 2)
     terms = loss.to_terms()
-    assert terms.pair == pytest.approx(expected, rel=1e-4)
-    assert terms.total == pytest.approx(terms.task + terms.kl + terms.layer + terms.pair)
+    expected = 10 * _kl(mine.detach().numpy(), its.detach().numpy(), 2)
+    assert terms.interpolation == pytest.approx(expected, rel=1e-4)
+    difference = pair_difference_mse(student, teacher, [(0, 2)]).item()
+    assert terms.pair == pytest.approx(3 * difference)
+    assert terms.total == pytest.approx(
+        terms.task + terms.kl + terms.layer + terms.pair + terms.interpolation
+    )
     loss.total.backward()
-    assert its.grad is None
+    assert teacher.grad is its.grad is None
     assert mine.grad.abs().sum() > 0
-    same = ObjectiveInputs(student, teacher, torch.arange(3), _states(), MixedLogits(mine, mine))
-    assert distillation_loss(same, settings).to_terms().pair == pytest.approx(0, abs=1e-5)
+    same = ObjectiveInputs(
+        student, student, torch.arange(3), _states(), [(0, 2)], MixedLogits(mine, mine)
+    )
+    terms = distillation_loss(same, settings).to_terms()
+    assert terms.interpolation == pytest.approx(0, abs=1e-5)
+    assert terms.pair == 0
+    plain = distillation_loss(inputs, DistillationConfig(method=method, pair_weight=0))
+    assert plain.pair is None
 
 
 def test_fine_tuning_is_cross_entropy_alone():

@@ -8,7 +8,7 @@ from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.batches import pair_batches
 from codlocal.distillation.loop import LoopSettings, StepRecord, train
 from codlocal.distillation.objectives import LayerStates, LossTensors, layer_mse, task_loss
-from codlocal.distillation.projections import ProjectedStudent
+from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.models.initialise import new_classifier
 
 IDS = torch.randint(5, 40, (4, 6), generator=torch.Generator().manual_seed(0))
@@ -17,7 +17,7 @@ MASK = torch.ones(4, 6, dtype=torch.long)
 
 def _student(folder: Path, width: int, seed: int = 0) -> ProjectedStudent:
     student = new_classifier(folder, ("n", "p"), device="cpu")
-    return ProjectedStudent(student.model, (1, 2), width, seed)
+    return ProjectedStudent(student.model, (1, 2), new_projections(2, 32, width, seed))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from codlocal.core.console import Console
 from codlocal.distillation.composition import TrainingSet, TrainingText
 from codlocal.distillation.knowledge import Knowledge, same_tokens
 from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
-from codlocal.distillation.steps import DistillationStep, Targets, trainee
+from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.teacher_outputs import teacher_outputs
 from codlocal.distillation.teacher_states import teacher_states
 from codlocal.models.classifier import Classifier
@@ -57,9 +58,11 @@ def _step(folder: Path, teacher: Classifier, student: Classifier, config: Config
     targets = Targets(logits, logits.argmax(-1))
     settings = config.distillation
     step = DistillationStep(student, TEXTS, knowledge, targets, settings)
-    return SimpleNamespace(
-        loss=step, model=trainee(student, knowledge, settings, seed=0), knowledge=knowledge
-    )
+    model = student.model
+    if settings.method != "kd":
+        layers = [layer for _, layer in knowledge.layers]
+        model = ProjectedStudent(model, layers, new_projections(len(layers), 32, 32, seed=0))
+    return SimpleNamespace(loss=step, model=model, knowledge=knowledge)
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +74,27 @@ def _teacher(folder: Path) -> Classifier:
     return Classifier.load(folder, device="cpu", label_names=NAMES)
 
 
-BOTH = {"method": "lwd", "interpolation_weight": 10}
+ALL_TERMS = {"method": "lwd", "pair_weight": 1, "interpolation_weight": 10}
 
 
 def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(folder: Path, tmp_path: Path):
-    config = _config(student_init="teacher", student_layers=4, **BOTH)
+    config = _config(student_init="teacher", student_layers=4, **ALL_TERMS)
     student = start_student(config, folder, NAMES, 0)
     step = _step(tmp_path, _teacher(folder), student, config)
     terms = step.loss(step.model.eval(), [0, 1, 2]).to_terms()
-    for term in (terms.kl, terms.layer, terms.pair):
+    for term in (terms.kl, terms.layer, terms.pair, terms.interpolation):
         assert term == pytest.approx(0, abs=1e-5)
     assert terms.task > 0
 
 
 def test_gradients_reach_the_student_and_its_projections_alone(folder: Path, tmp_path: Path):
-    config = _config(student_init="teacher", **BOTH)
+    config = _config(student_init="teacher", **ALL_TERMS)
     student = start_student(config, folder, NAMES, 0)
     teacher = _teacher(folder)
     step = _step(tmp_path, teacher, student, config)
     loss = step.loss(step.model, [0, 1, 2])
-    assert min(loss.to_terms().layer, loss.to_terms().pair) > 0
+    terms = loss.to_terms()
+    assert min(terms.layer, terms.pair, terms.interpolation) > 0
     loss.total.backward()
     assert all(one.grad is None for one in teacher.model.parameters())
     missing = [name for name, one in step.model.named_parameters() if one.grad is None]
@@ -102,28 +106,29 @@ def test_mixtures_depend_on_the_global_seed_alone(folder: Path, tmp_path: Path):
     step = _step(tmp_path, _teacher(folder), start_student(config, folder, NAMES, 0), config)
     step.model.eval()
 
-    def pair(seed: int) -> float:
+    def mixture(seed: int) -> float:
         torch.manual_seed(seed)
-        return step.loss(step.model, [0, 1]).to_terms().pair
+        return step.loss(step.model, [0, 1]).to_terms().interpolation
 
-    assert pair(1) == pair(1) != pair(2)
+    assert mixture(1) == mixture(1) != mixture(2)
 
 
 def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, tmp_path: Path):
     config = _config(student_init="teacher", interpolation_weight=1)
     student = start_student(config, folder, NAMES, 0)
     step = _step(tmp_path, _teacher(folder), student, config)
-    assert step.loss(step.model, [2]).pair is None
+    assert step.loss(step.model, [2]).interpolation is None
     plain = _step(tmp_path, _teacher(folder), student, _config(student_init="teacher"))
     state = torch.get_rng_state()
-    assert plain.loss(plain.model.eval(), [0, 1]).pair is None
+    loss = plain.loss(plain.model.eval(), [0, 1])
+    assert loss.interpolation is loss.pair is None
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: str):
     teacher = _teacher(tiny_model(tmp_path / "teacher", kind, labels=NAMES, layers=4))
-    config = _config(**BOTH)
+    config = _config(**ALL_TERMS)
     student = start_student(config, tiny_model(tmp_path / "student"), NAMES, 0)
     step = _step(tmp_path, teacher, student, config)
     assert not step.knowledge.same_tokens
@@ -136,7 +141,7 @@ def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: 
     step.model.eval()
     torch.manual_seed(0)
     together = step.loss(step.model, [0, 1, 2]).to_terms()
-    assert min(together.layer, together.pair) > 0
+    assert min(together.layer, together.pair, together.interpolation) > 0
     alone = [step.loss(step.model, [index]).to_terms().layer for index in range(3)]
     assert together.layer == pytest.approx(np.mean(alone), rel=1e-4)
 

@@ -6,14 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_model
+from transformers import AutoModelForSequenceClassification
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import (
     keep_layers,
+    lower_layers,
     new_classifier,
     shortened_classifier,
-    spaced_layers,
+    upper_layers,
 )
 
 TEXTS = ["good food", "the service was awful"]
@@ -24,21 +26,26 @@ def _new(path: Path, **options: object) -> Classifier:
     return new_classifier(path, ("negative", "positive"), device="cpu", **options)
 
 
-def test_layers_are_spaced_evenly_with_the_last_among_them():
-    assert spaced_layers(6, 3) == [1, 3, 5]
-    assert spaced_layers(12, 6) == [1, 3, 5, 7, 9, 11]
-    assert spaced_layers(28, 4) == [6, 13, 20, 27]
+def test_layers_are_spaced_evenly_with_the_last_or_the_first_among_them():
+    assert upper_layers(6, 3) == [1, 3, 5]
+    assert upper_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+    assert upper_layers(28, 4) == [6, 13, 20, 27]
+    assert lower_layers(6, 3) == [0, 2, 4]
+    assert lower_layers(28, 4) == [0, 7, 14, 21]
 
 
 @given(st.integers(1, 80), st.integers(1, 80))
 def test_kept_layers_are_different_and_in_order(count: int, kept: int):
     if kept > count:
         return
-    chosen = spaced_layers(count, kept)
-    assert len(set(chosen)) == kept
-    assert chosen == sorted(chosen)
-    assert chosen[-1] == count - 1
-    assert chosen[0] >= 0
+    upper, lower = upper_layers(count, kept), lower_layers(count, kept)
+    for chosen in (upper, lower):
+        assert len(set(chosen)) == kept
+        assert chosen == sorted(chosen)
+    assert upper[-1] == count - 1
+    assert upper[0] >= 0
+    assert lower[0] == 0
+    assert lower[-1] < count
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,10 +61,35 @@ def test_a_shortened_model_is_the_same_after_saving(kind: str, tmp_path: Path):
     np.testing.assert_array_equal(loaded.logits(TEXTS), student.logits(TEXTS))
 
 
+@pytest.mark.parametrize("kind", ["modernbert", "eurobert"])
+def test_pooling_is_chosen_and_kept_in_an_ordinary_folder(kind: str, tmp_path: Path):
+    body = tiny_model(tmp_path / "body", kind)
+    found = {}
+    for pooling in ("first", "mean"):
+        student = _new(body, pooling=pooling, seed=3)
+        saved = tmp_path / pooling
+        saved.mkdir()
+        student.save(saved)
+        model = AutoModelForSequenceClassification.from_pretrained(saved)
+        rows = student.encoder.encode(TEXTS)
+        with torch.no_grad():
+            alone = [model(torch.tensor([row])).logits[0].numpy() for row in rows]
+        np.testing.assert_allclose(student.logits(TEXTS), alone, atol=1e-5)
+        found[pooling] = np.stack(alone)
+    assert np.abs(found["first"] - found["mean"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "modernbert"])
+def test_a_family_with_one_pooling_is_refused_with_those_that_have_more(kind: str, tmp_path: Path):
+    with pytest.raises(ModelError, match="no place to say so") as caught:
+        _new(tiny_model(tmp_path, kind), pooling="mean")
+    assert "modernbert, eurobert" in caught.value.hint
+
+
 def test_the_kept_layers_are_those_of_the_body(tmp_path: Path):
     tiny_model(tmp_path, layers=6)
     whole, short = _new(tmp_path), _new(tmp_path, layers=3)
-    for position, index in enumerate([1, 3, 5]):
+    for position, index in enumerate([0, 2, 4]):
         expected = whole.model.bert.encoder.layer[index].state_dict()
         found = short.model.bert.encoder.layer[position].state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -72,7 +104,7 @@ def test_layers_in_an_unknown_place_are_a_model_error(tmp_path: Path):
     model = _new(tiny_model(tmp_path)).model
     model.config.num_hidden_layers = 5
     with pytest.raises(ModelError, match="can't be dropped"):
-        keep_layers(model, 1)
+        keep_layers(model, 1, lower_layers)
 
 
 def test_the_head_depends_on_the_seed_alone(tmp_path: Path):
