@@ -15,9 +15,14 @@ _output = (
     click.option("-v", "--verbose", count=True, help="Print more."),
 )  # fmt: skip
 
+_run = click.option("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
+                    help="Run folder. [default: runs/DATASET-PROFILE]")  # fmt: skip
+
+_device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]),
+                       help="Where models run.")  # fmt: skip
+
 _common = (
-    click.option("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
-                 help="Run folder. [default: runs/DATASET-PROFILE]"),
+    _run,
     click.option("--profile", metavar="NAME",
                  help="embedded (no GPU, no hub), default (one GPU) or paper-qwen. "
                  "[default: default]"),
@@ -28,7 +33,7 @@ _common = (
     click.option("--redo", type=click.Choice(STAGES),
                  help="Set this stage's results and all later ones aside (RUN/archive), "
                  "and redo them."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where models run."),
+    _device,
     *_output,
 )  # fmt: skip
 
@@ -71,6 +76,14 @@ _generator = (
     click.option("--port", type=int, help="Port of our server. [default: a free one]"),
 )  # fmt: skip
 
+_choice = (
+    click.option("--select", type=click.Choice(["minimal", "boundary", "fluent", "diverse"]),
+                 help="Which verified flips are taken: the least edit, the teacher's closest "
+                 "call, the most fluent, or the least like the others. [default: minimal]"),
+    click.option("--cfe-per-example", type=int, metavar="N",
+                 help="Counterfactuals per original. [default: 1]"),
+)  # fmt: skip
+
 _student = (
     click.option("--student", metavar="MODEL", help="Model that the student starts from."),
     click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
@@ -100,5 +113,7 @@ GROUPS = {
     "data": (*_dataset, *_common),
     "teacher": (*_dataset, *_teacher, *_common),
     "generate": (*_dataset, *_teacher, *_generator, *_common),
-    "all": (*_dataset, *_teacher, *_generator, *_student, *_common),
+    "verify": (*_dataset, *_teacher, *_generator, *_choice, *_common),
+    "measures": (_run, _device, *_output),
+    "all": (*_dataset, *_teacher, *_generator, *_choice, *_student, *_common),
 }

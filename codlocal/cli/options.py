@@ -29,6 +29,8 @@ _SETTINGS = {
     "budget": "generator.budget",
     "candidates": "generator.candidates",
     "temperature": "generator.temperature",
+    "select": "verification.select",
+    "cfe_per_example": "verification.per_example",
     "student": "distillation.student",
     "student_init": "distillation.student_init",
     "student_layers": "distillation.student_layers",

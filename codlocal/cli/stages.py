@@ -22,10 +22,23 @@ def _advance(until: str, given: dict[str, Any]) -> None:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
         summary = manifest_summary(run)
         tables = [_stage_table(run)]
+        if until in {"verify", "evaluate"}:
+            tables += _measures(run, summary)
         if until == "evaluate":
             tables.append(_metrics(run, summary))
         console.result(summary, tables)
         _say_where(run, until, console)
+
+
+def _measures(run: RunFolder, summary: dict[str, Any]) -> list[Table]:
+    """The table of the counterfactuals; none for a run that was verified before there was one."""
+    from codlocal.verification.report import GENERATION, read_generation, table
+
+    if not run.file(GENERATION).exists():
+        return []
+    generation = read_generation(run)
+    summary["counterfactuals"] = generation.model_dump(mode="json")
+    return [table(generation)]
 
 
 def _metrics(run: RunFolder, summary: dict[str, Any]) -> Table:
@@ -111,7 +124,7 @@ def generate(**given: Any) -> None:
 
 
 @click.command()
-@options("generate")
+@options("verify")
 def verify(**given: Any) -> None:
     """Choose the counterfactuals: flipped by the teacher, small edits, fluent."""
     _advance("verify", given)

@@ -80,7 +80,11 @@ class Fluency(Row):
 
 
 class Verdict(Row):
-    """What the teacher says of one candidate. `edit_distance` is `edits` / original length."""
+    """What the teacher says of one candidate. `edit_distance` is `edits` / original length.
+
+    `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
+    are the words that no training text has.
+    """
 
     candidate_id: str
     example_id: str
@@ -89,6 +93,9 @@ class Verdict(Row):
     flipped: bool
     edits: int
     edit_distance: float
+    length: int = 0
+    original_length: int = 0
+    unknown: tuple[str, ...] = ()
     fluency: Fluency | None = None
 
 

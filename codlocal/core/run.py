@@ -45,7 +45,7 @@ _OUTPUTS = {
     "data": ("data",),
     "teacher": ("teacher.json",),
     "generate": ("prompt.jinja", "originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
-    "verify": ("pairs.jsonl", "rejections.jsonl"),
+    "verify": ("pairs.jsonl", "rejections.jsonl", "generation.json"),
     "distill": ("teacher_outputs", "students", "student"),
     "evaluate": ("predictions", "metrics.json"),
 }

@@ -71,12 +71,13 @@ class Session:
     def _generate(self) -> None:
         from codlocal.generation.stage import Verification, run_generate
         from codlocal.pipeline.engines import open_engine
-        from codlocal.verification.judge import judge
+        from codlocal.verification.judge import judge, vocabulary
         from codlocal.verification.selection import learn_gate, refusal
 
         examples = artifacts.read_examples(self.run, "train")
         settings = self.run.config.verification
         teacher = self._teacher
+        known = vocabulary(example.text for example in examples.values())
 
         def learn(originals: Sequence[Original]) -> Callable[[Verdict, Original], bool]:
             gate = learn_gate(originals, settings)
@@ -86,7 +87,7 @@ class Session:
             self.run,
             lambda: open_engine(self.run, self.console),
             teacher,
-            Verification(lambda rows: judge(teacher, examples, rows), learn),
+            Verification(lambda rows: judge(teacher, examples, rows, known), learn),
             self.console,
         )
 

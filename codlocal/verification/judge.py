@@ -1,7 +1,7 @@
 """The teacher's verdict on candidates: does the label flip, and how much was edited."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,28 @@ from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.core.records import Teacher as TeacherModel
 
 _TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def tokens(text: str) -> list[str]:
+    """Split a text into words and punctuation marks."""
+    return _TOKEN.findall(text)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text without case; numbers are none, and a hyphen parts two."""
+    found = _WORD.findall(text.casefold().replace("’", "'"))
+    return [word for word in found if not any(map(str.isdigit, word))]
+
+
+def vocabulary(texts: Iterable[str]) -> frozenset[str]:
+    """All words of some texts."""
+    return frozenset(word for text in texts for word in words(text))
 
 
 def token_edits(original: str, edited: str) -> int:
-    """Count the tokens, words and punctuation marks, that were changed, added or dropped."""
-    return int(Levenshtein.distance(_TOKEN.findall(original), _TOKEN.findall(edited)))
+    """Count the tokens that were changed, added or dropped."""
+    return int(Levenshtein.distance(tokens(original), tokens(edited)))
 
 
 def edit_distance(original: str, edited: str) -> float:
@@ -24,16 +41,35 @@ def edit_distance(original: str, edited: str) -> float:
     0 is a copy, 1 a rewrite of the whole; a much longer text can exceed 1. This is the closeness
     of the counterfactual literature.
     """
-    return token_edits(original, edited) / max(len(_TOKEN.findall(original)), 1)
+    return token_edits(original, edited) / max(len(tokens(original)), 1)
+
+
+def boundary_distance(probabilities: Sequence[float]) -> float:
+    """How far the teacher is from the boundary: half the margin between its top two classes.
+
+    With two classes this is |p - 0.5|; 0 is on the boundary, 0.5 as far as can be.
+    """
+    second, first = sorted(probabilities)[-2:]
+    return (first - second) / 2
 
 
 def judge(
-    teacher: TeacherModel, examples: Mapping[str, Example], candidates: Sequence[Candidate]
+    teacher: TeacherModel,
+    examples: Mapping[str, Example],
+    candidates: Sequence[Candidate],
+    known: Container[str] | None = None,
 ) -> list[Verdict]:
     """One verdict per candidate, in order, from one batched call of the teacher.
 
     A candidate is flipped when the teacher's label is no longer the label that the teacher gave
     the original (`Candidate.source_label`).
+
+    Args:
+        teacher: who is asked.
+        examples: the originals, by id.
+        candidates: rows that have a text.
+        known: the words of the training texts, as `vocabulary` gives them; without them no word
+            counts as unknown.
 
     Raises:
         ValueError: a candidate has no text.
@@ -48,15 +84,19 @@ def judge(
         return []
     probabilities = teacher.predict_proba(texts)
     return [
-        _verdict(candidate, examples[candidate.example_id].text, text, row)
-        for candidate, text, row in zip(candidates, texts, probabilities, strict=True)
+        _verdict(candidate, examples[candidate.example_id].text, row, known)
+        for candidate, row in zip(candidates, probabilities, strict=True)
     ]
 
 
 def _verdict(
-    candidate: Candidate, original: str, text: str, probabilities: npt.NDArray[np.float64]
+    candidate: Candidate,
+    original: str,
+    probabilities: npt.NDArray[np.float64],
+    known: Container[str] | None,
 ) -> Verdict:
     label = int(probabilities.argmax())
+    text = candidate.text or ""
     return Verdict(
         candidate_id=candidate.id,
         example_id=candidate.example_id,
@@ -65,4 +105,7 @@ def _verdict(
         flipped=label != candidate.source_label,
         edits=token_edits(original, text),
         edit_distance=edit_distance(original, text),
+        length=len(tokens(text)),
+        original_length=len(tokens(original)),
+        unknown=() if known is None else tuple(one for one in words(text) if one not in known),
     )

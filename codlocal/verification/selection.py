@@ -1,23 +1,16 @@
-"""Which verified flips are good enough, and which one of them becomes the counterfactual.
+"""Which verified flips are good enough to become counterfactuals.
 
 A flip must be a small edit and read like language: gibberish that merely fools the teacher makes
 a student worse than no counterfactual at all. What counts as language is learned from the
 originals under the same generator, never set by hand.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from codlocal.core.records import (
-    Candidate,
-    CounterfactualPair,
-    Example,
-    Original,
-    Rejection,
-    Verdict,
-)
+from codlocal.core.records import Original, Verdict
 from codlocal.core.sections import VerificationConfig
 
 
@@ -29,12 +22,15 @@ class Gate:
         max_edit_distance: token edits / original length.
         drop_per_edit: by how much each edited token may lower the text's log-probability.
         worst: the least likely token may be as unlikely as this, or as its original's worst.
+        pieces: of how many of the generator's tokens an unknown word may be, in multiples of an
+            ordinary word of the original.
 
     """
 
     max_edit_distance: float
     drop_per_edit: float
     worst: float
+    pieces: float
 
 
 Check = Callable[[Verdict, Original, Gate], str | None]
@@ -47,17 +43,20 @@ def learn_gate(originals: Iterable[Original], settings: VerificationConfig) -> G
     An edited token may cost `fluency_slack` times the surprisal of an ordinary token of the
     originals. The whole text's drop counts, so a misfit is seen also where it hurts what follows
     it, and long texts don't hide it. The worst token may be as unlikely as the
-    `fluency_quantile` quantile of the originals' worst tokens.
+    `fluency_quantile` quantile of the originals' worst tokens. An unknown word may be
+    `fluency_slack` times as many pieces as an ordinary word of its original.
     """
     scores = [original.fluency for original in originals if original.fluency is not None]
     if len(scores) < 2:
-        return Gate(settings.max_edit_distance, float("inf"), float("-inf"))
+        unlimited = float("inf")
+        return Gate(settings.max_edit_distance, unlimited, -unlimited, unlimited)
     surprisal = -sum(score.total for score in scores) / max(sum(one.tokens for one in scores), 1)
     worst = np.array([score.worst for score in scores])
     return Gate(
         max_edit_distance=settings.max_edit_distance,
         drop_per_edit=settings.fluency_slack * surprisal,
         worst=float(np.quantile(worst, settings.fluency_quantile)),
+        pieces=settings.fluency_slack,
     )
 
 
@@ -79,7 +78,22 @@ def _not_fluent(verdict: Verdict, original: Original, gate: Gate) -> str | None:
     return None
 
 
-CHECKS: tuple[Check, ...] = (_not_flipped, _edited_too_much, _not_fluent)
+def _made_up(verdict: Verdict, original: Original, gate: Gate) -> str | None:
+    """Refuse what is no word: no training text has it, and the generator has to spell it out.
+
+    A word of a training text may be spelled out, and a new word may be one piece: either alone
+    would refuse good words, rare names or mere absentees of a small training split.
+    """
+    if not verdict.unknown or verdict.fluency is None or original.fluency is None:
+        return None
+    ordinary = original.fluency.tokens / max(verdict.original_length, 1)
+    grown = verdict.length - verdict.original_length
+    spelled = verdict.fluency.tokens - original.fluency.tokens - grown
+    allowed = len(verdict.unknown) * (gate.pieces * ordinary - 1)
+    return "a made-up word" if spelled > allowed else None
+
+
+CHECKS: tuple[Check, ...] = (_not_flipped, _edited_too_much, _not_fluent, _made_up)
 
 
 def refusal(verdict: Verdict, original: Original, gate: Gate) -> str | None:
@@ -97,89 +111,3 @@ def _drop(verdict: Verdict, original: Original) -> float:
     if verdict.fluency is None or original.fluency is None:
         return 0.0
     return original.fluency.total - verdict.fluency.total
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that is known when pairs are chosen, keyed by example id or candidate id."""
-
-    examples: Mapping[str, Example]
-    originals: Mapping[str, Original]
-    candidates: Mapping[str, Candidate]
-    verdicts: Mapping[str, Verdict]
-
-
-def choose(
-    evidence: Evidence, settings: VerificationConfig
-) -> tuple[list[CounterfactualPair], list[Rejection]]:
-    """Take the best good flip of every original; give back the pairs and all that was not taken.
-
-    Every candidate is in exactly one of the two lists; an original without any pair is rejected
-    too, with `candidate_id` None. The order follows the originals, so equal evidence gives equal
-    files.
-    """
-    gate = learn_gate(evidence.originals.values(), settings)
-    by_example: dict[str, list[Candidate]] = {key: [] for key in evidence.originals}
-    for candidate in evidence.candidates.values():
-        by_example[candidate.example_id].append(candidate)
-    pairs: list[CounterfactualPair] = []
-    rejections: list[Rejection] = []
-    for example_id, candidates in by_example.items():
-        ordered = sorted(candidates, key=lambda row: row.id)
-        good, refused = _sieve(ordered, evidence, gate)
-        rejections += refused
-        if not good:
-            rejections.append(
-                Rejection(example_id=example_id, candidate_id=None, reason="no verified flip")
-            )
-            continue
-        best = _cheapest(good, evidence, settings.fluency_weight)
-        pairs.append(_pair(best, evidence))
-        rejections += [
-            _rejection(row, "another candidate was chosen") for row in good if row is not best
-        ]
-    return pairs, rejections
-
-
-def _cheapest(good: Sequence[Candidate], evidence: Evidence, fluency_weight: float) -> Candidate:
-    def price(row: Candidate) -> tuple[float, str]:
-        original = evidence.originals[row.example_id]
-        return cost(evidence.verdicts[row.id], original, fluency_weight), row.id
-
-    return min(good, key=price)
-
-
-def _sieve(
-    candidates: Sequence[Candidate], evidence: Evidence, gate: Gate
-) -> tuple[list[Candidate], list[Rejection]]:
-    good: list[Candidate] = []
-    refused: list[Rejection] = []
-    for row in candidates:
-        if row.text is None:
-            refused.append(_rejection(row, row.failure or "no text"))
-            continue
-        verdict, original = evidence.verdicts[row.id], evidence.originals[row.example_id]
-        reason = refusal(verdict, original, gate)
-        if reason:
-            refused.append(_rejection(row, reason))
-        else:
-            good.append(row)
-    return good, refused
-
-
-def _rejection(candidate: Candidate, reason: str) -> Rejection:
-    return Rejection(example_id=candidate.example_id, candidate_id=candidate.id, reason=reason)
-
-
-def _pair(candidate: Candidate, evidence: Evidence) -> CounterfactualPair:
-    verdict = evidence.verdicts[candidate.id]
-    return CounterfactualPair(
-        example_id=candidate.example_id,
-        candidate_id=candidate.id,
-        text=evidence.examples[candidate.example_id].text,
-        label=candidate.source_label,
-        counterfactual=candidate.text or "",
-        counterfactual_label=verdict.label,
-        edit_distance=verdict.edit_distance,
-        target_probability=verdict.probabilities[verdict.label],
-    )

@@ -4,7 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
@@ -19,15 +19,17 @@ from codlocal.core.records import (
     Verdict,
 )
 from codlocal.core.run import RunFolder
-from codlocal.verification.judge import judge
-from codlocal.verification.selection import Evidence, choose
+from codlocal.verification.choice import Evidence, choose, sieve
+from codlocal.verification.judge import judge, vocabulary
+from codlocal.verification.measures import measure_generation
+from codlocal.verification.report import GENERATION
 
 RowT = TypeVar("RowT", bound=Row)
 _BATCH = 256
 
 
 def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Console) -> None:
-    """Write pairs.jsonl and rejections.jsonl from candidates.jsonl and verdicts.jsonl.
+    """Write pairs.jsonl, rejections.jsonl and generation.json from candidates and verdicts.
 
     Candidates that the search has not judged (it was stopped, or they came from elsewhere) are
     judged first; `load_teacher` is called only then.
@@ -47,21 +49,35 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
     with run.stage("verify") as facts:
         evidence = _evidence(run)
         verdicts = {**evidence.verdicts, **_judge_missing(run, evidence, load_teacher, console)}
-        evidence = replace(evidence, verdicts=verdicts)
-        pairs, rejections = choose(evidence, run.config.verification)
-        jsonl.write_rows(run.file("rejections.jsonl"), rejections)
-        jsonl.write_rows(run.file("pairs.jsonl"), pairs)
-        facts.update(_facts(evidence, pairs, rejections))
-        if len(pairs) < run.config.verification.min_pairs:
+        facts.update(_choose(run, replace(evidence, verdicts=verdicts)))
+        if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
-                f"Only {len(pairs)} of {len(evidence.originals)} originals have a verified flip.",
+                f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
                 "Ask for more --candidates, or try another --generator; the reasons are in "
                 f"{run.file('rejections.jsonl')}.",
             )
     console.info(
-        f"Verified: {len(pairs)} pairs of {len(evidence.originals)} originals, "
+        f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
         f"{facts['flips']} flips among {facts['candidates']} candidates"
     )
+
+
+def _choose(run: RunFolder, evidence: Evidence) -> dict[str, Any]:
+    """Choose the pairs, write the stage's files, and return its facts."""
+    settings, labels = run.config.verification, artifacts.read_spec(run).label_names
+    good, refused = sieve(evidence, settings)
+    pairs, passed_over = choose(good, evidence, settings)
+    generation = measure_generation(
+        evidence,
+        {row.id for rows in good.values() for row in rows},
+        {pair.candidate_id for pair in pairs},
+        labels,
+        run.manifest.stages["generate"].seconds,
+    )
+    jsonl.write_rows(run.file("rejections.jsonl"), [*refused, *passed_over])
+    jsonl.write_rows(run.file("pairs.jsonl"), pairs)
+    jsonl.write_json(run.file(GENERATION), generation.model_dump(mode="json"))
+    return _facts(labels, evidence, pairs, [*refused, *passed_over])
 
 
 def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:
@@ -91,13 +107,14 @@ def _judge_missing(
     if not missing:
         return {}
     teacher = load_teacher()
+    known = vocabulary(example.text for example in evidence.examples.values())
     verdicts: dict[str, Verdict] = {}
     with (
         jsonl.RowWriter(run.file("verdicts.jsonl")) as writer,
         console.progress("Verifying", len(missing)) as task,
     ):
         for start in range(0, len(missing), _BATCH):
-            judged = judge(teacher, evidence.examples, missing[start : start + _BATCH])
+            judged = judge(teacher, evidence.examples, missing[start : start + _BATCH], known)
             writer.append(judged)
             verdicts.update((row.candidate_id, row) for row in judged)
             task.advance(len(judged))
@@ -105,14 +122,22 @@ def _judge_missing(
 
 
 def _facts(
-    evidence: Evidence, pairs: Sequence[CounterfactualPair], rejections: Sequence[Rejection]
-) -> dict[str, object]:
+    labels: Sequence[str],
+    evidence: Evidence,
+    pairs: Sequence[CounterfactualPair],
+    rejections: Sequence[Rejection],
+) -> dict[str, Any]:
     edits = [pair.edit_distance for pair in pairs]
+    ways = Counter((pair.label, pair.counterfactual_label) for pair in pairs)
     return {
         "originals": len(evidence.originals),
         "candidates": len(evidence.candidates),
         "flips": sum(verdict.flipped for verdict in evidence.verdicts.values()),
         "pairs": len(pairs),
+        "directions": {
+            f"{labels[source]} -> {labels[target]}": count
+            for (source, target), count in sorted(ways.items())
+        },
         "median_edit_distance": round(statistics.median(edits), 4) if edits else None,
         "reasons": dict(Counter(row.reason for row in rejections).most_common()),
     }

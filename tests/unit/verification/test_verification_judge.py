@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example
-from codlocal.verification.judge import edit_distance, judge
+from codlocal.verification.judge import (
+    boundary_distance,
+    edit_distance,
+    judge,
+    vocabulary,
+    words,
+)
 
 EXAMPLES = {"1": Example(id="1", text="the food was good", label=1)}
 
@@ -79,3 +85,33 @@ def test_nothing_to_judge_asks_nobody():
 def test_a_candidate_without_a_text_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="1/7"):
         judge(FakeTeacher(), EXAMPLES, [candidate(None, "1/7")])
+
+
+def test_words_have_no_case_and_numbers_are_none():
+    assert words("Don’t under-rate the 2nd No. 7, Ünal!") == [
+        "don't", "under", "rate", "the", "no", "ünal",
+    ]  # fmt: skip
+    assert vocabulary(["A b", "b C"]) == {"a", "b", "c"}
+
+
+def test_a_verdict_tells_new_words_and_lengths():
+    known = vocabulary(row.text for row in EXAMPLES.values())
+    [verdict] = judge(FakeTeacher(), EXAMPLES, [candidate("the food was Bad, bad!")], known)
+    assert verdict.unknown == ("bad", "bad")
+    assert (verdict.length, verdict.original_length) == (7, 4)
+    [verdict] = judge(FakeTeacher(), EXAMPLES, [candidate("the food was bad")])
+    assert verdict.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "distance"),
+    [
+        ((0.5, 0.5), 0),
+        ((0.2, 0.8), 0.3),
+        ((1, 0), 0.5),
+        ((0.4, 0.2, 0.4), 0),
+        ((0.5, 0.3, 0.2), 0.1),
+    ],
+)
+def test_the_boundary_is_half_the_margin_away(probabilities, distance):
+    assert boundary_distance(probabilities) == pytest.approx(distance)

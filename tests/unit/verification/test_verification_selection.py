@@ -1,13 +1,11 @@
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
+from codlocal.core.records import Fluency, Original, Verdict
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import selection
-from codlocal.verification.selection import Evidence, Gate, choose, cost, learn_gate, refusal
+from codlocal.verification.selection import Gate, cost, learn_gate, refusal
 
-OPEN = Gate(0.6, float("inf"), float("-inf"))
+OPEN = Gate(0.6, float("inf"), float("-inf"), float("inf"))
 
 
 def fluency(mean, worst=-5.0):
@@ -18,13 +16,6 @@ def original(name="a", mean=-2.0, worst=-5.0):
     return Original(
         example_id=name, probabilities=(0.1, 0.9), label=1, fluency=fluency(mean, worst)
     )
-
-
-def candidate(name, text="text", example="a"):
-    return Candidate(
-        id=name, example_id=example, round=0, strategy="guided", source_label=1, target_label=0,
-        text=text, failure=None if text else "cut off (length)",
-    )  # fmt: skip
 
 
 def verdict(name, *, flipped=True, edit=0.2, edits=1, score=None, example="a"):
@@ -45,6 +36,7 @@ def test_the_gate_is_learned_from_the_originals():
     assert gate.max_edit_distance == 0.5
     assert gate.drop_per_edit == pytest.approx(2.0 * 3.0)
     assert gate.worst == -10
+    assert gate.pieces == 2.0
     stricter = learn_gate(rows, VerificationConfig(fluency_quantile=0.5))
     assert stricter.worst == -7.5
 
@@ -85,13 +77,40 @@ def test_without_scores_nothing_is_refused_for_fluency(rows):
 )
 def test_a_flip_must_be_small_and_read_like_language(row, reason):
     # Five tokens at -2 each: one edit may cost the whole text two nats.
-    assert refusal(row, original(), Gate(0.6, 2.0, -9.0)) == reason
+    assert refusal(row, original(), Gate(0.6, 2.0, -9.0, 1.5)) == reason
 
 
 def test_a_word_may_be_as_odd_as_the_originals_own():
     odd = original(worst=-15.0)
-    assert refusal(verdict("1", score=fluency(-2, -14)), odd, Gate(0.6, 2.0, -9.0)) is None
-    assert refusal(verdict("1", score=fluency(-2, -16)), odd, Gate(0.6, 2.0, -9.0))
+    assert refusal(verdict("1", score=fluency(-2, -14)), odd, Gate(0.6, 2.0, -9.0, 1.5)) is None
+    assert refusal(verdict("1", score=fluency(-2, -16)), odd, Gate(0.6, 2.0, -9.0, 1.5))
+
+
+def spelled(pieces, unknown=("erviceable",), length=4):
+    """A verdict on four words in five tokens, of which one was replaced."""
+    score = Fluency(mean=-2.0, worst=-5.0, tokens=pieces)
+    return verdict("1", score=score).model_copy(
+        update={"unknown": unknown, "length": length, "original_length": 4}
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "refused"),
+    [
+        (spelled(5), False),  # a new word in one piece
+        (spelled(6), True),  # one token more for as many words: it was spelled out
+        (spelled(6, unknown=()), False),  # a training text has the word
+        (spelled(6, length=5), False),  # there is a word more
+        (spelled(6, unknown=("a", "b")), False),  # half a piece too many each
+        (spelled(7, unknown=("a", "b")), True),
+    ],
+)
+def test_a_new_word_must_not_be_spelled_out(row, refused):
+    # 1.25 tokens a word, times 1.45: an unknown word may be 1.8 pieces.
+    gate = Gate(0.6, float("inf"), float("-inf"), 1.45)
+    assert refusal(row, original(), gate) == ("a made-up word" if refused else None)
+    assert refusal(row, original(), OPEN) is None
+    assert refusal(row, original().model_copy(update={"fluency": None}), gate) is None
 
 
 def test_a_new_check_is_one_line(monkeypatch):
@@ -107,85 +126,3 @@ def test_the_cost_weighs_edit_against_what_fluency_was_lost():
     better = verdict("1", edit=0.3, score=fluency(-1.0))
     assert cost(better, original(), 0.1) == pytest.approx(0.3)
     assert cost(verdict("1", edit=0.3), original(), 0.1) == pytest.approx(0.3)
-
-
-def evidence(candidates, verdicts, names=("a",)):
-    return Evidence(
-        examples={name: Example(id=name, text=f"text of {name}", label=1) for name in names},
-        originals={name: original(name) for name in names},
-        candidates={row.id: row for row in candidates},
-        verdicts={row.candidate_id: row for row in verdicts},
-    )
-
-
-def reasons(rejections):
-    return {row.candidate_id or row.example_id: row.reason for row in rejections}
-
-
-def test_the_best_good_flip_is_taken_and_the_rest_kept_with_its_reason():
-    rows = [candidate(f"a/{at}", f"text {at}") for at in range(5)] + [candidate("a/5", None)]
-    found = evidence(
-        rows,
-        [
-            verdict("a/0", edit=0.4),
-            verdict("a/1", edit=0.2),
-            verdict("a/2", flipped=False),
-            verdict("a/3", edit=0.9),
-            verdict("a/4", edit=0.2),
-        ],
-    )
-    [pair], rejections = choose(found, VerificationConfig())
-    assert (pair.candidate_id, pair.counterfactual, pair.text) == ("a/1", "text 1", "text of a")
-    assert (pair.label, pair.counterfactual_label) == (1, 0)
-    assert (pair.edit_distance, pair.target_probability) == (0.2, 0.8)
-    assert reasons(rejections) == {
-        "a/0": "another candidate was chosen",
-        "a/2": "not flipped",
-        "a/3": "edited too much",
-        "a/4": "another candidate was chosen",
-        "a/5": "cut off (length)",
-    }
-
-
-def test_fluency_can_outweigh_a_smaller_edit():
-    found = evidence(
-        [candidate("a/0"), candidate("a/1")],
-        [
-            verdict("a/0", edit=0.2, score=fluency(-6)),
-            verdict("a/1", edit=0.4, score=fluency(-2)),
-        ],
-    )
-    settings = [VerificationConfig(fluency_weight=weight, fluency_slack=99) for weight in (0, 0.1)]
-    taken = [choose(found, one)[0][0] for one in settings]
-    assert [pair.candidate_id for pair in taken] == ["a/0", "a/1"]
-
-
-def test_an_original_without_a_good_flip_is_a_rejection_of_its_own():
-    found = evidence([candidate("a/0")], [verdict("a/0", flipped=False)], names=("a", "b"))
-    pairs, rejections = choose(found, VerificationConfig())
-    assert not pairs
-    assert reasons(rejections) == {
-        "a/0": "not flipped", "a": "no verified flip", "b": "no verified flip",
-    }  # fmt: skip
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 1)), max_size=20),
-       st.randoms())  # fmt: skip
-@settings(deadline=None)
-def test_every_candidate_has_one_fate_whatever_the_order(drawn, chooser):
-    rows = [candidate(f"{name}/{at}", example=name) for at, (name, _, _) in enumerate(drawn)]
-    verdicts = [
-        verdict(f"{name}/{at}", flipped=flipped, edit=edit, example=name)
-        for at, (name, flipped, edit) in enumerate(drawn)
-    ]
-    result = choose(evidence(rows, verdicts, "abc"), VerificationConfig())
-    pairs, rejections = result
-    refused = [row.candidate_id for row in rejections if row.candidate_id]
-    assert sorted([*refused, *(pair.candidate_id for pair in pairs)]) == sorted(
-        row.id for row in rows
-    )
-    without = [row.example_id for row in rejections if row.candidate_id is None]
-    assert sorted([*without, *(pair.example_id for pair in pairs)]) == ["a", "b", "c"]
-    chooser.shuffle(rows)
-    chooser.shuffle(verdicts)
-    assert choose(evidence(rows, verdicts, "abc"), VerificationConfig()) == result

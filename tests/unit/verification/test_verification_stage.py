@@ -8,6 +8,7 @@ from codlocal.core.errors import QualityError, RunError
 from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
 from codlocal.verification import stage
 from codlocal.verification.judge import judge
+from codlocal.verification.report import read_generation
 from codlocal.verification.stage import run_verify
 
 QUIET = Console(-1)
@@ -63,6 +64,40 @@ def test_missing_verdicts_are_given_and_kept(tmp_path):
         assert facts["originals"] == 2
         assert facts["median_edit_distance"] == pytest.approx(2 / 9, abs=1e-4)
         assert facts["reasons"] == {"not flipped": 1, "empty": 1, "no verified flip": 1}
+        assert facts["directions"] == {"positive -> negative": 1}
+
+
+def test_the_measures_are_written_with_the_pairs(tmp_path):
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        run_verify(run, FakeTeacher, QUIET)
+        found = read_generation(run)
+    assert (found.total.candidates, found.total.failed, found.total.flips) == (3, 1, 1)
+    assert (found.total.originals, found.total.solved, found.total.chosen.n) == (2, 1, 1)
+    assert found.total.seconds_per_pair is not None
+    assert [one.name for one in found.rounds] == ["round 1"]
+    assert [one.name for one in found.directions] == ["positive -> negative"]
+
+
+def test_an_original_may_get_several_counterfactuals(tmp_path):
+    with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
+        generated(run)
+        more = candidates()[0].model_copy(
+            update={"id": "train/0/0/0/3", "text": "The food was awful and the staff dirty."}
+        )
+        jsonl.write_rows(run.file("candidates.jsonl"), [*candidates(), more])
+        run_verify(run, FakeTeacher, QUIET)
+        pairs = read(run, "pairs.jsonl", CounterfactualPair)
+        assert [pair.example_id for pair in pairs] == ["train/0", "train/0"]
+
+
+def test_words_of_no_training_text_are_noted(tmp_path):
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        odd = candidates()[0].model_copy(update={"text": "The food was bad, ractatc."})
+        jsonl.write_rows(run.file("candidates.jsonl"), [odd])
+        run_verify(run, FakeTeacher, QUIET)
+        assert read(run, "verdicts.jsonl", Verdict)[0].unknown == ("ractatc",)
 
 
 def test_verdicts_that_are_there_are_not_asked_for_again(tmp_path, capsys):
@@ -91,7 +126,7 @@ def test_too_few_pairs_are_a_quality_error_and_the_reasons_are_kept(tmp_path):
     settings = config(verification={"min_pairs": 2})
     with run_with_data(tmp_path, settings) as run:
         generated(run)
-        with pytest.raises(QualityError, match="Only 1 of 2 originals") as caught:
+        with pytest.raises(QualityError, match="Only 1 verified pairs of 2 originals") as caught:
             run_verify(run, FakeTeacher, QUIET)
         assert caught.value.exit_code == 4
         assert "rejections.jsonl" in caught.value.hint

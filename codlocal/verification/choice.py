@@ -1,0 +1,170 @@
+"""Which of the good flips become counterfactuals: by rule, several an original, none twice."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from codlocal.core.records import (
+    Candidate,
+    CounterfactualPair,
+    Example,
+    Original,
+    Rejection,
+    Verdict,
+)
+from codlocal.core.sections import VerificationConfig
+from codlocal.verification.duplicates import near_edit, near_text, normalised, similarity
+from codlocal.verification.judge import boundary_distance
+from codlocal.verification.selection import Gate, cost, learn_gate, refusal
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known when pairs are chosen, keyed by example id or candidate id."""
+
+    examples: Mapping[str, Example]
+    originals: Mapping[str, Original]
+    candidates: Mapping[str, Candidate]
+    verdicts: Mapping[str, Verdict]
+
+
+Good = Mapping[str, Sequence[Candidate]]
+"""The good flips of every original, by example id; none for some."""
+
+
+def sieve(evidence: Evidence, settings: VerificationConfig) -> tuple[Good, list[Rejection]]:
+    """Part the good flips from the candidates that a check refuses, which keep their reason."""
+    gate = learn_gate(evidence.originals.values(), settings)
+    good: dict[str, list[Candidate]] = {example_id: [] for example_id in evidence.originals}
+    refused: list[Rejection] = []
+    for row in sorted(evidence.candidates.values(), key=lambda row: row.id):
+        reason = _refusal(row, evidence, gate)
+        if reason:
+            refused.append(_rejection(row, reason))
+        else:
+            good[row.example_id].append(row)
+    return good, refused
+
+
+def _refusal(row: Candidate, evidence: Evidence, gate: Gate) -> str | None:
+    if row.text is None:
+        return row.failure or "no text"
+    return refusal(evidence.verdicts[row.id], evidence.originals[row.example_id], gate)
+
+
+@dataclass(frozen=True)
+class _Flip:
+    """A good flip with its price under the rules; both texts are normalised."""
+
+    candidate: Candidate
+    verdict: Verdict
+    source: str
+    text: str
+    cost: float
+
+
+Rule = Callable[[_Flip, Sequence[str]], float]
+"""What a rule minimises, for a flip and the texts that were chosen before it."""
+
+
+def _surprisal(flip: _Flip, _chosen: Sequence[str]) -> float:
+    return 0.0 if flip.verdict.fluency is None else -flip.verdict.fluency.mean
+
+
+RULES: dict[str, Rule] = {
+    "minimal": lambda flip, _chosen: flip.cost,
+    "boundary": lambda flip, _chosen: boundary_distance(flip.verdict.probabilities),
+    "fluent": _surprisal,
+    "diverse": lambda flip, chosen: similarity(flip.text, chosen),
+}
+"""The rules of choice. Among equals the one with the least edit and drop is taken."""
+
+
+def choose(
+    good: Good, evidence: Evidence, settings: VerificationConfig
+) -> tuple[list[CounterfactualPair], list[Rejection]]:
+    """Take the best good flips of every original; give back the pairs and all that was not taken.
+
+    Every good flip is in exactly one of the two lists; an original without any pair is rejected
+    too, with `candidate_id` None. The pairs are in the order of the originals and, for one
+    original, in the order of preference: its best flip, then the best to each further label.
+    Equal evidence gives equal lists.
+    """
+    chosen: list[_Flip] = []
+    rejections: list[Rejection] = []
+    texts: dict[str, str] = {}
+    for example_id, candidates in good.items():
+        flips = [_flip(row, evidence, settings.fluency_weight) for row in candidates]
+        taken, refused = _take(flips, texts, settings)
+        chosen += taken
+        texts.update((flip.candidate.id, flip.text) for flip in taken)
+        rejections += refused
+        if not taken:
+            reason = "only duplicates of chosen texts" if flips else "no verified flip"
+            rejections.append(Rejection(example_id=example_id, candidate_id=None, reason=reason))
+    return [_pair(flip, evidence) for flip in chosen], rejections
+
+
+def _take(
+    flips: Sequence[_Flip], others: Mapping[str, str], settings: VerificationConfig
+) -> tuple[list[_Flip], list[Rejection]]:
+    """Choose among the flips of one original, given the texts chosen for others, by their ids."""
+    rule = RULES[settings.select]
+    taken: list[_Flip] = []
+    refused: list[Rejection] = []
+    chosen = list(others.values())
+
+    def price(flip: _Flip) -> tuple[int, float, float, str]:
+        reached = sum(one.verdict.label == flip.verdict.label for one in taken)
+        return reached, rule(flip, chosen), flip.cost, flip.candidate.id
+
+    waiting = list(flips)
+    while waiting:
+        full = len(taken) == settings.per_example
+        flip = waiting[0] if full else min(waiting, key=price)
+        waiting.remove(flip)
+        twin = _twin(flip, taken, others)
+        if twin:
+            refused.append(_rejection(flip.candidate, "a duplicate of a chosen text", twin))
+        elif full:
+            refused.append(_rejection(flip.candidate, "another candidate was chosen"))
+        else:
+            taken.append(flip)
+            chosen.append(flip.text)
+    return taken, refused
+
+
+def _twin(flip: _Flip, taken: Sequence[_Flip], others: Mapping[str, str]) -> str | None:
+    """The id of a chosen candidate that says all but the same."""
+    same = (one.candidate.id for one in taken if near_edit(flip.source, flip.text, one.text))
+    return next(same, None) or near_text(flip.text, others)
+
+
+def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float) -> _Flip:
+    verdict = evidence.verdicts[candidate.id]
+    return _Flip(
+        candidate=candidate,
+        verdict=verdict,
+        source=normalised(evidence.examples[candidate.example_id].text),
+        text=normalised(candidate.text or ""),
+        cost=cost(verdict, evidence.originals[candidate.example_id], fluency_weight),
+    )
+
+
+def _rejection(candidate: Candidate, reason: str, detail: str = "") -> Rejection:
+    return Rejection(
+        example_id=candidate.example_id, candidate_id=candidate.id, reason=reason, detail=detail
+    )
+
+
+def _pair(flip: _Flip, evidence: Evidence) -> CounterfactualPair:
+    candidate, verdict = flip.candidate, flip.verdict
+    return CounterfactualPair(
+        example_id=candidate.example_id,
+        candidate_id=candidate.id,
+        text=evidence.examples[candidate.example_id].text,
+        label=candidate.source_label,
+        counterfactual=candidate.text or "",
+        counterfactual_label=verdict.label,
+        edit_distance=verdict.edit_distance,
+        target_probability=verdict.probabilities[verdict.label],
+    )

@@ -1,0 +1,204 @@
+"""What the counterfactuals of a run are worth: flips, closeness, fluency, diversity, cost.
+
+The measures are those of the counterfactual literature, with the run's teacher as the classifier
+and its generator as the language model. All are pure functions of rows.
+"""
+
+import statistics
+from collections.abc import Collection, Iterable, Sequence, Set
+from math import exp
+
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
+
+from codlocal.core.records import Candidate, Row
+from codlocal.verification.choice import Evidence
+from codlocal.verification.duplicates import normalised
+from codlocal.verification.judge import boundary_distance, tokens
+
+_COMPARED = 1000
+"""Of more texts than this, diversity compares as many, evenly spaced."""
+
+
+class Closeness(Row):
+    """Medians over some flips; None where there are none, or where none was scored.
+
+    Attributes:
+        n: how many flips.
+        edit_distance: token edits / original length.
+        boundary_distance: half the teacher's margin between its top two classes; with two
+            classes |p - 0.5|.
+        perplexity_ratio: the text's perplexity under the generator / the original's.
+        diversity: mean pairwise token edit distance / longer length, without case: 0 if all
+            texts are one, near 1 if they have no words in common.
+
+    """
+
+    n: int
+    edit_distance: float | None
+    boundary_distance: float | None
+    perplexity_ratio: float | None
+    diversity: float | None
+
+
+class Measures(Row):
+    """What came of some candidates.
+
+    Attributes:
+        name: which candidates: a round, a direction, all.
+        originals: the originals that were asked for.
+        candidates: the replies to them.
+        failed: replies without a usable text, copies included.
+        flips: replies to which the teacher gives another label than to the original.
+        flip_rate: flips / candidates.
+        solved: originals with a good flip.
+        solved_rate: solved / originals.
+        solved_interval: its Wilson interval at level 0.95.
+        good: closeness of the good flips.
+        chosen: closeness of the chosen ones, the pairs.
+        tokens_per_pair: completion tokens of all candidates / pairs.
+        seconds_per_pair: seconds of the generate stage, the engine's start included, / pairs; None
+            for a part of it.
+
+    """
+
+    name: str
+    originals: int
+    candidates: int
+    failed: int
+    flips: int
+    flip_rate: float | None
+    solved: int
+    solved_rate: float | None
+    solved_interval: tuple[float, float] | None
+    good: Closeness
+    chosen: Closeness
+    tokens_per_pair: float | None
+    seconds_per_pair: float | None = None
+
+
+class Generation(Row):
+    """The content of `generation.json`: all candidates, by round, and by direction of the flip."""
+
+    total: Measures
+    rounds: tuple[Measures, ...]
+    directions: tuple[Measures, ...]
+
+
+def measure(
+    name: str,
+    candidates: Sequence[Candidate],
+    evidence: Evidence,
+    good: Set[str],
+    chosen: Set[str],
+    originals: Collection[str] | None = None,
+) -> Measures:
+    """Measure some of the candidates.
+
+    Args:
+        name: what to call them.
+        candidates: the rows to measure.
+        evidence: what is known of them.
+        good: ids of the good flips among all candidates.
+        chosen: ids of the candidates that became pairs.
+        originals: the originals that were asked for, if not only those with a candidate.
+
+    """
+    asked = {row.example_id for row in candidates} if originals is None else set(originals)
+    solved = {row.example_id for row in candidates if row.id in good}
+    flips = sum(row.text is not None and evidence.verdicts[row.id].flipped for row in candidates)
+    taken = [row for row in candidates if row.id in chosen]
+    spent = sum(row.completion_tokens for row in candidates)
+    return Measures(
+        name=name,
+        originals=len(asked),
+        candidates=len(candidates),
+        failed=sum(row.text is None for row in candidates),
+        flips=flips,
+        flip_rate=_share(flips, len(candidates)),
+        solved=len(solved),
+        solved_rate=_share(len(solved), len(asked)),
+        solved_interval=_wilson(len(solved), len(asked)),
+        good=closeness([row for row in candidates if row.id in good], evidence),
+        chosen=closeness(taken, evidence),
+        tokens_per_pair=_share(spent, len(taken)) if spent else None,
+    )
+
+
+def measure_generation(
+    evidence: Evidence, good: Set[str], chosen: Set[str], labels: Sequence[str], seconds: float
+) -> Generation:
+    """Measure all candidates of a run, each round, and each direction of the flip.
+
+    Args:
+        evidence: what is known.
+        good: ids of the good flips.
+        chosen: ids of the candidates that became pairs.
+        labels: the names of the classes.
+        seconds: how long generation took.
+
+    """
+    rows = list(evidence.candidates.values())
+    rounds: dict[int, list[Candidate]] = {}
+    ways: dict[tuple[int, int], list[Candidate]] = {}
+    for row in rows:
+        rounds.setdefault(row.round, []).append(row)
+        ways.setdefault((row.source_label, row.target_label), []).append(row)
+    total = measure("all", rows, evidence, good, chosen, evidence.originals)
+    return Generation(
+        total=total.model_copy(update={"seconds_per_pair": _share(seconds, total.chosen.n)}),
+        rounds=tuple(
+            measure(f"round {number + 1}", part, evidence, good, chosen)
+            for number, part in sorted(rounds.items())
+        ),
+        directions=tuple(
+            measure(f"{labels[source]} -> {labels[target]}", part, evidence, good, chosen)
+            for (source, target), part in sorted(ways.items())
+        ),
+    )
+
+
+def closeness(flips: Sequence[Candidate], evidence: Evidence) -> Closeness:
+    """Measure how close, likely and diverse some flips are."""
+    verdicts = [evidence.verdicts[row.id] for row in flips]
+    drops = [
+        before.mean - verdict.fluency.mean
+        for verdict in verdicts
+        if (before := evidence.originals[verdict.example_id].fluency) and verdict.fluency
+    ]
+    return Closeness(
+        n=len(flips),
+        edit_distance=_median(verdict.edit_distance for verdict in verdicts),
+        boundary_distance=_median(boundary_distance(verdict.probabilities) for verdict in verdicts),
+        perplexity_ratio=_median(exp(drop) for drop in drops),
+        diversity=diversity([row.text or "" for row in flips]),
+    )
+
+
+def diversity(texts: Sequence[str]) -> float | None:
+    """Mean pairwise normalised Levenshtein distance of the texts' tokens; None for fewer than 2."""
+    step = max(len(texts) / _COMPARED, 1.0)
+    kept = [tokens(normalised(texts[int(at * step)])) for at in range(int(len(texts) / step))]
+    if len(kept) < 2:
+        return None
+    distances = process.cdist(kept, kept, scorer=Levenshtein.normalized_distance)
+    return float(distances.sum() / (len(kept) * (len(kept) - 1)))
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
+
+
+def _share(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _wilson(part: int, whole: int) -> tuple[float, float] | None:
+    """Wilson's score interval of a share (Wilson, JASA 1927)."""
+    from scipy import stats
+
+    if not whole:
+        return None
+    found = stats.binomtest(part, whole).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)

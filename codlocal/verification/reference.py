@@ -1,0 +1,84 @@
+"""Counterfactuals that people wrote, measured by the same rule as a generator's."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from codlocal.core.errors import DataError
+from codlocal.core.records import Candidate, Example, Original, Row, Teacher
+from codlocal.verification.choice import Evidence
+from codlocal.verification.judge import judge
+from codlocal.verification.measures import Measures, measure
+
+_SHAPE = '{"text": …, "label": …, "counterfactual": …, "counterfactual_label": …}'
+
+
+class WrittenPair(Row):
+    """A text and what somebody made of it. The labels are the writers' and aren't looked at."""
+
+    text: str
+    label: int | str
+    counterfactual: str
+    counterfactual_label: int | str
+
+
+def read_pairs(path: Path) -> list[WrittenPair]:
+    """Read a JSON Lines file of pairs.
+
+    Raises:
+        DataError: the file is missing, or a line is no pair.
+
+    """
+    try:
+        pairs = list(_rows(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read: {error}.", "Name a JSON Lines file.") from error
+    if not pairs:
+        raise DataError(f"{path} has no pairs.", f"One a line is expected: {_SHAPE}")
+    return pairs
+
+
+def _rows(path: Path) -> Iterator[WrittenPair]:
+    with path.open(encoding="utf-8") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                yield WrittenPair.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(
+                    f"{path}, line {number}, is no pair: {error.errors()[0]['msg']}.",
+                    f"One a line is expected: {_SHAPE}",
+                ) from error
+
+
+def measure_pairs(pairs: Sequence[WrittenPair], teacher: Teacher) -> Measures:
+    """Measure written pairs; a flip is, as ever, a change of the teacher's own label.
+
+    Every flip counts as good and as chosen: people's edits are shown as they are, however large.
+    There are no perplexities, as no language model is asked.
+    """
+    probabilities = teacher.predict_proba([pair.text for pair in pairs])
+    originals = [
+        Original(example_id=str(at), probabilities=tuple(map(float, row)), label=int(row.argmax()))
+        for at, row in enumerate(probabilities)
+    ]
+    examples = {
+        row.example_id: Example(id=row.example_id, text=pair.text, label=row.label)
+        for row, pair in zip(originals, pairs, strict=True)
+    }
+    candidates = [
+        Candidate(
+            id=row.example_id, example_id=row.example_id, round=0, strategy="written",
+            source_label=row.label, target_label=row.label, text=pair.counterfactual,
+        )
+        for row, pair in zip(originals, pairs, strict=True)
+    ]  # fmt: skip
+    verdicts = judge(teacher, examples, candidates)
+    evidence = Evidence(
+        examples=examples,
+        originals={row.example_id: row for row in originals},
+        candidates={row.id: row for row in candidates},
+        verdicts={row.candidate_id: row for row in verdicts},
+    )
+    flips = {row.candidate_id for row in verdicts if row.flipped}
+    return measure("people", candidates, evidence, flips, flips)

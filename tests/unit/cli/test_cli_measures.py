@@ -1,0 +1,92 @@
+"""The choice of counterfactuals and their measures, from the command line."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from fakes import FakeTeacher
+from runs import REVIEWS, config, run_with_data
+
+from codlocal.cli import cli
+from codlocal.cli.options import config_of
+from codlocal.core import jsonl
+from codlocal.core.errors import ConfigError, DataError, RunError
+from codlocal.core.records import Candidate, Original
+from codlocal.models import teacher
+
+EDITS = ("The food was bad and the staff rude.", "Awful food.", "The food was so good.")
+PAIR = {
+    "text": "I love it here", "label": 1,
+    "counterfactual": "I hate it here", "counterfactual_label": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with a run whose candidates are written, and a file of one written pair."""
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(teacher, "load_teacher", lambda _run: FakeTeacher())
+    with run_with_data(tmp_path / "r", config()) as run:
+        with run.stage("teacher"):
+            pass
+        with run.stage("generate"):
+            jsonl.write_rows(
+                run.file("originals.jsonl"),
+                [Original(example_id=REVIEWS[0].id, probabilities=(0.1, 0.9), label=1)],
+            )
+            jsonl.write_rows(run.file("candidates.jsonl"), [
+                Candidate(
+                    id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
+                    source_label=1, target_label=0, text=text,
+                )
+                for at, text in enumerate(EDITS)
+            ])  # fmt: skip
+    tmp_path.joinpath("people.jsonl").write_text(json.dumps(PAIR) + "\n")
+    return tmp_path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_the_options_are_settings():
+    given = config_of({"select": "diverse", "cfe_per_example": 3})
+    assert (given.verification.select, given.verification.per_example) == ("diverse", 3)
+    with pytest.raises(ConfigError, match="per_example"):
+        config_of({"cfe_per_example": 0})
+
+
+def test_verify_shows_the_measures_of_what_it_chose():
+    options = ("--run", "r", "--cfe-per-example", "2", "--set", "verification.max_edit_distance=2")
+    shown = invoke("verify", *options)
+    assert shown.exception is None, shown.output
+    assert "Counterfactuals" in shown.stdout
+    summary = json.loads(invoke("verify", "--run", "r", "--json").stdout)
+    total = summary["counterfactuals"]["total"]
+    assert (total["candidates"], total["flips"], total["chosen"]["n"]) == (3, 2, 2)
+
+
+def test_people_stand_beside_the_run():
+    invoke("verify", "--run", "r")
+    found = json.loads(invoke("measures", "--run", "r", "--pairs", "people.jsonl", "--json").stdout)
+    assert found["total"]["flips"] == 2
+    assert (found["people"]["flips"], found["people"]["good"]["edit_distance"]) == (1, 0.25)
+    shown = invoke("measures", "--run", "r", "--pairs", "people.jsonl")
+    assert "people" in shown.stdout
+    assert "people" not in invoke("measures", "--run", "r").stdout
+
+
+def test_there_is_nothing_to_show_before_the_verify_stage(place):
+    result = invoke("measures", "--run", "r")
+    assert isinstance(result.exception, RunError)
+    assert "codlocal verify" in result.exception.hint
+    assert isinstance(invoke("measures", "--run", "nowhere").exception, RunError)
+    assert not place.joinpath("nowhere").exists()
+
+
+def test_a_file_of_something_else_is_refused(place):
+    invoke("verify", "--run", "r")
+    place.joinpath("people.jsonl").write_text('{"a": 1}\n')
+    result = invoke("measures", "--run", "r", "--pairs", "people.jsonl")
+    assert isinstance(result.exception, DataError)

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+from fakes import FakeTeacher
+
+from codlocal.core.errors import DataError
+from codlocal.verification.reference import WrittenPair, measure_pairs, read_pairs
+
+PAIRS = [
+    ("The food was good.", "The food was bad."),
+    ("The staff was rude.", "The staff was very friendly."),
+    ("I love it.", "I love it so."),
+]
+
+
+def written(pairs=PAIRS):
+    return [
+        WrittenPair(text=text, label=1, counterfactual=other, counterfactual_label="negative")
+        for text, other in pairs
+    ]
+
+
+def test_people_are_measured_by_what_the_teacher_says():
+    found = measure_pairs(written(), FakeTeacher())
+    assert (found.name, found.originals, found.candidates, found.failed) == ("people", 3, 3, 0)
+    assert (found.flips, found.solved, found.good.n, found.chosen.n) == (2, 2, 2, 2)
+    assert found.flip_rate == pytest.approx(2 / 3)
+    assert found.good.edit_distance == pytest.approx((1 / 5 + 2 / 5) / 2)
+    assert found.good.boundary_distance == pytest.approx(0.38, abs=0.01)
+    assert found.good.perplexity_ratio is None
+    assert found.tokens_per_pair is None
+
+
+def test_pairs_are_read_from_json_lines(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(pair.model_dump_json() + "\n" for pair in written()))
+    assert read_pairs(path) == written()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "can't be read"),
+        (b"", "has no pairs"),
+        (b"\xff\xfe", "can't be read"),
+        (json.dumps({"text": "a", "label": 0}).encode(), "line 1, is no pair: Field required"),
+        (written()[0].model_dump_json().encode() + b"\nnonsense\n", "line 2, is no pair"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, content, message):
+    path = tmp_path / "pairs.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_pairs(path)
