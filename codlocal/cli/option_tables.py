@@ -68,6 +68,11 @@ _generator = (
     click.option("--port", type=int, help="Port of our server. [default: a free one]"),
 )  # fmt: skip
 
+_replay = (
+    click.option("--replay", metavar="DIR",
+                 help="Take the generator's replies from another run's folder: no model needed."),
+)  # fmt: skip
+
 _student = (
     click.option("--student", metavar="MODEL", help="Model that the student starts from."),
     click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
@@ -90,6 +95,6 @@ GROUPS = {
     "serve": (*_generator, *_common),
     "data": (*_dataset, *_common),
     "teacher": (*_dataset, *_teacher, *_common),
-    "generate": (*_dataset, *_teacher, *_generator, *_common),
-    "all": (*_dataset, *_teacher, *_generator, *_student, *_common),
+    "generate": (*_dataset, *_teacher, *_generator, *_replay, *_common),
+    "all": (*_dataset, *_teacher, *_generator, *_replay, *_student, *_common),
 }
