@@ -84,6 +84,11 @@ _choice = (
                  help="Counterfactuals per original. [default: 1]"),
 )  # fmt: skip
 
+_replay = (
+    click.option("--replay", metavar="DIR",
+                 help="Take the generator's replies from another run's folder: no model needed."),
+)  # fmt: skip
+
 _student = (
     click.option("--student", metavar="MODEL", help="Model that the student starts from."),
     click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
@@ -112,8 +117,8 @@ GROUPS = {
     "serve": (*_generator, *_common),
     "data": (*_dataset, *_common),
     "teacher": (*_dataset, *_teacher, *_common),
-    "generate": (*_dataset, *_teacher, *_generator, *_common),
-    "verify": (*_dataset, *_teacher, *_generator, *_choice, *_common),
+    "generate": (*_dataset, *_teacher, *_generator, *_replay, *_common),
+    "verify": (*_dataset, *_teacher, *_generator, *_choice, *_replay, *_common),
     "measures": (_run, _device, *_output),
-    "all": (*_dataset, *_teacher, *_generator, *_choice, *_student, *_common),
+    "all": (*_dataset, *_teacher, *_generator, *_choice, *_replay, *_student, *_common),
 }

@@ -43,12 +43,13 @@ _SETTINGS = {
     "device": "runtime.device",
     "concurrency": "runtime.concurrency",
     "server_url": "runtime.server_url",
+    "replay": "runtime.replay",
     "engine_python": "runtime.engine_python",
     "port": "runtime.port",
 }
 """Option name -> setting. Paths are made absolute, so that a run goes on from anywhere."""
 
-_PATHS = {"data", "prompt", "engine_python"}
+_PATHS = {"data", "prompt", "replay", "engine_python"}
 
 
 def options(group: str) -> Callable[[CommandT], CommandT]:

@@ -6,6 +6,7 @@
     ├── ModelError                exit 1   a model directory or id can't be used
     ├── RunError                  exit 1   a run folder is busy, damaged or made with other settings
     ├── EngineError               exit 3   no generator engine, or it died
+    │   └── SeedError             exit 3   it died of a request's seed
     ├── DeviceError               exit 3   the hardware that the settings need is not there
     └── QualityError              exit 4   the work was done, but a quality gate was not met
 
@@ -54,6 +55,10 @@ class EngineError(CodlocalError):
     """The generator engine is missing, died, or ignores constraints."""
 
     exit_code = 3
+
+
+class SeedError(EngineError):
+    """The engine died because it can't take a seed per request."""
 
 
 class DeviceError(CodlocalError):

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -25,14 +26,26 @@ def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
         RunError: a complete line is not a valid row.
 
     """
+    return (row for _, row in read_rows_at(path, row_type))
+
+
+def read_rows_at(path: Path, row_type: type[RowT]) -> Iterator[tuple[int, RowT]]:
+    """Yield each row of a file with the byte at which it begins.
+
+    Raises:
+        RunError: a complete line is not a valid row.
+
+    """
     if not path.exists():
         return
+    at = 0
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                yield row_type.model_validate_json(line)
+                yield at, row_type.model_validate_json(line)
+                at += len(line)
             except ValidationError as error:
                 raise RunError(
                     f"{path}, line {number}, is not a valid {row_type.__name__} row.",
@@ -53,14 +66,16 @@ class RowWriter:
         self._handle = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Append the rows, each as one JSON line, in one write."""
-        block = b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
-        view = memoryview(block)
+    def append(self, rows: Iterable[Row]) -> list[int]:
+        """Append the rows, each as one JSON line, in one write; return where each begins."""
+        lines = [row.model_dump_json().encode() + b"\n" for row in rows]
+        begins = list(accumulate(map(len, lines), initial=self._handle.tell()))[:-1]
+        view = memoryview(b"".join(lines))
         while view:
             view = view[self._handle.write(view) or 0 :]
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self._sync()
+        return begins
 
     def _sync(self) -> None:
         os.fsync(self._handle.fileno())

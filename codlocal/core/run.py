@@ -44,7 +44,13 @@ class Manifest(Row):
 _OUTPUTS = {
     "data": ("data",),
     "teacher": ("teacher.json",),
-    "generate": ("prompt.jinja", "originals.jsonl", "candidates.jsonl", "verdicts.jsonl"),
+    "generate": (
+        "prompt.jinja",
+        "replies.jsonl",
+        "originals.jsonl",
+        "candidates.jsonl",
+        "verdicts.jsonl",
+    ),
     "verify": ("pairs.jsonl", "rejections.jsonl", "generation.json"),
     "distill": ("teacher_outputs", "students", "student"),
     "evaluate": ("predictions", "metrics.json"),
@@ -152,6 +158,11 @@ class RunFolder:
         record = self.manifest.stages.get(stage)
         return dict(record.facts) if record else {}
 
+    def note(self, stage: str, **facts: object) -> None:
+        """Add to what a running stage says of itself, at once."""
+        record = self.manifest.stages[stage]
+        self._save(stage, record.model_copy(update={"facts": {**record.facts, **facts}}))
+
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
         """Run one stage: yields its facts to fill in, and marks it done when it ends well."""
@@ -170,7 +181,8 @@ class RunFolder:
             yield facts
             status = "done"
         finally:
-            ended = _timed(record, begun, facts).model_copy(update={"status": status})
+            noted = {**facts, **self.facts(name)}
+            ended = _timed(record, begun, noted).model_copy(update={"status": status})
             self._save(name, ended)
 
 

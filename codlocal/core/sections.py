@@ -143,7 +143,11 @@ class DistillationConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the run is executed here; never part of what it computes."""
+    """How the run is executed here; never part of what it computes.
+
+    `replay` is a folder with another run's replies.jsonl, or that file: it answers in the
+    generator's place. Without `request_seeds` a server draws other replies each time.
+    """
 
     offline: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -155,6 +159,7 @@ class RuntimeConfig(Section):
     engine_python: str | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     server_timeout: Rate = 900.0
+    request_seeds: bool = True
     checkpoint_steps: Positive = 200
     replay: str | None = None
     tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"

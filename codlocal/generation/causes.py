@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from codlocal.core.errors import EngineError
+from codlocal.core.errors import EngineError, SeedError
 
 _TAIL_BYTES = 65536
 _TAIL_LINES = 15
@@ -19,6 +19,9 @@ _PHASES = (
     ("Initializing a V1 LLM engine", "starting the engine"),
     ("non-default args", "reading the settings"),
 )
+
+SEED_CRASH = "CPU Generator does not use offset"
+"""What the log says of a build that can't rewind a request's random generator."""
 
 _CAUSES = (
     (
@@ -58,9 +61,10 @@ _CAUSES = (
         "Check that it holds config.json, the tokenizer and *.safetensors.",
     ),
     (
-        r"CPU Generator does not use offset",
+        SEED_CRASH,
         "this vLLM build can't take per-request seeds",
-        "Update the engine with `codlocal engine install --upgrade`.",
+        "Update the engine with `codlocal engine install --upgrade`, or go on without them: "
+        "--set runtime.request_seeds=false",
     ),
     (
         r"max seq len|max_model_len .* is larger|derived max_model_len",
@@ -103,4 +107,5 @@ def explain(log: Path, status: int) -> EngineError:
     )
     known = ((cause, hint) for pattern, cause, hint in _CAUSES if re.search(pattern, text))
     cause, hint = next(known, unknown)
-    return EngineError(f"The vLLM server died: {cause}.\n{tail(log)}", hint, retryable=True)
+    kind = SeedError if SEED_CRASH in text else EngineError
+    return kind(f"The vLLM server died: {cause}.\n{tail(log)}", hint, retryable=True)

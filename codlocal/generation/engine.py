@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass as row_dataclass
 
 from codlocal.core.records import Fluency
 
@@ -16,7 +17,10 @@ Constraint = str | type[BaseModel]
 """A regular expression for the whole reply, or a Pydantic type for a JSON reply."""
 
 
-@dataclass(frozen=True)
+_STRICT = ConfigDict(extra="forbid")
+
+
+@row_dataclass(frozen=True, config=_STRICT)
 class Sampling:
     """How tokens are drawn. `max_tokens` bounds one reply; `seed` is added to every request's."""
 
@@ -38,7 +42,7 @@ class Request:
     sampling: Sampling
 
 
-@dataclass(frozen=True)
+@row_dataclass(frozen=True, config=_STRICT)
 class Reply:
     """One reply. `finish_reason` is "stop" for a whole reply, "length" for a cut one."""
 

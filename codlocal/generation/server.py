@@ -4,6 +4,7 @@ It listens on loopback with a generated key, never sees the network, and is held
 which ends its whole process group when we end, however we end.
 """
 
+import asyncio
 import os
 import secrets
 import signal
@@ -11,8 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,20 @@ def running(settings: ServerSettings, console: Console) -> Iterator[VllmServer]:
     """
     server = _start(settings)
     try:
-        _wait_until_healthy(server, console)
+        for _ in _until_healthy(server, console):
+            time.sleep(_POLL_SECONDS)
+        yield server
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def started(settings: ServerSettings, console: Console) -> AsyncIterator[VllmServer]:
+    """`running` for use within an event loop, which can be cancelled while the server starts."""
+    server = _start(settings)
+    try:
+        for _ in _until_healthy(server, console):
+            await asyncio.sleep(_POLL_SECONDS)
         yield server
     finally:
         server.stop()
@@ -162,7 +176,8 @@ def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in leaking}
 
 
-def _wait_until_healthy(server: VllmServer, console: Console) -> None:
+def _until_healthy(server: VllmServer, console: Console) -> Iterator[None]:
+    """Yield as long as the server is starting; whoever asks waits in between."""
     begun = time.monotonic()
     with (
         console.progress("Starting the vLLM server", None) as task,
@@ -181,7 +196,7 @@ def _wait_until_healthy(server: VllmServer, console: Console) -> None:
                     retryable=True,
                 )
             _show(task, server.settings.log, waited)
-            time.sleep(_POLL_SECONDS)
+            yield
     console.detail(
         f"Server ready after {time.monotonic() - begun:.0f} s; log: {server.settings.log}"
     )

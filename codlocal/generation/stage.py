@@ -20,7 +20,7 @@ from codlocal.core.records import (
     Verdict,
 )
 from codlocal.core.run import RunFolder
-from codlocal.generation import attribution, canary, prompts
+from codlocal.generation import attribution, prompts
 from codlocal.generation.engine import Engine, Sampling
 from codlocal.generation.plan import Planner, Task
 from codlocal.generation.search import Hooks, Judge, Known, Search, score_all
@@ -49,8 +49,8 @@ def run_generate(
 ) -> None:
     """Write originals.jsonl, candidates.jsonl and verdicts.jsonl.
 
-    The engine is opened unless the stage is done, and closed before this returns. What can be
-    wrong with the prompt is found out before.
+    The engine is closed before this returns. What can be wrong with the prompt is found out before
+    it is asked anything.
 
     Raises:
         ConfigError: the prompt can't be used.
@@ -119,9 +119,8 @@ async def _search(
     console: Console,
 ) -> None:
     try:
-        await canary.check(engine)
-        jsonl.write_text(run.file(_PROMPT), plan.planner.template.text)
         originals = await _originals(run, engine, plan)
+        jsonl.write_text(run.file(_PROMPT), plan.planner.template.text)
         good = verification.learn(list(originals.values()))
         with (
             jsonl.RowWriter(run.file("candidates.jsonl")) as candidates,

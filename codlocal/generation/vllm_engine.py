@@ -4,6 +4,7 @@ Outlines' own `generate` returns bare strings; its type adapter is used directly
 `finish_reason` and the token counts of every reply can be checked.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -15,10 +16,13 @@ from outlines.types import JsonSchema, Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
+from codlocal.generation.causes import SEED_CRASH
 from codlocal.generation.engine import Constraint, Reply, Request, fluency
 
 _TIMEOUT_SECONDS = 600.0
 _RETRIES = 3
+_DYING_SECONDS = 10.0
+_DYING_POLLS = 50
 
 
 class VllmEngine:
@@ -30,7 +34,9 @@ class VllmEngine:
         model: the name under which it serves the model.
         scoring_prefix: put before a text that is scored, so that its first word has a context
             (the model's beginning-of-sequence token).
-        explain_death: says why our own server is gone, once it is; None while it lives.
+        seeds: send every request's seed, so that the same request gets the same replies.
+        explain_death: says why our own server is gone, once it is; None while it lives. A server
+            of somebody else's has none.
 
     """
 
@@ -41,11 +47,13 @@ class VllmEngine:
         model: str,
         *,
         scoring_prefix: str = "",
-        explain_death: Callable[[], EngineError | None] = lambda: None,
+        seeds: bool = True,
+        explain_death: Callable[[], EngineError | None] | None = None,
     ) -> None:
         self._url = url
         self._model = model
         self._prefix = scoring_prefix
+        self._seeds = seeds
         self._explain_death = explain_death
         self._adapter = VLLMTypeAdapter()
         self._client = openai.AsyncOpenAI(
@@ -68,7 +76,7 @@ class VllmEngine:
                 model=self._model,
                 messages=self._adapter.format_input(request.prompt),
                 n=request.count,
-                seed=request.seed,
+                seed=request.seed if self._seeds else None,
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_completion_tokens=request.sampling.max_tokens,
@@ -79,7 +87,7 @@ class VllmEngine:
             # end the run: its replies fail, with the reason.
             return [Reply("", f"refused: {error.message[:200]}", 0, 0)] * request.count
         except openai.OpenAIError as error:
-            raise self._failure(error) from error
+            raise await self._failure(error) from error
         usage = completion.usage
         generated = usage.completion_tokens if usage else 0
         share = generated // max(len(completion.choices), 1)
@@ -104,7 +112,7 @@ class VllmEngine:
                 extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
         except openai.OpenAIError as error:
-            raise self._failure(error) from error
+            raise await self._failure(error) from error
         positions = completion.choices[0].model_dump().get("prompt_logprobs") or []
         return fluency([_only_value(position) for position in positions[1:]])
 
@@ -112,15 +120,13 @@ class VllmEngine:
         """Close the connections."""
         await self._client.close()
 
-    def _failure(self, error: openai.OpenAIError) -> EngineError:
-        death = self._explain_death()
-        if death is not None:
-            return death
-        if isinstance(error, openai.APIConnectionError):
-            return EngineError(
+    async def _failure(self, error: openai.OpenAIError) -> EngineError:
+        if isinstance(error, (openai.APIConnectionError, openai.InternalServerError)):
+            return await self._death() or EngineError(
                 f"The server at {self._url} does not answer: {error}.",
                 "Is it running, and is the address right? Rows so far are kept: run the same "
-                "command again to go on.",
+                f"command again to go on. If its log says {SEED_CRASH!r}, "
+                "add --set runtime.request_seeds=false",
                 retryable=True,
             )
         if isinstance(error, openai.AuthenticationError):
@@ -129,6 +135,17 @@ class VllmEngine:
                 "Set CODLOCAL_SERVER_KEY to the key that the server was started with.",
             )
         return EngineError(f"The server at {self._url} refuses a request: {error}.")
+
+    async def _death(self) -> EngineError | None:
+        """Why our own server is gone; a server whose engine has crashed takes a while to end."""
+        if self._explain_death is None:
+            return None
+        for _ in range(_DYING_POLLS):
+            death = self._explain_death()
+            if death is not None:
+                return death
+            await asyncio.sleep(_DYING_SECONDS / _DYING_POLLS)
+        return None
 
 
 def is_loopback(url: str) -> bool:

@@ -1,11 +1,9 @@
-"""Which engine a run generates with: our own vLLM server, one that runs already, or in-process."""
+"""What engines are made of: the interpreter that has vLLM, the server's settings, its address."""
 
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,60 +11,12 @@ import httpx
 
 from codlocal.core import paths
 from codlocal.core.config import Config
-from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError
-from codlocal.core.run import RunFolder
 
 if TYPE_CHECKING:
-    from codlocal.generation.engine import Engine
     from codlocal.generation.server import ServerSettings
-    from codlocal.generation.vllm_engine import VllmEngine
 
 KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
-
-
-@contextmanager
-def open_engine(run: RunFolder, console: Console) -> Iterator["Engine"]:
-    """The run's engine, started if need be and ended when the block ends.
-
-    Raises:
-        EngineError: it can't be started or reached.
-        ModelError: the generator model can't be had.
-
-    """
-    from codlocal.generation.server import running
-    from codlocal.generation.vllm_engine import VllmEngine
-    from codlocal.models import locate
-
-    config = run.config
-    if config.runtime.server_url:
-        yield attach(config.runtime.server_url, offline=config.runtime.offline)
-        return
-    model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
-    if config.generator.engine == "transformers":
-        yield _in_process(config, model)
-        return
-    with running(server_settings(config, model, run.file("server.log")), console) as server:
-        yield VllmEngine(
-            server.url,
-            server.key,
-            server.model_name,
-            scoring_prefix=beginning_of_sequence(model),
-            explain_death=server.death,
-        )
-
-
-def _in_process(config: Config, model: Path) -> "Engine":
-    from codlocal.generation.transformers_engine import TransformersEngine
-    from codlocal.models.devices import device_of, dtype_of
-
-    device = device_of(config.runtime.device)
-    return TransformersEngine.load(
-        model,
-        device=device,
-        dtype=dtype_of(config.runtime.dtype, device),
-        raw_prompts=config.generator.prompting == "completion",
-    )
 
 
 def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
@@ -120,20 +70,6 @@ def find_engine(chosen: str | None) -> Path:
     )
 
 
-def attach(url: str, *, offline: bool) -> "VllmEngine":
-    """An engine on a server that someone else runs; its first model is used.
-
-    Raises:
-        ConfigError: the address is no http(s) URL, or leaves the machine in an offline run.
-        EngineError: nothing answers there, or it refuses the key.
-
-    """
-    from codlocal.generation.vllm_engine import VllmEngine
-
-    model = check_server(url, offline=offline)
-    return VllmEngine(_root(url), _key(), model)
-
-
 def check_server(url: str, *, offline: bool) -> str:
     """Ask a server for the name of its first model.
 
@@ -144,7 +80,7 @@ def check_server(url: str, *, offline: bool) -> str:
     """
     from codlocal.generation.vllm_engine import is_loopback
 
-    root = _root(url)
+    root = root_of(url)
     if not _is_http(root):
         raise ConfigError(f"{url!r} is not a server address.", "Such as http://127.0.0.1:8000")
     if offline and not is_loopback(root):
@@ -152,14 +88,16 @@ def check_server(url: str, *, offline: bool) -> str:
             f"An offline run can't use the server at {root}.",
             "Leave out --offline, or use a server on this machine.",
         )
-    return _served_model(root, _key(), trust_env=not is_loopback(root))
+    return _served_model(root, server_key(), trust_env=not is_loopback(root))
 
 
-def _root(url: str) -> str:
+def root_of(url: str) -> str:
+    """A server's address without the `/v1` of its interface."""
     return url.rstrip("/").removesuffix("/v1")
 
 
-def _key() -> str:
+def server_key() -> str:
+    """The key of an attached server, from the environment."""
     return os.environ.get(KEY_VARIABLE, "none")
 
 

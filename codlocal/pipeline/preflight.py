@@ -8,6 +8,7 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import DeviceError
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
+from codlocal.pipeline.replays import store_of
 
 _LOW_DISK_GB = 3.0
 
@@ -31,12 +32,16 @@ def check_device(config: Config) -> None:
 def check_engine(config: Config) -> None:
     """Refuse settings whose engine is not installed, or whose server does not answer.
 
+    A replay needs neither, only the recorded replies.
+
     Raises:
-        ConfigError: the server's address can't be used.
+        ConfigError: the server's address can't be used, or there is nothing to replay.
         EngineError: there is no engine.
 
     """
-    if config.runtime.server_url:
+    if config.runtime.replay:
+        store_of(config.runtime.replay)
+    elif config.runtime.server_url:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
         find_engine(config.runtime.engine_python)

@@ -70,7 +70,7 @@ class Session:
 
     def _generate(self) -> None:
         from codlocal.generation.stage import Verification, run_generate
-        from codlocal.pipeline.engines import open_engine
+        from codlocal.pipeline.opening import open_engine
         from codlocal.verification.judge import judge, vocabulary
         from codlocal.verification.selection import learn_gate, refusal
 

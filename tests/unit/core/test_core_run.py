@@ -147,3 +147,15 @@ def test_other_settings_are_welcome_after_setting_aside(tmp_path):
     finish(tmp_path, "data")
     set_aside(tmp_path, "data")
     finish(tmp_path, "data", config=resolve([{"dataset": {"k": 8}}]))
+
+
+def test_what_is_noted_in_the_midst_of_a_stage_is_kept_with_its_facts(tmp_path):
+    with opened(tmp_path) as run:
+        with run.stage("generate") as facts:
+            facts["flips"] = 2
+            run.note("generate", asked=5)
+            assert run.facts("generate") == {"asked": 5}
+        assert run.facts("generate") == {"flips": 2, "asked": 5}
+        with run.stage("generate"):
+            run.note("generate", asked=6)
+        assert run.facts("generate") == {"flips": 2, "asked": 6}

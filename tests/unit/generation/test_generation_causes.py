@@ -1,5 +1,6 @@
 import pytest
 
+from codlocal.core.errors import SeedError
 from codlocal.generation import causes
 
 # Shortened from logs of vLLM 0.12 to 0.33.
@@ -56,6 +57,7 @@ def test_a_log_names_the_cause(tmp_path, sign, cause):
     assert sign[:290] in error.message
     assert error.retryable
     assert error.exit_code == 3
+    assert isinstance(error, SeedError) == ("seeds" in cause)
 
 
 @pytest.mark.parametrize(

@@ -169,15 +169,6 @@ def test_the_originals_are_scored_once(tmp_path):
             assert row.label == EXAMPLES[row.example_id].label
 
 
-def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_written(tmp_path):
-    with run_with_data(tmp_path) as run:
-        engine = FakeEngine(lambda _request, _index: "It is sunny.")
-        with pytest.raises(EngineError, match="ignores constraints"):
-            generate(run, engine)
-        assert engine.closed == 1
-        assert not run.file("candidates.jsonl").exists()
-
-
 def test_a_mistake_in_the_prompt_is_found_before_the_engine_starts(tmp_path):
     prompt = tmp_path / "mine.jinja"
     prompt.write_text("{{ text | json }} {% if style == 'free' %}{{ nothing }}{% endif %}")

@@ -140,6 +140,23 @@ def test_the_death_of_our_own_server_is_the_better_explanation():
     assert caught.value is death
 
 
+def test_a_crashed_engine_is_given_the_time_to_die(server, monkeypatch):
+    monkeypatch.setattr(vllm_engine, "_DYING_SECONDS", 0.05)
+    death, server.status = EngineError("The vLLM server died."), 500
+    signs = iter([None, None, death])
+    with pytest.raises(EngineError) as caught:
+        ask(server, doing("generate"), explain_death=lambda: next(signs))
+    assert caught.value is death
+    with pytest.raises(EngineError, match="does not answer") as caught:
+        ask(server, doing("generate"), explain_death=lambda: None)
+    assert "runtime.request_seeds=false" in caught.value.hint
+
+
+def test_a_server_that_can_not_take_seeds_gets_none(server):
+    ask(server, doing("generate"), seeds=False)
+    assert server.payloads[0]["seed"] is None
+
+
 def test_a_local_server_is_never_asked_through_a_proxy(server, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -7,14 +7,8 @@ from fake_server import openai_server
 
 from codlocal.core import paths
 from codlocal.core.config import Config, resolve
-from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError, ModelError
-from codlocal.core.run import RunFolder
-from codlocal.generation import server as server_module
-from codlocal.models import locate
 from codlocal.pipeline import engines
-
-QUIET = Console(-1)
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +50,8 @@ def test_attaching_uses_the_servers_first_model_and_the_key(monkeypatch):
     monkeypatch.setenv(engines.KEY_VARIABLE, "secret")
     with openai_server() as server:
         for url in (server.url, server.url + "/", server.url + "/v1", server.url + "/v1/"):
-            engine = engines.attach(url, offline=True)
-            assert engine._model == "fake-model"
-            assert engine._url == server.url
+            assert engines.check_server(url, offline=True) == "fake-model"
+            assert engines.root_of(url) == server.url
         assert set(server.paths) == {"/v1/models"}
 
 
@@ -67,7 +60,7 @@ def test_a_local_server_is_found_behind_a_proxy(monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with openai_server() as server:
-        engines.attach(server.url, offline=False)
+        engines.check_server(server.url, offline=False)
 
 
 @pytest.mark.parametrize(
@@ -75,18 +68,18 @@ def test_a_local_server_is_found_behind_a_proxy(monkeypatch):
 )
 def test_a_bad_address_is_a_configuration_error(url):
     with pytest.raises(ConfigError, match="not a server address"):
-        engines.attach(url, offline=False)
+        engines.check_server(url, offline=False)
 
 
 @pytest.mark.parametrize("url", ["http://example.com", "http://10.1.2.3:8000/v1", "https://gpu"])
 def test_an_offline_run_stays_on_this_machine(url):
     with pytest.raises(ConfigError, match="offline run can't use"):
-        engines.attach(url, offline=True)
+        engines.check_server(url, offline=True)
 
 
 def test_a_refused_key_is_named():
     with openai_server() as server, pytest.raises(EngineError, match="refuses the key") as caught:
-        engines.attach(server.url, offline=False)
+        engines.check_server(server.url, offline=False)
     assert engines.KEY_VARIABLE in caught.value.hint
 
 
@@ -95,10 +88,10 @@ def test_nobody_there_or_somebody_else_is_named(monkeypatch):
         monkeypatch.setenv(engines.KEY_VARIABLE, server.key)
         server.status = 500
         with pytest.raises(EngineError, match="no OpenAI-compatible server"):
-            engines.attach(server.url, offline=False)
+            engines.check_server(server.url, offline=False)
         url = server.url
     with pytest.raises(EngineError, match="no OpenAI-compatible server") as caught:
-        engines.attach(url, offline=False)
+        engines.check_server(url, offline=False)
     assert caught.value.retryable
 
 
@@ -147,53 +140,6 @@ def test_a_gpu_is_only_looked_for_where_there_is_a_driver(monkeypatch):
     monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
     monkeypatch.setattr(engines.Path, "exists", lambda _path: False)
     assert not engines.has_gpu()
-
-
-def test_a_running_server_saves_the_start(tmp_path, monkeypatch):
-    monkeypatch.setenv(engines.KEY_VARIABLE, "secret")
-    with openai_server() as server:
-        settings = resolve([{"runtime": {"server_url": server.url}}])
-        with (
-            RunFolder.open(tmp_path / "run", settings) as run,
-            engines.open_engine(run, QUIET) as engine,
-        ):
-            assert engine._model == "fake-model"
-
-
-class Started:
-    url, key, model_name = "http://127.0.0.1:1", "the key", "generator"
-
-    def death(self):
-        return EngineError("it died")
-
-
-def test_our_own_server_is_started_with_the_resolved_model(tmp_path, monkeypatch):
-    model = tmp_path / "model"
-    model.mkdir()
-    model.joinpath("tokenizer_config.json").write_text('{"bos_token": "<bos>"}')
-    asked = []
-
-    class Running:
-        def __init__(self, settings, _console):
-            asked.append(settings)
-
-        def __enter__(self):
-            return Started()
-
-        def __exit__(self, *_error):
-            asked.append("stopped")
-
-    monkeypatch.setattr(locate, "resolve", lambda _name, **_more: model)
-    monkeypatch.setattr(server_module, "running", Running)
-    with (
-        RunFolder.open(tmp_path / "run", config(tmp_path)) as run,
-        engines.open_engine(run, QUIET) as engine,
-    ):
-        assert asked[0].model == model
-        assert asked[0].log == run.file("server.log")
-        assert (engine._model, engine._prefix) == ("generator", "<bos>")
-        assert engine._explain_death().message == "it died"
-    assert asked[-1] == "stopped"
 
 
 def test_the_profiles_default_needs_no_server_to_be_a_configuration():

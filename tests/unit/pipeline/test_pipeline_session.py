@@ -10,7 +10,7 @@ from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import DeviceError, EngineError
 from codlocal.core.run import RunFolder
-from codlocal.pipeline import engines, preflight
+from codlocal.pipeline import opening, preflight
 from codlocal.pipeline.session import Session, manifest_summary
 
 QUIET = Console(-1)
@@ -129,7 +129,7 @@ def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
     def open_engine(_run, _console):
         yield engine
 
-    monkeypatch.setattr(engines, "open_engine", open_engine)
+    monkeypatch.setattr(opening, "open_engine", open_engine)
     monkeypatch.setattr(Session, "_teacher", FakeTeacher())
     chosen = config(
         generator={"engine": "transformers"},

@@ -1,0 +1,70 @@
+"""A row file as a table: rows are appended as they come and read back by key, from disk.
+
+Only the index is held, and that in a temporary SQLite database, which keeps a few MB in memory
+and the rest in a file without a name. So memory stays flat however many rows there are.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Generic
+
+from codlocal.core.jsonl import RowT, RowWriter, read_rows_at
+
+
+class KeyedRows(Generic[RowT]):
+    """The rows of one file by a key of theirs; of rows with the same key the first one counts.
+
+    The file is made by the first row. Use it as a context manager, in one thread.
+
+    Raises:
+        RunError: a complete line of the file is not a valid row.
+
+    """
+
+    def __init__(self, path: Path, row_type: type[RowT], key: Callable[[RowT], str]) -> None:
+        self._path = path
+        self._row_type = row_type
+        self._key = key
+        self._open = ExitStack()
+        self._writer: RowWriter | None = None
+        self._index = sqlite3.connect("", isolation_level=None)
+        self._open.callback(self._index.close)
+        self._index.execute("PRAGMA journal_mode = OFF")
+        self._index.execute("CREATE TABLE at (key TEXT PRIMARY KEY, begin INTEGER) WITHOUT ROWID")
+        self._remember((self._key(row), at) for at, row in read_rows_at(path, row_type))
+
+    def _remember(self, places: Iterable[tuple[str, int]]) -> None:
+        self._index.executemany("INSERT OR IGNORE INTO at VALUES (?, ?)", places)
+
+    def get(self, key: str) -> RowT | None:
+        """The first row with a key, or None."""
+        found = self._index.execute("SELECT begin FROM at WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        with self._path.open("rb") as handle:
+            handle.seek(found[0])
+            return self._row_type.model_validate_json(handle.readline())
+
+    def append(self, row: RowT) -> None:
+        """Write one more row."""
+        if self._writer is None:
+            self._writer = self._open.enter_context(RowWriter(self._path))
+        self._remember([(self._key(row), self._writer.append([row])[0])])
+
+    def __len__(self) -> int:
+        (count,) = self._index.execute("SELECT count(*) FROM at").fetchone()
+        return int(count)
+
+    def __enter__(self) -> "KeyedRows[RowT]":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()

@@ -1,0 +1,141 @@
+"""The engine of a replay: it answers from another run's store, and from nothing else."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from codlocal.core.errors import EngineError
+from codlocal.core.jsonl import read_rows
+from codlocal.core.keyed_rows import KeyedRows
+from codlocal.core.records import Fluency
+from codlocal.generation.engine import Reply, Request
+from codlocal.generation.recording import Exchange, Generator, Question, key_of
+
+_HINT = (
+    "A replay needs the recorded run's settings, texts and teacher: take the settings with "
+    "--config {folder}/run.toml, the same data, and the very teacher with --teacher FOLDER."
+)
+
+
+def recorded_generator(path: Path, wanted: Generator) -> Generator:
+    """The generator of a store that is `wanted` but for its weights, which only the store knows.
+
+    Raises:
+        EngineError: the store has answers of others only.
+        RunError: the file is damaged.
+
+    """
+    others: dict[Generator, None] = {}
+    for row in read_rows(path, Exchange):
+        if row.generator.is_like(wanted):
+            return row.generator
+        others[row.generator] = None
+    names = ", ".join(_name(one) for one in others) or "nobody"
+    raise EngineError(
+        f"{path} has no answers of {_name(wanted)}, only of {names}.",
+        _HINT.format(folder=path.parent),
+    )
+
+
+def _name(generator: Generator) -> str:
+    return f"{generator.name} ({generator.engine}, {generator.prompting})"
+
+
+class Replay:
+    """Answers what was recorded; all else is an error that says what differs.
+
+    Args:
+        path: the store's file, for messages.
+        store: the recorded exchanges.
+        generator: whose answers are replayed.
+        differences: says in which settings the recorded run differs from this one.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        store: KeyedRows[Exchange],
+        generator: Generator,
+        differences: Callable[[], Sequence[str]],
+    ) -> None:
+        self._path = path
+        self._store = store
+        self._generator = generator
+        self._differences = differences
+
+    async def generate(self, request: Request) -> list[Reply]:
+        """Return the recorded replies.
+
+        Raises:
+            EngineError: there are none.
+
+        """
+        return list(self._find(Question.of(request)).replies)
+
+    async def score(self, text: str) -> Fluency:
+        """Return the recorded score of a text.
+
+        Raises:
+            EngineError: there is none.
+
+        """
+        found = self._find(Question(prompt=text)).fluency
+        return found or Fluency(mean=0.0, worst=0.0, tokens=0)
+
+    async def aclose(self) -> None:
+        """Nothing to close: the store belongs to whoever opened it."""
+
+    def _find(self, question: Question) -> Exchange:
+        found = self._store.get(key_of(self._generator, question))
+        if found is None:
+            raise self._miss(question)
+        return found
+
+    def _miss(self, question: Question) -> EngineError:
+        recorded = (row.question for row in read_rows(self._path, Exchange))
+        reasons = [*self._differences(), *never_asked(question, recorded)]
+        return EngineError(
+            f"{self._path} has no answer to a request of this run:\n  " + "\n  ".join(reasons),
+            _HINT.format(folder=self._path.parent),
+        )
+
+
+def never_asked(question: Question, recorded: Iterable[Question]) -> list[str]:
+    """The parts of a question that no recorded one of its kind has; the wording comes last."""
+    missing = _parts(question)
+    values: dict[str, set[str]] = {name: set() for name in missing}
+    for one in recorded:
+        if (one.sampling is None) != (question.sampling is None):
+            continue
+        for name, value in _parts(one).items():
+            if value == missing.get(name):
+                del missing[name]
+            elif name in _SHOWN and name in missing:
+                values[name].add(str(value))
+    return [_describe(name, value, values[name]) for name, value in missing.items()] or [
+        "every part of it was asked, but never all together"
+    ]
+
+
+_SHOWN = ("temperature", "top_p", "max_tokens", "count")
+
+
+def _parts(question: Question) -> dict[str, object]:
+    if question.sampling is None:
+        return {"text": question.prompt}
+    sampling = question.sampling
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "count": question.count,
+        "seed": question.seed,
+        "constraint": question.constraint,
+        "prompt": question.prompt,
+    }
+
+
+def _describe(name: str, value: object, recorded: set[str]) -> str:
+    if name in _SHOWN:
+        return f"{name} {value}, recorded: {', '.join(sorted(recorded)) or 'nothing'}"
+    return f"the {name} was never asked: {str(value)[-160:]!r}"

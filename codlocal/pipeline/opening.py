@@ -1,0 +1,144 @@
+"""The engine of a run: the run's own store first, then what its settings name.
+
+That is our own vLLM server, one that runs already, a model in this process, or the store of
+another run. None of them is started before a request needs it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.run import RunFolder
+from codlocal.generation import canary
+from codlocal.generation.engine import Engine
+from codlocal.generation.lazy import LazyEngine
+from codlocal.generation.recording import STORE, Generator, Recorder, store_at
+from codlocal.generation.replay import Replay, recorded_generator
+from codlocal.generation.server import started
+from codlocal.generation.vllm_engine import VllmEngine
+from codlocal.models import locate
+from codlocal.models.folders import model_hash
+from codlocal.pipeline import engines
+from codlocal.pipeline.replays import differences, store_of
+
+
+@contextmanager
+def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
+    """The run's engine, which keeps all answers in the run folder.
+
+    The manifest says how many requests the store could not answer.
+
+    Raises:
+        ConfigError: a setting of the engine can't be used.
+        EngineError: it can't be reached, or the run to be replayed is of another generator.
+        ModelError: the generator model can't be had.
+        RunError: a store is damaged.
+
+    """
+    opened = _replay(run) if run.config.runtime.replay else _live(run, console)
+    with opened as (inner, generator), store_at(run.file(STORE)) as store:
+        engine = Recorder(inner, store, generator)
+        try:
+            yield engine
+        finally:
+            run.note("generate", requests_asked=engine.asked)
+
+
+@contextmanager
+def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
+    path = store_of(run.config.runtime.replay or "")
+    generator = recorded_generator(path, _generator(run.config, ""))
+    run.note("generate", replay=str(path))
+    with store_at(path) as store:
+        yield Replay(path, store, generator, partial(differences, run, path.parent)), generator
+
+
+@contextmanager
+def _live(run: RunFolder, console: Console) -> Iterator[tuple[Engine, Generator]]:
+    runtime = run.config.runtime
+    if runtime.server_url:
+        served = engines.check_server(runtime.server_url, offline=runtime.offline)
+        generator = _generator(run.config, f"served as {served}")
+        engine = LazyEngine(partial(_attached, run.config, served), seeds=runtime.request_seeds)
+    else:
+        name = run.config.generator.model
+        model = locate.resolve(name, console=console, offline=runtime.offline)
+        generator = _generator(run.config, model_hash(model))
+        in_process = run.config.generator.engine == "transformers"
+        work = _in_process if in_process else _own_server
+        engine = LazyEngine(partial(work, run, model, console), seeds=runtime.request_seeds)
+    try:
+        yield engine, generator
+    finally:
+        if not engine.seeds:
+            run.note("generate", request_seeds=False)
+
+
+def _generator(config: Config, weights: str) -> Generator:
+    settings = config.generator
+    name = Path(settings.model).name
+    return Generator(
+        name=name, engine=settings.engine, prompting=settings.prompting, weights=weights
+    )
+
+
+@asynccontextmanager
+async def _own_server(
+    run: RunFolder, model: Path, console: Console, seeds: bool
+) -> AsyncIterator[Engine]:
+    if run.config.runtime.request_seeds and not seeds:
+        console.warn(
+            "This vLLM build dies of a request's seed. The server is started once more and gets "
+            "none: the replies can be replayed, but another run's will differ."
+        )
+    settings = engines.server_settings(run.config, model, run.file("server.log"))
+    async with started(settings, console) as server:
+        engine = VllmEngine(
+            server.url,
+            server.key,
+            server.model_name,
+            scoring_prefix=engines.beginning_of_sequence(model),
+            seeds=seeds,
+            explain_death=server.death,
+        )
+        async with _trusted(engine):
+            yield engine
+
+
+@asynccontextmanager
+async def _attached(config: Config, served: str, seeds: bool) -> AsyncIterator[Engine]:
+    url = engines.root_of(config.runtime.server_url or "")
+    engine = VllmEngine(url, engines.server_key(), served, seeds=seeds)
+    async with _trusted(engine):
+        yield engine
+
+
+@asynccontextmanager
+async def _in_process(
+    run: RunFolder, model: Path, _console: Console, _seeds: bool
+) -> AsyncIterator[Engine]:
+    from codlocal.generation.transformers_engine import TransformersEngine
+    from codlocal.models.devices import device_of, dtype_of
+
+    device = device_of(run.config.runtime.device)
+    engine = TransformersEngine.load(
+        model,
+        device=device,
+        dtype=dtype_of(run.config.runtime.dtype, device),
+        raw_prompts=run.config.generator.prompting == "completion",
+    )
+    async with _trusted(engine):
+        yield engine
+
+
+@asynccontextmanager
+async def _trusted(engine: Engine) -> AsyncIterator[None]:
+    """Hold an engine, which has shown first that it obeys constraints, and close it."""
+    try:
+        await canary.check(engine)
+        yield
+    finally:
+        await engine.aclose()

@@ -1,0 +1,59 @@
+"""Another run's replies: where they are, and in what that run differs from this one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from codlocal.core import artifacts
+from codlocal.core import config as settings
+from codlocal.core.config import Config
+from codlocal.core.errors import CodlocalError, ConfigError
+from codlocal.core.run import RunFolder
+from codlocal.generation.recording import STORE
+
+
+def store_of(place: str) -> Path:
+    """The file with the replies of `--replay`, which is given as it is or as its folder.
+
+    Raises:
+        ConfigError: it is not there.
+
+    """
+    path = Path(place).expanduser()
+    path = path / STORE if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(
+            f"There are no recorded replies at {path}.",
+            f"--replay takes a run folder with a {STORE}, or that file.",
+        )
+    return path
+
+
+def differences(run: RunFolder, recorded: Path) -> list[str]:
+    """In what a recorded run differs from this one, as far as its folder tells."""
+    other = RunFolder(recorded, Config())
+    saved = RunFolder.saved_settings(recorded)
+    found = []
+    if saved is not None:
+        theirs = settings.resolve([saved]).stage_settings("generate")
+        found += settings.differences(theirs, run.config.stage_settings("generate"))
+    found += _if_both(
+        run, other, "the data are others", lambda one: artifacts.read_spec(one).sha256
+    )
+    found += _if_both(run, other, "the teacher has other weights", _teacher)
+    return found
+
+
+def _teacher(run: RunFolder) -> str:
+    from codlocal.models.teacher import read_teacher
+
+    return read_teacher(run).sha256
+
+
+def _if_both(
+    run: RunFolder, other: RunFolder, words: str, read: Callable[[RunFolder], str]
+) -> list[str]:
+    """The words, if both runs have a value and they differ."""
+    try:
+        return [words] if read(run) != read(other) else []
+    except CodlocalError:
+        return []

@@ -1,0 +1,56 @@
+import pytest
+
+from codlocal.core.errors import RunError
+from codlocal.core.keyed_rows import KeyedRows
+from codlocal.core.records import Example
+
+
+def opened(path):
+    return KeyedRows(path, Example, lambda row: row.id)
+
+
+def rows(count, label=0):
+    return [Example(id=f"row/{n}", text=f"tëxt {n}", label=label) for n in range(count)]
+
+
+def test_rows_are_found_while_they_are_written_and_ever_after(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    with opened(path) as table:
+        assert not path.exists()
+        for row in rows(50):
+            table.append(row)
+            assert table.get(row.id) == row
+        assert table.get("row/50") is None
+    with opened(path) as table:
+        assert len(table) == 50
+        assert [table.get(row.id) for row in rows(50)] == rows(50)
+
+
+def test_the_first_row_of_a_key_counts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    with opened(path) as table:
+        table.append(rows(1)[0])
+        table.append(rows(1, label=1)[0])
+        assert table.get("row/0").label == 0
+    with opened(path) as table:
+        assert table.get("row/0").label == 0
+        assert len(table) == 1
+
+
+def test_a_torn_last_row_is_written_anew(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    first, second = rows(2)
+    path.write_text(first.model_dump_json() + "\n" + second.model_dump_json()[:-3])
+    with opened(path) as table:
+        assert table.get(second.id) is None
+        table.append(second)
+        assert [table.get(row.id) for row in (first, second)] == [first, second]
+    with opened(path) as table:
+        assert table.get(second.id) == second
+
+
+def test_a_damaged_row_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    with pytest.raises(RunError, match=r"line 1, is not a valid Example"):
+        opened(path)

@@ -1,0 +1,194 @@
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+from fake_server import openai_server
+from fakes import FakeEngine
+
+from codlocal.core.config import resolve
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError, EngineError, SeedError
+from codlocal.core.run import RunFolder
+from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.recording import STORE
+from codlocal.models import locate
+from codlocal.pipeline import engines, opening, preflight
+
+QUIET = Console(-1)
+REQUEST = Request("1/0", "Fill in: ___", r'\{"text": "so (good|bad)"\}', 2, 7, Sampling())
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with openai_server() as running:
+        monkeypatch.setenv(engines.KEY_VARIABLE, running.key)
+        yield running
+
+
+def settings(**runtime):
+    return resolve([{"generator": {"model": "models/gemma"}}, {"runtime": runtime}])
+
+
+def ask(path, config, request=REQUEST):
+    """The engine's answer to a request in a run's generate stage, and what the manifest says."""
+
+    async def work(engine):
+        try:
+            return await engine.generate(request)
+        finally:
+            await engine.aclose()
+
+    with RunFolder.open(path, config) as run:
+        with run.stage("generate"), opening.open_engine(run, QUIET) as engine:
+            replies = asyncio.run(work(engine))
+        return replies, run.facts("generate")
+
+
+def canaries(server):
+    return sum(path == "/v1/chat/completions" for path in server.paths)
+
+
+def test_a_running_server_is_asked_once(server, tmp_path):
+    config = settings(server_url=server.url)
+    replies, facts = ask(tmp_path, config)
+    assert facts == {"requests_asked": 1}
+    asked = canaries(server)
+    assert asked == 3  # two of them by the canary
+    assert ask(tmp_path, config) == (replies, {"requests_asked": 0})
+    assert canaries(server) == asked
+
+
+def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_written(server, tmp_path):
+    server.obeys = False
+    with pytest.raises(EngineError, match="ignores constraints"):
+        ask(tmp_path, settings(server_url=server.url))
+    assert not tmp_path.joinpath(STORE).exists()
+
+
+def test_a_running_server_gets_no_seeds_if_told_so(server, tmp_path):
+    ask(tmp_path, settings(server_url=server.url, request_seeds=False))
+    assert {payload["seed"] for payload in server.payloads} == {None}
+
+
+def test_another_run_is_replayed_without_a_model_and_can_be_replayed_itself(server, tmp_path):
+    replies, _ = ask(tmp_path / "theirs", settings(server_url=server.url))
+    places = ("theirs", "theirs/replies.jsonl", "run0", "run1/replies.jsonl")
+    for number, place in enumerate(places):
+        config = settings(replay=str(tmp_path / place))
+        preflight.check_engine(config)
+        assert ask(tmp_path / f"run{number}", config) == (
+            replies,
+            {"requests_asked": 1, "replay": str(store(tmp_path / place))},
+        )
+
+
+def store(place):
+    return place if place.suffix else place / STORE
+
+
+def test_a_miss_names_the_settings_that_differ(server, tmp_path):
+    ask(tmp_path / "theirs", settings(server_url=server.url))
+    other = {"generator": {"model": "gemma", "temperature": 0.1}, "dataset": {"k": 8}}
+    config = resolve([other, {"runtime": {"replay": str(tmp_path / "theirs")}}])
+    changed = Request("1/0", "?", "x", 2, 7, Sampling(temperature=0.1))
+    with pytest.raises(EngineError, match="no answer") as caught:
+        ask(tmp_path / "ours", config, changed)
+    for line in (
+        "dataset.k: 32 -> 8",
+        "generator.temperature: 0.7 -> 0.1",
+        "temperature 0.1, recorded: 0.7",
+        "the prompt was never asked",
+    ):
+        assert line in caught.value.message
+
+
+@pytest.mark.parametrize("place", ["nowhere", "."])
+def test_nothing_to_replay_is_found_out_at_once(tmp_path, place):
+    config = settings(replay=str(tmp_path / place))
+    with pytest.raises(ConfigError, match="no recorded replies"):
+        preflight.check_engine(config)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    folder = tmp_path / "gemma"
+    folder.mkdir()
+    folder.joinpath("config.json").write_text("{}")
+    folder.joinpath("tokenizer_config.json").write_text('{"bos_token": "<bos>"}')
+    monkeypatch.setattr(locate, "resolve", lambda _name, **_more: folder)
+    return folder
+
+
+class Started:
+    url, key, model_name = "http://127.0.0.1:1", "the key", "generator"
+
+    def death(self):
+        return EngineError("it died")
+
+
+class Running(list):
+    """Stands for `server.started`; remembers the settings, and when a server was stopped."""
+
+    @asynccontextmanager
+    async def __call__(self, settings, _console):
+        self.append(settings)
+        yield Started()
+        self.append("stopped")
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Stands for our own server and its client, which dies of seeds if `fragile`."""
+    found = SimpleNamespace(servers=Running(), clients=[], fragile=False)
+
+    class Client(FakeEngine):
+        def __init__(self, *place, **more):
+            super().__init__()
+            found.clients.append((place, more))
+            self.dies = more["seeds"] and found.fragile
+
+        async def generate(self, request):
+            if self.dies and not request.id.startswith("canary"):
+                raise SeedError("it died of a seed")
+            return await super().generate(request)
+
+    monkeypatch.setattr(opening, "started", found.servers)
+    monkeypatch.setattr(opening, "VllmEngine", Client)
+    python = tmp_path / "python"
+    python.touch()
+    found.config = settings(engine_python=str(python), device="cpu")
+    return found
+
+
+def test_our_own_server_is_started_with_the_resolved_model(tmp_path, model, own):
+    ask(tmp_path / "run", own.config)
+    begun, ended = own.servers
+    assert (begun.model, begun.log) == (model, tmp_path / "run" / "server.log")
+    assert ended == "stopped"
+    [(place, more)] = own.clients
+    assert place == (Started.url, Started.key, Started.model_name)
+    assert (more["scoring_prefix"], more["seeds"]) == ("<bos>", True)
+    assert more["explain_death"]().message == "it died"
+
+
+def test_our_own_server_is_not_started_for_what_is_known(tmp_path, model, own):
+    replies, _ = ask(tmp_path / "run", own.config)
+    assert ask(tmp_path / "run", own.config)[0] == replies
+    assert len(own.servers) == 2
+
+
+def test_other_weights_under_the_same_name_are_asked_anew(tmp_path, model, own):
+    ask(tmp_path / "run", own.config)
+    model.joinpath("config.json").write_text('{"another": 1}')
+    assert ask(tmp_path / "run", own.config)[1] == {"requests_asked": 1}
+    assert len(own.servers) == 4
+
+
+def test_a_server_that_dies_of_seeds_is_started_once_more_without(tmp_path, model, own, capsys):
+    own.fragile = True
+    _, facts = ask(tmp_path / "run", own.config)
+    assert facts == {"requests_asked": 1, "request_seeds": False}
+    assert [more["seeds"] for _, more in own.clients] == [True, False]
+    assert len(own.servers) == 4
+    assert "dies of a request's seed" in " ".join(capsys.readouterr().err.split())
