@@ -12,6 +12,7 @@ from codlocal.models.classifier import Classifier, load_encoder, load_model, pla
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder
+from codlocal.models.quantization import refuse_quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -31,10 +32,11 @@ def new_classifier(
     `layers` keeps that many of its layers, evenly spaced and the last among them.
 
     Raises:
-        ModelError: the folder can't be loaded, or has fewer layers.
+        ModelError: the folder can't be loaded, is quantised, or has fewer layers.
 
     """
     check_folder(path)
+    refuse_quantized(path)
     names = tuple(label_names)
     # Weights that the checkpoint lacks (a pooler, say) are drawn from the global generator.
     with torch.random.fork_rng():
@@ -69,10 +71,11 @@ def shortened_classifier(
     the order of `label_names`.
 
     Raises:
-        ModelError: the folder can't be loaded, has fewer layers or other labels.
+        ModelError: the folder can't be loaded, is quantised, has fewer layers or other labels.
 
     """
     check_folder(path)
+    refuse_quantized(path)
     names = tuple(label_names)
     model = load_model(path, dtype=torch.float32)
     order = column_order(names_of(model.config.id2label), names)

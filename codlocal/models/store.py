@@ -20,7 +20,8 @@ def teacher_key(
 ) -> str:
     """The key of a teacher: a hash of all that its weights depend on.
 
-    `rows` are the training texts with their labels, in training order.
+    `rows` are the training texts with their labels, in training order. A teacher is stored in
+    full precision, and quantised when it is loaded.
     """
     return hashing.of_value(
         {
@@ -28,7 +29,7 @@ def teacher_key(
             "base": model_hash(base),
             "rows": hashing.of_value([list(row) for row in rows]),
             "labels": list(label_names),
-            "settings": settings.model_dump(mode="json", exclude={"model"}),
+            "settings": settings.model_dump(mode="json", exclude={"model", "quantization"}),
         }
     )
 
