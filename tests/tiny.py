@@ -75,6 +75,7 @@ def tiny_model(
     layers: int = 2,
     seed: int = 0,
     causal: bool = False,
+    width: int = 32,
 ) -> Path:
     """Save a random model of a family: a body, a classifier with `labels`, or a causal LM.
 
@@ -83,6 +84,9 @@ def tiny_model(
     """
     family, sizes = _KINDS[kind]
     tokenizer = byte_tokenizer() if sizes.keys() & {"head_dim"} else wordpiece_tokenizer()
+    sizes = {**sizes, "hidden_size": width}
+    if "head_dim" in sizes:
+        sizes["head_dim"] = width // 2
     config = _config(family, sizes, tokenizer, layers)
     if labels is not None:
         config.id2label = dict(enumerate(labels))

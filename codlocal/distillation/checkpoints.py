@@ -1,11 +1,15 @@
-"""Training state on disk without pickle: weights, AdamW's moments, and the step they belong to."""
+"""Training state on disk without pickle: weights, AdamW's moments, and the step they belong to.
+
+Weights that don't train are a function of the settings and are not kept: of a 4-bit student, only
+its adapters and its head are.
+"""
 
 import json
 import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors.torch import load_file, save_file
 
 from codlocal.core import jsonl
 
@@ -22,7 +26,7 @@ def save_checkpoint(
     partial = folder / "checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_model(model, str(partial / "model.safetensors"))
+    save_file(_weights(model), partial / "model.safetensors")
     save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
     jsonl.write_json(partial / "state.json", {"step": step, "key": key})
     finished = folder / f"checkpoint-{step:07d}"
@@ -40,7 +44,7 @@ def load_checkpoint(
     for checkpoint in reversed(_checkpoints(folder)):
         state = json.loads(checkpoint.joinpath("state.json").read_bytes())
         if state["key"] == key:
-            load_model(model, checkpoint / "model.safetensors")
+            _restore_weights(model, checkpoint / "model.safetensors")
             _restore_moments(model, optimizer, checkpoint / "optimizer.safetensors")
             return int(state["step"])
     return 0
@@ -54,6 +58,21 @@ def remove_checkpoints(folder: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*"))
+
+
+def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        name: parameter.detach().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def _restore_weights(model: torch.nn.Module, path: Path) -> None:
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in load_file(path).items():
+            parameters[name].copy_(tensor)
 
 
 def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

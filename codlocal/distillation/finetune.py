@@ -57,6 +57,7 @@ def run_teacher(run: RunFolder, console: Console) -> None:
             base=settings.model,
             sha256=model_hash(path),
             labels=labels,
+            quantization=settings.quantization,
         )
         jsonl.write_json(run.file(TEACHER_FILE), record.model_dump(mode="json"))
         facts.update(record.model_dump(mode="json"))

@@ -79,7 +79,7 @@ def gather(
         ModelError: the student can't be made, or the teacher does not give its hidden states.
 
     """
-    sha256 = read_teacher(run).sha256
+    sha256 = read_teacher(run).identity
     outputs = teacher_outputs(run.file("teacher_outputs"), teacher, sha256, texts, console)
     if run.config.distillation.method == "kd":
         return Knowledge(outputs, teacher)

@@ -19,7 +19,7 @@ from codlocal.core.records import LossTerms
 from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
-from codlocal.models.devices import device_of, dtype_of
+from codlocal.models.devices import device_of, training_dtype
 
 TRAIN_LOG = "train_log.jsonl"
 _CLIP_NORM = 1.0
@@ -65,7 +65,8 @@ def train(
 
     """
     accelerator = _accelerator(runtime)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, fused=True)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, fused=True)
     prepared, stepper = accelerator.prepare(model, optimizer)
     begin = load_checkpoint(folder, model, optimizer, settings.key)
     _cut_log(folder / TRAIN_LOG, begin)
@@ -76,7 +77,7 @@ def train(
             loss = step_loss(prepared, batch)
             terms = loss.to_terms()
             accelerator.backward(loss.total)
-            norm = accelerator.clip_grad_norm_(prepared.parameters(), _CLIP_NORM)
+            norm = accelerator.clip_grad_norm_(trained, _CLIP_NORM)
             _check_finite(terms.total, float(norm), step)
             stepper.step()
             stepper.zero_grad()
@@ -91,9 +92,7 @@ def train(
 
 def _accelerator(runtime: RuntimeConfig) -> Accelerator:
     device = device_of(runtime.device)
-    # Weights stay in float32. float16 would need a loss scale, and DeBERTa overflows in it, so
-    # where it is asked for the forward pass stays in float32 too.
-    half = dtype_of(runtime.dtype, device) == torch.bfloat16
+    half = training_dtype(runtime.dtype, device) == torch.bfloat16
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if half else "no")
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from codlocal.core import jsonl
@@ -18,6 +19,8 @@ from codlocal.models.classifier import Classifier
 from codlocal.models.folders import build_folder
 from codlocal.models.locate import resolve
 from codlocal.models.teacher import read_teacher
+
+_COMPARED = 1000
 
 
 def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
@@ -39,15 +42,31 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         knowledge = gather(run, teacher, base, texts, console)
         if knowledge.states is not None:
             facts["states"] = "per token" if knowledge.same_tokens else "mean per text"
+        unseen = _unseen(run)
         students = {}
         for (arm, seed), texts_of_one in sets.items():
             job = StudentJob(
-                run.config, base, labels, arm, seed, texts_of_one, read_teacher(run).sha256
+                run.config,
+                base,
+                labels,
+                arm,
+                seed,
+                texts_of_one,
+                read_teacher(run).identity,
+                unseen,
             )
             record = train_student(job, knowledge, run.file("students", job.name), console)
             students[job.name] = record.model_dump(mode="json")
         facts["students"] = students
         _copy_folder(run.file("students", next(iter(students))), run.file("student"))
+
+
+def _unseen(run: RunFolder) -> tuple[str, ...]:
+    """The texts on which students in 4 bits are compared with themselves: no student is chosen."""
+    if run.config.distillation.quantization == "none":
+        return ()
+    rows = read_examples(run, "test").values()
+    return tuple(row.text for row in islice(rows, _COMPARED))
 
 
 def _base(run: RunFolder, console: Console) -> Path:

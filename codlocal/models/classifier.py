@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,15 @@ from codlocal.models.devices import device_of, dtype_of
 from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
 from codlocal.models.labels import column_order, names_of
-from codlocal.models.locate import check_folder, has_head
+from codlocal.models.locate import check_folder, has_head, read_json
+from codlocal.models.quantization import keep_exact, nf4_options
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_OVERFLOWING = ("deberta", "gemma")
+"""Families whose activations exceed the largest float16, 65504."""
 
 
 class Classifier:
@@ -50,8 +54,12 @@ class Classifier:
         dtype: str = "auto",
         max_length: int = 256,
         label_names: Sequence[str] | None = None,
+        quantization: Literal["none", "nf4"] = "none",
     ) -> "Classifier":
         """Load a classifier; with `label_names`, its columns follow the order of those names.
+
+        `quantization` says how to load weights in full precision; a folder of 4-bit weights is
+        recognised by itself.
 
         Raises:
             ModelError: the folder holds no classifier, or one with other labels.
@@ -65,7 +73,9 @@ class Classifier:
                 "Fine-tune it first; `codlocal distill` does so for the teacher.",
             )
         target = device_of(device)
-        model = load_model(path, dtype=dtype_of(dtype, target))
+        number_format = _number_format(path, dtype, target)
+        options = nf4_options(path, target, number_format) if quantization == "nf4" else {}
+        model = load_model(path, dtype=number_format, **options)
         place(model, target)
         encoder = load_encoder(path, model, max_length)
         own = names_of(model.config.id2label)
@@ -126,6 +136,13 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return result
 
 
+def _number_format(path: Path, wanted: str, device: torch.device) -> torch.dtype:
+    family = str(read_json(path / "config.json").get("model_type", ""))
+    found = dtype_of(wanted, device)
+    overflows = found == torch.float16 and family.startswith(_OVERFLOWING)
+    return torch.float32 if overflows else found
+
+
 def place(model: torch.nn.Module, device: torch.device) -> None:
     """Move a model to a device and switch its dropout off."""
     model.to(device)
@@ -146,6 +163,8 @@ def load_model(path: Path, **options: object) -> "PreTrainedModel":
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
             path, use_safetensors=True, trust_remote_code=False, local_files_only=True, **options
         )
+    if getattr(model, "is_loaded_in_4bit", False):
+        keep_exact(model)
     return model
 
 

@@ -34,6 +34,16 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
 
 
+def training_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format of a trained model's forward pass; its weights stay in float32.
+
+    float16 would need a loss scale, and DeBERTa overflows in it: where it is asked for, the
+    forward pass stays in float32.
+    """
+    half = dtype_of(name, device) == torch.bfloat16
+    return torch.bfloat16 if half else torch.float32
+
+
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
     """The number format for `auto` or a format's name: bfloat16 on GPUs that have it by default."""
     if name != "auto":

@@ -12,6 +12,7 @@ from codlocal.models.classifier import Classifier, load_encoder, load_model, pla
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder, read_json
+from codlocal.models.quantization import refuse_quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -40,10 +41,12 @@ def new_classifier(
     text's "first" token or the "mean" of its tokens; None leaves it as it is.
 
     Raises:
-        ModelError: the folder can't be loaded, has fewer layers, or its family has one pooling.
+        ModelError: the folder can't be loaded, is quantised, has fewer layers, or its family has
+            one pooling.
 
     """
     check_folder(path)
+    refuse_quantized(path)
     names = tuple(label_names)
     options = pooling_options(path, pooling)
     # Weights that the checkpoint lacks (a pooler, say) are drawn from the global generator.
@@ -101,10 +104,11 @@ def shortened_classifier(
     logits are put in the order of `label_names`.
 
     Raises:
-        ModelError: the folder can't be loaded, has fewer layers or other labels.
+        ModelError: the folder can't be loaded, is quantised, has fewer layers or other labels.
 
     """
     check_folder(path)
+    refuse_quantized(path)
     names = tuple(label_names)
     model = load_model(path, dtype=torch.float32)
     order = column_order(names_of(model.config.id2label), names)

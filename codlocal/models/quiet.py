@@ -17,7 +17,7 @@ def silence_libraries() -> None:
 
     disable_progress_bars()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for library in ("transformers", "huggingface_hub", "accelerate"):
+    for library in ("transformers", "huggingface_hub", "accelerate", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
 

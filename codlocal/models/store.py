@@ -11,6 +11,9 @@ from codlocal.models.folders import build_folder, locked, model_hash
 _REVISION = 1
 """Raised when fine-tuning changes so that the same settings give other weights."""
 
+_NOT_WEIGHTS = {"model", "max_rows", "quantization"}
+"""Settings that are in the key by other values, or change nothing in what is trained."""
+
 
 def teacher_key(
     base: Path,
@@ -20,7 +23,8 @@ def teacher_key(
 ) -> str:
     """The key of a teacher: a hash of all that its weights depend on.
 
-    `rows` are the training texts with their labels, in training order.
+    `rows` are the training texts with their labels, in training order. A teacher is stored in
+    full precision, and quantised when it is loaded.
     """
     return hashing.of_value(
         {
@@ -28,7 +32,7 @@ def teacher_key(
             "base": model_hash(base),
             "rows": hashing.of_value([list(row) for row in rows]),
             "labels": list(label_names),
-            "settings": settings.model_dump(mode="json", exclude={"model", "max_rows"}),
+            "settings": settings.model_dump(mode="json", exclude=_NOT_WEIGHTS),
         }
     )
 

@@ -1,10 +1,11 @@
 """The teacher of a run: which model it is, and how later stages load it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from codlocal.core import hashing
 from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import Row
 from codlocal.core.run import RunFolder
@@ -17,13 +18,24 @@ TEACHER_FILE = "teacher.json"
 
 
 class TeacherRecord(Row):
-    """The teacher of a run. `trained` tells one fine-tuned here from one used as it was."""
+    """The teacher of a run. `trained` tells one fine-tuned here from one used as it was.
+
+    `sha256` is that of the folder, and `quantization` is how its weights are loaded.
+    """
 
     path: str
     trained: bool
     base: str
     sha256: str
     labels: tuple[str, ...]
+    quantization: Literal["none", "nf4"] = "none"
+
+    @property
+    def identity(self) -> str:
+        """What its outputs are kept by: in 4 bits it is another teacher."""
+        if self.quantization == "none":
+            return self.sha256
+        return hashing.of_value([self.sha256, self.quantization])
 
 
 def read_teacher(run: RunFolder) -> TeacherRecord:
@@ -65,4 +77,5 @@ def load_teacher(run: RunFolder) -> "Classifier":
         dtype=run.config.runtime.dtype,
         max_length=run.config.teacher.max_length,
         label_names=record.labels,
+        quantization=record.quantization,
     )
