@@ -147,12 +147,21 @@ class LossTerms(Row):
 
 
 class Metrics(Row):
-    """One classifier on the test split. `teacher_agreement` is the share of equal labels."""
+    """One classifier on the n texts of a test split.
+
+    `teacher_agreement` is the share of labels that equal the teacher's; `boundary_agreement` the
+    same over the `boundary_n` texts of which the teacher is unsure, None where there are none.
+    `calibration_error` and `brier` hold the probabilities against the gold labels; 0 is best.
+    """
 
     accuracy: float
     macro_f1: float
     matthews: float
     teacher_agreement: float
+    calibration_error: float
+    brier: float
+    boundary_agreement: float | None
+    boundary_n: int
     n: int
 
 

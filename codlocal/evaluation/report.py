@@ -8,8 +8,17 @@ from rich.table import Table
 
 from codlocal.core.errors import RunError
 from codlocal.core.run import RunFolder
-from codlocal.evaluation.metrics import MEASURES
 from codlocal.evaluation.summary import OVER_SEEDS
+
+_SHOWN = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "matthews": "Matthews",
+    "teacher_agreement": "agreement",
+}
+"""The figures that get a column each; `metrics.json` has all."""
+
+_ROWS = ("teacher", "student", "baseline")
 
 
 def read_metrics(run: RunFolder) -> dict[str, Any]:
@@ -38,26 +47,41 @@ def table(metrics: Mapping[str, Any]) -> Table:
     data = metrics["dataset"]
     drawn = Table(title=f"{data['name']} ({data['source']}), k = {data['k']}")
     drawn.add_column("")
-    for heading in ("accuracy", "macro-F1", "Matthews", "agreement", "n"):
+    for heading in (*_SHOWN.values(), "n"):
         drawn.add_column(heading, justify="right")
-    for row in ("teacher", "student", "baseline"):
+    for row in _ROWS:
         if row in metrics:
             bounds = metrics["intervals"].get(row, {})
-            cells = [_cell(metrics, metrics[row][name], bounds.get(name)) for name in MEASURES]
+            cells = [_cell(metrics, metrics[row][name], bounds.get(name)) for name in _SHOWN]
             drawn.add_row(row, *cells, str(metrics[row]["n"]))
     drawn.caption = caption(metrics)
     return drawn
 
 
 def caption(metrics: Mapping[str, Any]) -> str:
-    """Say in words what the intervals are and how student and baseline differ."""
+    """Say in words what the intervals are, how student and baseline differ, and what else counts.
+
+    Runs of earlier versions have no figures of calibration and of texts near the boundary.
+    """
     count = len(metrics["seeds"])
     seeds = f"{count} seed{'s' if count > 1 else ''}"
     lines = [f"{metrics['interval_level']:.0%} intervals: {metrics['interval_kind']}; {seeds}"]
     if "difference" in metrics["intervals"]:
         found = metrics["intervals"]["difference"]["teacher_agreement"]
         lines.append(f"student - baseline, agreement: {found['mean']:+.3f} {_sureness(found)}")
+    if metrics["student"].get("boundary_n"):
+        texts = metrics["student"]["boundary_n"]
+        lines.append(
+            _by_row(metrics, "boundary_agreement", f"agreement on {texts} texts near the boundary")
+        )
+    if "calibration_error" in metrics["student"]:
+        lines.append(_by_row(metrics, "calibration_error", "expected calibration error"))
     return "\n".join(lines)
+
+
+def _by_row(metrics: Mapping[str, Any], name: str, heading: str) -> str:
+    figures = [f"{row} {metrics[row][name]:.3f}" for row in _ROWS if row in metrics]
+    return f"{heading}: {', '.join(figures)}"
 
 
 def _sureness(difference: Mapping[str, Any]) -> str:

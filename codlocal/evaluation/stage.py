@@ -4,16 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import RunError
 from codlocal.core.records import DatasetSpec, Metrics, Teacher
 from codlocal.core.run import RunFolder
-from codlocal.evaluation.metrics import Labels, score
-from codlocal.evaluation.predictions import TestSplit, predict, stored
+from codlocal.evaluation.metrics import Probabilities, score
+from codlocal.evaluation.predictions import TestSplit, predict, store, stored
 from codlocal.evaluation.report import read_metrics
 from codlocal.evaluation.summary import describe, summarise
 
@@ -24,7 +21,7 @@ Load = Callable[[Path], Teacher]
 def run_evaluate(
     run: RunFolder,
     load: Load,
-    teacher_probabilities: npt.NDArray[np.float64],
+    teacher_probabilities: Probabilities,
     console: Console,
 ) -> dict[str, Any]:
     """Score all students, write `predictions/` and `metrics.json`, and return the latter.
@@ -55,6 +52,7 @@ def run_evaluate(
                 arm: [_score(run, f"{arm}-seed{seed}", split, load, task) for seed in seeds]
                 for arm in arms
             }
+        store(run.file("predictions", "teacher.jsonl"), split, split.teacher)
         teacher = score(split.teacher, split.gold, split.teacher)
         metrics = summarise(scores, teacher, seeds, describe(spec, config.dataset.k))
         jsonl.write_json(run.file("metrics.json"), metrics)
@@ -62,9 +60,7 @@ def run_evaluate(
     return metrics
 
 
-def _test_split(
-    run: RunFolder, spec: DatasetSpec, probabilities: npt.NDArray[np.float64]
-) -> TestSplit:
+def _test_split(run: RunFolder, spec: DatasetSpec, probabilities: Probabilities) -> TestSplit:
     examples = list(artifacts.read_examples(run, "test").values())
     shape = (len(examples), len(spec.label_names))
     if probabilities.shape != shape:
@@ -73,22 +69,20 @@ def _test_split(
             f"not {list(shape)}.",
             "Add --redo teacher to set the teacher's results aside.",
         )
-    teacher: Labels = probabilities.argmax(axis=1).astype(np.int64)
-    return TestSplit(examples, teacher, shape[1])
+    return TestSplit(examples, probabilities)
 
 
 def _score(run: RunFolder, name: str, split: TestSplit, load: Load, task: Task) -> Metrics:
     path = run.file("predictions", f"{name}.jsonl")
-    labels = stored(path, split)
-    if labels is None:
+    probabilities = stored(path, split)
+    if probabilities is None:
         folder = run.file("students", name)
         if not folder.is_dir():
             raise RunError(
                 f"{folder} is missing.", f"Run `codlocal distill --run {run.path}` first."
             )
-        rows = predict(load(folder), split, name, task)
-        jsonl.write_rows(path, rows)
-        labels = np.array([row.label for row in rows], dtype=np.int64)
+        probabilities = predict(load(folder), split, name, task)
+        store(path, split, probabilities)
     else:
-        task.advance(len(labels))
-    return score(labels, split.gold, split.teacher)
+        task.advance(len(probabilities))
+    return score(probabilities, split.gold, split.teacher)

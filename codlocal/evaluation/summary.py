@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codlocal.core.records import DatasetSpec, Metrics
-from codlocal.evaluation.metrics import MEASURES, mean
+from codlocal.evaluation.metrics import MEASURES, column, mean
 from codlocal.evaluation.statistics import LEVEL, interval, paired_interval, wilson
 
 OVER_SEEDS = "student t over seeds"
@@ -20,7 +20,7 @@ def summarise(
     """The content of `metrics.json`.
 
     Each arm and the teacher have the fields of `Metrics`, as means over the seeds. Intervals
-    are [low, high] at level 0.95, or None where one seed allows none. "baseline" and the
+    are [low, high] at level 0.95, or None where there can be none. "baseline" and the
     "difference" (student minus baseline, paired by seed) are absent without a baseline.
     """
     several = len(seeds) > 1
@@ -50,27 +50,30 @@ def describe(spec: DatasetSpec, k: int) -> dict[str, Any]:
 
 def _intervals(scores: Sequence[Metrics]) -> dict[str, list[float] | None]:
     if len(scores) > 1:
-        return {name: list(interval(_column(scores, name))) for name in MEASURES}
+        columns = {name: column(scores, name) for name in MEASURES}
+        return {name: list(interval(it)) if it else None for name, it in columns.items()}
     only = scores[0]
-    # F1 and Matthews are no shares of independent texts, so Wilson doesn't apply to them.
-    return {
-        "accuracy": list(wilson(only.accuracy, only.n)),
-        "macro_f1": None,
-        "matthews": None,
-        "teacher_agreement": list(wilson(only.teacher_agreement, only.n)),
+    # Wilson's interval is for shares of independent texts; the other figures are none.
+    shares = {
+        "accuracy": only.n,
+        "teacher_agreement": only.n,
+        "boundary_agreement": only.boundary_n,
     }
+    bounds: dict[str, list[float] | None] = dict.fromkeys(MEASURES)
+    for name, n in shares.items():
+        if n:
+            bounds[name] = list(wilson(getattr(only, name), n))
+    return bounds
 
 
 def _differences(student: Sequence[Metrics], baseline: Sequence[Metrics]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in MEASURES:
-        ours, theirs = _column(student, name), _column(baseline, name)
-        found[name] = {
-            "mean": sum(ours) / len(ours) - sum(theirs) / len(theirs),
-            "interval": list(paired_interval(ours, theirs)) if len(ours) > 1 else None,
-        }
-    return found
+    columns = {name: (column(student, name), column(baseline, name)) for name in MEASURES}
+    return {name: difference(*pair) if pair[0] else None for name, pair in columns.items()}
 
 
-def _column(scores: Sequence[Metrics], name: str) -> list[float]:
-    return [getattr(row, name) for row in scores]
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
+    """The mean of `ours` minus `theirs`, paired by seed; its interval is None for one seed."""
+    return {
+        "mean": sum(ours) / len(ours) - sum(theirs) / len(theirs),
+        "interval": list(paired_interval(ours, theirs)) if len(ours) > 1 else None,
+    }

@@ -9,7 +9,7 @@ from codlocal.core import jsonl
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError, RunError
-from codlocal.core.records import DatasetSpec, Example
+from codlocal.core.records import DatasetSpec, Example, Metrics
 from codlocal.core.run import RunFolder, set_aside
 from codlocal.evaluation.predictions import Prediction
 from codlocal.evaluation.report import caption, table
@@ -17,7 +17,7 @@ from codlocal.evaluation.stage import run_evaluate
 from codlocal.evaluation.statistics import wilson
 
 N = 300
-FIELDS = {"accuracy", "macro_f1", "matthews", "teacher_agreement", "n"}
+FIELDS = set(Metrics.model_fields)
 TEACHER = np.eye(2)[np.arange(N) % 2] * 0.8 + 0.1
 
 
@@ -86,7 +86,7 @@ def test_the_metrics_of_two_seeds(tmp_path):
     assert [row["seed"] for row in found["per_seed"]["student"]] == [0, 1]
     assert found["per_seed"]["baseline"][1]["accuracy"] == pytest.approx(1 - 45 / N)
     assert found["interval_kind"] == "student t over seeds"
-    assert set(found["intervals"]["student"]) == FIELDS - {"n"}
+    assert set(found["intervals"]["student"]) == FIELDS - {"n", "boundary_n"}
     difference = found["intervals"]["difference"]["teacher_agreement"]
     assert difference["mean"] == pytest.approx(30 / N)
     assert difference["interval"] == pytest.approx([30 / N, 30 / N])
@@ -124,8 +124,10 @@ def test_predictions_are_kept_text_by_text(tmp_path):
     evaluate(tmp_path, prepare(tmp_path))
     rows = list(jsonl.read_rows(tmp_path / "predictions" / "student-seed0.jsonl", Prediction))
     assert len(rows) == N
-    assert rows[0] == Prediction(id="test-0", gold=0, teacher=0, label=1, probability=0.7)
+    assert rows[0] == Prediction(id="test-0", gold=0, teacher=0, label=1, probabilities=(0.3, 0.7))
     assert rows[299].label == rows[299].gold == rows[299].teacher == 1
+    teacher = jsonl.read_rows(tmp_path / "predictions" / "teacher.jsonl", Prediction)
+    assert [row.probabilities for row in teacher] == [tuple(row) for row in TEACHER.tolist()]
 
 
 def test_whole_predictions_are_not_made_again(tmp_path):
@@ -231,6 +233,25 @@ def test_the_table_shows_both_bounds_over_texts(tmp_path):
     assert f"0.967 [{low:.3f}, {high:.3f}]" in shown
     assert "95% intervals: wilson over test texts; 1 seed" in shown
     assert "(no interval from one seed)" in shown
+
+
+def test_the_caption_tells_of_calibration_and_of_the_boundary(tmp_path):
+    unsure = TEACHER.copy()
+    unsure[:3] = [[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]]
+    found = evaluate(tmp_path, prepare(tmp_path, seeds=1), teacher=unsure)
+    shown = caption(found)
+    assert "agreement on 3 texts near the boundary: teacher 1.000, student 0.000" in shown
+    error = abs(0.7 - 290 / N)
+    assert found["student"]["calibration_error"] == pytest.approx(error)
+    assert f"expected calibration error: teacher 0.103, student {error:.3f}" in shown
+
+
+def test_results_of_earlier_versions_are_still_drawn(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    for who in ("teacher", "student", "baseline"):
+        for name in ("calibration_error", "brier", "boundary_agreement", "boundary_n"):
+            del found[who][name]
+    assert "student - baseline, agreement" in drawn(found)
 
 
 def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
