@@ -127,8 +127,9 @@ def fresh_accelerator() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fresh_accelerator")
-def test_half_precision_is_for_the_forward_pass_alone(finished, tmp_path, body):
-    settings = {**finished.config.distillation.model_dump(), **EVERYTHING, "steps": 8}
+@pytest.mark.parametrize("changes", [EVERYTHING, TED], ids=["everything", "ted"])
+def test_half_precision_is_for_the_forward_pass_alone(finished, tmp_path, body, changes):
+    settings = {**finished.config.distillation.model_dump(), **changes, "steps": 8}
     runtime = {**finished.config.runtime.model_dump(), "dtype": "bfloat16"}
     config = config_of(body, distillation=settings, runtime=runtime)
     run = copy_run(finished, tmp_path / "half", config)
