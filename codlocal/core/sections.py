@@ -88,7 +88,9 @@ class GeneratorConfig(Section):
 class VerificationConfig(Section):
     """Which verified flips are good enough, and which of them are taken.
 
-    `select` is the rule of choice; `per_example` is how many counterfactuals an original gets.
+    `select` is the rule of choice: the least edit and drop in fluency, the teacher's closest call,
+    the likeliest text, or the one least like those chosen before. `per_example` is how many
+    counterfactuals an original gets at most, the preferred one first. `min_pairs` counts them all.
     """
 
     select: Literal["minimal", "boundary", "fluent", "diverse"] = "minimal"

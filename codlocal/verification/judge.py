@@ -26,8 +26,14 @@ def words(text: str) -> list[str]:
 
 
 def vocabulary(texts: Iterable[str]) -> frozenset[str]:
-    """All words of some texts."""
-    return frozenset(word for text in texts for word in words(text))
+    """All words of some texts, and how their contractions end: "n't" of "isn't"."""
+    found = {word for text in texts for word in words(text)}
+    return frozenset(found | {_ending(word) for word in found})
+
+
+def _ending(word: str) -> str:
+    """A contraction from the letter before the apostrophe on; any other word is itself."""
+    return word[max(word.find("'") - 1, 0) :]
 
 
 def token_edits(original: str, edited: str) -> int:
@@ -107,5 +113,10 @@ def _verdict(
         edit_distance=edit_distance(original, text),
         length=len(tokens(text)),
         original_length=len(tokens(original)),
-        unknown=() if known is None else tuple(one for one in words(text) if one not in known),
+        unknown=() if known is None else _unknown(text, known),
     )
+
+
+def _unknown(text: str, known: Container[str]) -> tuple[str, ...]:
+    """The words that are not known; a contraction that ends as a known one does is known."""
+    return tuple(one for one in words(text) if one not in known and _ending(one) not in known)

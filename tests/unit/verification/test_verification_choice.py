@@ -25,7 +25,7 @@ def flip(name, text, *, edit=0.2, p=0.8, label=0, mean=None, flipped=True):
     probabilities[label] = p
     verdict = Verdict(
         candidate_id=name, example_id=example, probabilities=tuple(probabilities), label=label,
-        flipped=flipped, edits=1, edit_distance=edit,
+        flipped=flipped, edits=round(10 * edit), edit_distance=edit,
         fluency=None if mean is None else Fluency(mean=mean, worst=-5.0, tokens=5),
     )  # fmt: skip
     return candidate, verdict

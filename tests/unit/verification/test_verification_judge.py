@@ -103,6 +103,13 @@ def test_a_verdict_tells_new_words_and_lengths():
     assert verdict.unknown == ()
 
 
+def test_a_contraction_is_known_by_its_ending():
+    known = vocabulary(["It isn't cold."])
+    rows = [candidate(text) for text in ("cold it doesn't", "cold it is't", "it's isn't")]
+    found = [row.unknown for row in judge(FakeTeacher(), EXAMPLES, rows, known)]
+    assert found == [(), ("is't",), ("it's",)]
+
+
 @pytest.mark.parametrize(
     ("probabilities", "distance"),
     [
