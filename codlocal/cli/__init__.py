@@ -23,6 +23,7 @@ _COMMANDS = {
     "verify": "codlocal.cli.stages:verify",
     "distill": "codlocal.cli.stages:distill",
     "evaluate": "codlocal.cli.stages:evaluate",
+    "compare-generators": "codlocal.cli.compare:compare_generators",
     "serve": "codlocal.cli.serve:serve",
     "engine": "codlocal.cli.engine:engine",
     "doctor": "codlocal.cli.doctor:doctor",
