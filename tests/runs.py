@@ -46,11 +46,12 @@ def run_with_data(
     with RunFolder.open(path, settings or config()) as run:
         if not run.is_done("data"):
             with run.stage("data"):
-                _write(run, reviews)
+                write_data(run, reviews)
         yield run
 
 
-def _write(run: RunFolder, reviews: Sequence[Example]) -> None:
+def write_data(run: RunFolder, reviews: Sequence[Example] = REVIEWS) -> None:
+    """Write what the data stage would have left."""
     ids = tuple(row.id for row in reviews)
     split = FewShotSplit(seed=0, ids=(*ids, *ids)[: 2 * len(ids)])
     spec = DatasetSpec(

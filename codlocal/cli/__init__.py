@@ -24,6 +24,7 @@ _COMMANDS = {
     "distill": "codlocal.cli.stages:distill",
     "evaluate": "codlocal.cli.stages:evaluate",
     "measures": "codlocal.cli.measures:measures",
+    "compare-generators": "codlocal.cli.compare:compare_generators",
     "serve": "codlocal.cli.serve:serve",
     "engine": "codlocal.cli.engine:engine",
     "doctor": "codlocal.cli.doctor:doctor",

@@ -59,9 +59,12 @@ _teacher = (
                  help="Fine-tuned classifier or encoder; folder, packaged name or hub id."),
 )  # fmt: skip
 
-_generator = (
+_model = (
     click.option("--generator", metavar="MODEL",
                  help="Language model that writes counterfactuals."),
+)  # fmt: skip
+
+_asking = (
     click.option("--engine", type=click.Choice(["vllm", "transformers"]),
                  help="vllm: a server of its own; transformers: in this process, slower."),
     click.option("--prompt", metavar="FILE",
@@ -69,8 +72,6 @@ _generator = (
     click.option("--candidates", type=int, help="Replies per original and round."),
     click.option("--temperature", type=float, help="Sampling temperature."),
     click.option("--concurrency", type=int, help="Requests in flight at once."),
-    click.option("--server-url", metavar="URL",
-                 help="Use a running vLLM server; its key is read from CODLOCAL_SERVER_KEY."),
     click.option("--engine-python", metavar="PATH",
                  help="Interpreter of an environment that has vLLM."),
     click.option("--port", type=int, help="Port of our server. [default: a free one]"),
@@ -84,7 +85,9 @@ _choice = (
                  help="Counterfactuals per original. [default: 1]"),
 )  # fmt: skip
 
-_replay = (
+_attached = (
+    click.option("--server-url", metavar="URL",
+                 help="Use a running vLLM server; its key is read from CODLOCAL_SERVER_KEY."),
     click.option("--replay", metavar="DIR",
                  help="Take the generator's replies from another run's folder: no model needed."),
 )  # fmt: skip
@@ -111,14 +114,17 @@ _student = (
 )  # fmt: skip
 
 
+_generator = (*_model, *_asking)
+
 GROUPS = {
     "engine": _output,
     "doctor": (_generator[-2], *_output),
     "serve": (*_generator, *_common),
     "data": (*_dataset, *_common),
     "teacher": (*_dataset, *_teacher, *_common),
-    "generate": (*_dataset, *_teacher, *_generator, *_replay, *_common),
-    "verify": (*_dataset, *_teacher, *_generator, *_choice, *_replay, *_common),
+    "generate": (*_dataset, *_teacher, *_generator, *_attached, *_common),
+    "verify": (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_common),
     "measures": (_run, _device, *_output),
-    "all": (*_dataset, *_teacher, *_generator, *_choice, *_replay, *_student, *_common),
+    "compare": (*_dataset, *_teacher, *_asking, *_choice, *_student, *_common),
+    "all": (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_student, *_common),
 }

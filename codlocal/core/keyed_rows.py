@@ -5,13 +5,13 @@ and the rest in a file without a name. So memory stays flat however many rows th
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Generic
 
-from codlocal.core.jsonl import RowT, RowWriter, read_rows_at
+from codlocal.core.jsonl import RowT, RowWriter, read_rows_at, write_rows
 
 
 class KeyedRows(Generic[RowT]):
@@ -48,6 +48,13 @@ class KeyedRows(Generic[RowT]):
             handle.seek(found[0])
             return self._row_type.model_validate_json(handle.readline())
 
+    def in_order(self) -> Iterator[RowT]:
+        """The rows in the order of their keys, one of each key."""
+        with self._path.open("rb") as handle:
+            for (begin,) in self._index.execute("SELECT begin FROM at ORDER BY key"):
+                handle.seek(begin)
+                yield self._row_type.model_validate_json(handle.readline())
+
     def append(self, row: RowT) -> None:
         """Write one more row."""
         if self._writer is None:
@@ -68,3 +75,15 @@ class KeyedRows(Generic[RowT]):
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+
+def sort_rows(path: Path, row_type: type[RowT], key: Callable[[RowT], str]) -> None:
+    """Rewrite a file with its rows in the order of a key, whatever the order in which they came.
+
+    Raises:
+        RunError: a complete line of the file is not a valid row.
+
+    """
+    if path.exists():
+        with KeyedRows(path, row_type, key) as table:
+            write_rows(path, table.in_order())

@@ -1,7 +1,7 @@
 """The seam between candidate search and whatever generates text.
 
 An engine answers one `Request` with `count` replies and scores plain texts. Adding an engine
-means one module with these two coroutines and one line in `codlocal.pipeline.engines`.
+means one module with these two coroutines and one branch in `codlocal.pipeline.opening`.
 """
 
 from collections.abc import Sequence

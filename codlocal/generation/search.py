@@ -16,7 +16,8 @@ from codlocal.generation.plan import Planned, Planner, Strategy, Task, candidate
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]
 """Gives one verdict per candidate that has a text, in order."""
 
-_JUDGED_AT_ONCE = 64
+_JUDGED_AT_ONCE = 16
+"""Requests whose replies the teacher reads before the verdicts are written."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,28 @@ class Search:
         """Take whatever has arrived, up to a batch, and judge it, until None comes."""
         open_ended = True
         while open_ended:
-            batch: list[Candidate] = []
+            batch: list[Sequence[Candidate]] = []
             while not batch or not (unjudged.empty() or len(batch) >= _JUDGED_AT_ONCE):
                 rows = await unjudged.get()
                 if rows is None:
                     open_ended = False
                     break
-                batch += rows
+                if rows:
+                    batch.append(rows)
             if batch:
                 await self._judge(batch)
 
-    async def _judge(self, batch: Sequence[Candidate]) -> None:
-        verdicts = await asyncio.to_thread(self.judge, batch)
-        texts = {row.id: row.text or "" for row in batch}
+    def _verdicts(self, batch: Sequence[Sequence[Candidate]]) -> list[Verdict]:
+        """Show the teacher the replies of one request at a time.
+
+        The last digits of a probability depend on what shares a batch, and what shares a batch
+        must not depend on the order in which replies come.
+        """
+        return [verdict for rows in batch for verdict in self.judge(rows)]
+
+    async def _judge(self, batch: Sequence[Sequence[Candidate]]) -> None:
+        verdicts = await asyncio.to_thread(self._verdicts, batch)
+        texts = {row.id: row.text or "" for rows in batch for row in rows}
         flips = [verdict for verdict in verdicts if verdict.flipped]
         scores = await score_all(
             self.engine, [texts[verdict.candidate_id] for verdict in flips], self.concurrency

@@ -12,6 +12,7 @@ from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.console import Task as Progress
 from codlocal.core.errors import RunError
+from codlocal.core.keyed_rows import sort_rows
 from codlocal.core.records import (
     Candidate,
     Example,
@@ -90,6 +91,9 @@ def run_generate(
                 run, engine, _Plan(planner, tasks, probabilities, known), verification, console
             )
             asyncio.run(work)
+        # Replies come in any order; a finished run is a function of its settings alone.
+        sort_rows(run.file("candidates.jsonl"), Candidate, lambda row: row.id)
+        sort_rows(run.file("verdicts.jsonl"), Verdict, lambda row: row.candidate_id)
         facts.update(_facts(known))
 
 

@@ -84,6 +84,14 @@ def has_head(path: Path) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in architectures)
 
 
+def has_chat_template(path: Path) -> bool:
+    """Whether a language model says how a conversation with it is worded."""
+    if path.joinpath("chat_template.jinja").is_file():
+        return True
+    settings = path / "tokenizer_config.json"
+    return settings.is_file() and bool(read_json(settings).get("chat_template"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of a model folder.
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from codlocal.core import artifacts
 from codlocal.core.config import STAGES
 from codlocal.core.console import Console
-from codlocal.core.records import Original, Verdict
+from codlocal.core.records import Original, Teacher, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.pipeline import preflight
 
 if TYPE_CHECKING:
+    from codlocal.generation.stage import Verification
     from codlocal.models.classifier import Classifier
 
 
@@ -69,25 +70,14 @@ class Session:
         run_teacher(self.run, self.console)
 
     def _generate(self) -> None:
-        from codlocal.generation.stage import Verification, run_generate
+        from codlocal.generation.stage import run_generate
         from codlocal.pipeline.opening import open_engine
-        from codlocal.verification.judge import judge, vocabulary
-        from codlocal.verification.selection import learn_gate, refusal
-
-        examples = artifacts.read_examples(self.run, "train")
-        settings = self.run.config.verification
-        teacher = self._teacher
-        known = vocabulary(example.text for example in examples.values())
-
-        def learn(originals: Sequence[Original]) -> Callable[[Verdict, Original], bool]:
-            gate = learn_gate(originals, settings)
-            return lambda verdict, original: refusal(verdict, original, gate) is None
 
         run_generate(
             self.run,
             lambda: open_engine(self.run, self.console),
-            teacher,
-            Verification(lambda rows: judge(teacher, examples, rows, known), learn),
+            self._teacher,
+            verification_of(self.run, self._teacher),
             self.console,
         )
 
@@ -122,6 +112,22 @@ class Session:
             probabilities,
             self.console,
         )
+
+
+def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
+    """What the search is told of the verify stage: the teacher's verdicts, and what is good."""
+    from codlocal.generation.stage import Verification
+    from codlocal.verification.judge import judge, vocabulary
+    from codlocal.verification.selection import learn_gate, refusal
+
+    examples = artifacts.read_examples(run, "train")
+    known = vocabulary(example.text for example in examples.values())
+
+    def learn(originals: Sequence[Original]) -> Callable[[Verdict, Original], bool]:
+        gate = learn_gate(originals, run.config.verification)
+        return lambda verdict, original: refusal(verdict, original, gate) is None
+
+    return Verification(lambda rows: judge(teacher, examples, rows, known), learn)
 
 
 def manifest_summary(run: RunFolder) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_a_run_survives_kills_and_ends_whole(
     before = _lines(candidates)
 
     summary = _finish(codlocal(*command))
-    assert _lines(candidates)[: len(before)] == before
+    assert set(before) <= set(_lines(candidates))
     ids = [json.loads(line)["id"] for line in _lines(candidates)]
     assert len(ids) == len(set(ids))
     assert summary["metrics"]["student"]["n"] == summary["metrics"]["baseline"]["n"]

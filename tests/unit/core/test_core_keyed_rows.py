@@ -1,7 +1,8 @@
 import pytest
 
+from codlocal.core import jsonl
 from codlocal.core.errors import RunError
-from codlocal.core.keyed_rows import KeyedRows
+from codlocal.core.keyed_rows import KeyedRows, sort_rows
 from codlocal.core.records import Example
 
 
@@ -54,3 +55,12 @@ def test_a_damaged_row_is_named(tmp_path):
     path.write_text("{}\n")
     with pytest.raises(RunError, match=r"line 1, is not a valid Example"):
         opened(path)
+
+
+def test_rows_are_put_in_the_order_of_their_keys(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    jsonl.write_rows(path, rows(12)[::-1])
+    sort_rows(path, Example, lambda row: f"{int(row.id.split('/')[1]):03}")
+    assert list(jsonl.read_rows(path, Example)) == rows(12)
+    sort_rows(tmp_path / "nothing.jsonl", Example, lambda row: row.id)
+    assert not (tmp_path / "nothing.jsonl").exists()

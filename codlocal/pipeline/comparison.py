@@ -1,0 +1,162 @@
+"""Several generators on the same examples, budget and teacher: which one serves best.
+
+Each gets an ordinary run folder of its own, `RUN/generators/NAME`, one after another, so that it
+resumes and can be opened by itself. What does not depend on the generator is made once: the
+teacher is in the store, and the baseline students are copied from the first run.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codlocal.core import jsonl
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError
+from codlocal.core.run import RunFolder
+from codlocal.models import locate
+from codlocal.models.folders import build_folder
+
+FOLDER = "generators"
+RESULT = "comparison.json"
+_MODES = ("chat", "completion")
+
+Advance = Callable[[RunFolder, str], None]
+"""Brings a run up to a stage."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One generator: what the user called it, the model, and how it is asked."""
+
+    name: str
+    model: str
+    prompting: str
+
+
+def contenders(words: Sequence[str], console: Console, *, offline: bool) -> list[Contender]:
+    """The generators that the user named, as MODEL, MODEL:chat or MODEL:completion.
+
+    Without a mode, a model with a chat template is asked by chat. Every model is fetched, so that
+    one that can't be had is found out before the first run.
+
+    Raises:
+        ConfigError: a generator is named twice.
+        ModelError: a model can't be had.
+
+    """
+    found = [_contender(word, console, offline=offline) for word in words]
+    names = [one.name for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"Two generators are called {twice!r}.",
+            "Their folders would be the same: rename one, or leave one out.",
+        )
+    return found
+
+
+def _contender(word: str, console: Console, *, offline: bool) -> Contender:
+    model, colon, mode = word.rpartition(":")
+    if not colon or mode not in _MODES:
+        model, mode = word, ""
+    folder = locate.resolve(model, console=console, offline=offline)
+    if Path(model).expanduser().exists():
+        model = str(Path(model).expanduser().absolute())
+    name = Path(model).name
+    return Contender(
+        name=f"{name}-{mode}" if mode else name,
+        model=model,
+        prompting=mode or ("chat" if locate.has_chat_template(folder) else "completion"),
+    )
+
+
+def settings_of(base: Config, contender: Contender) -> Config:
+    """A run's settings with another generator; few pairs are a result here, never an error.
+
+    Raises:
+        ConfigError: the settings name one place where all replies come from.
+
+    """
+    if base.runtime.server_url or base.runtime.replay:
+        raise ConfigError(
+            "Generators can't be compared on one server or one replay.",
+            "Leave out --server-url and --replay: each generator gets a server of its own.",
+        )
+    chosen = {"model": contender.model, "prompting": contender.prompting}
+    return base.model_copy(
+        update={
+            "generator": base.generator.model_copy(update=chosen),
+            "verification": base.verification.model_copy(update={"min_pairs": 0}),
+        }
+    )
+
+
+def compare(
+    folder: Path, base: Config, generators: Sequence[Contender], advance: Advance
+) -> dict[str, Any]:
+    """Bring every generator's run to its end; write and return `comparison.json`.
+
+    Args:
+        folder: gets the runs and the result.
+        base: the settings that all share.
+        generators: one run each, in this order.
+        advance: brings a run up to a stage.
+
+    """
+    rows: list[dict[str, Any]] = []
+    for one in generators:
+        place = folder / FOLDER / one.name
+        with RunFolder.open(place, settings_of(base, one)) as run:
+            advance(run, "verify")
+            if rows and not run.is_done("distill"):
+                _share_baselines(Path(rows[0]["run"]), run)
+            advance(run, "evaluate")
+            rows.append(_row(one, run))
+    result = {"generators": rows}
+    jsonl.write_json(folder / RESULT, result)
+    return result
+
+
+def _share_baselines(first: Path, run: RunFolder) -> None:
+    """Copy the students that saw no counterfactual; all runs have the same texts and teacher."""
+    for student in sorted(first.glob("students/baseline-*")):
+        target = run.file("students", student.name)
+        if not target.exists():
+            _copy(student, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    def build(folder: Path) -> None:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+
+    build_folder(target, build)
+
+
+def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
+    generate, verify = run.facts("generate"), run.facts("verify")
+    return {
+        "name": contender.name,
+        "model": contender.model,
+        "prompting": contender.prompting,
+        "run": str(run.path),
+        "originals": verify["originals"],
+        "candidates": verify["candidates"],
+        "flips": verify["flips"],
+        "pairs": verify["pairs"],
+        "median_edit_distance": verify["median_edit_distance"],
+        "completion_tokens": generate["completion_tokens"],
+        "seconds": run.manifest.stages["generate"].seconds,
+        "measures": _read(run.file("generation.json")),
+        "metrics": _read(run.file("metrics.json")),
+    }
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found

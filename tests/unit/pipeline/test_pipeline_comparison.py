@@ -1,0 +1,181 @@
+import io
+import json
+
+import pytest
+from rich.console import Console as RichConsole
+from runs import config, run_with_data, write_data
+
+from codlocal.core import jsonl
+from codlocal.core.artifacts import read_spec
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError
+from codlocal.core.records import Metrics
+from codlocal.evaluation.summary import describe, summarise
+from codlocal.models import locate
+from codlocal.pipeline.comparison import Contender, compare, contenders, settings_of
+from codlocal.pipeline.comparison_table import table
+
+QUIET = Console(-1)
+A, B = Contender("a", "models/a", "completion"), Contender("b", "models/b", "chat")
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """Two model folders, of which `talker` has a chat template, and how names are resolved."""
+    for name in ("talker", "base"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "talker" / "chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "base" / "tokenizer_config.json").write_text("{}")
+    monkeypatch.setattr(locate, "resolve", lambda name, **_more: tmp_path / name.rsplit("/", 1)[-1])
+    return tmp_path
+
+
+def test_a_model_with_a_chat_template_is_asked_by_chat(models):
+    words = ["hub/talker", str(models / "base"), "hub/talker:completion", "hub/base:chat"]
+    assert contenders(words, QUIET, offline=True) == [
+        Contender("talker", "hub/talker", "chat"),
+        Contender("base", str(models / "base"), "completion"),
+        Contender("talker-completion", "hub/talker", "completion"),
+        Contender("base-chat", "hub/base", "chat"),
+    ]
+
+
+def test_a_chat_template_may_be_in_the_tokenizers_settings(models):
+    settings = {"chat_template": "{{ messages }}"}
+    (models / "base" / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert contenders(["hub/base"], QUIET, offline=True)[0].prompting == "chat"
+
+
+def test_two_generators_of_one_name_would_share_a_folder(models):
+    with pytest.raises(ConfigError, match="called 'base'"):
+        contenders(["hub/base", "other/base"], QUIET, offline=True)
+
+
+def test_only_the_generator_and_the_demand_for_pairs_differ():
+    base = config(verification={"min_pairs": 5})
+    ours = settings_of(base, B)
+    assert (ours.generator.model, ours.generator.prompting) == ("models/b", "chat")
+    assert ours.verification.min_pairs == 0
+    for name in ("dataset", "teacher", "distillation", "runtime"):
+        assert getattr(ours, name) == getattr(base, name)
+
+
+@pytest.mark.parametrize("runtime", [{"server_url": "http://x"}, {"replay": "y"}])
+def test_one_source_of_replies_can_not_be_two_generators(runtime):
+    with pytest.raises(ConfigError, match="can't be compared"):
+        settings_of(config(runtime=runtime), A)
+
+
+class Stages:
+    """Stands for the stages of a run; remembers them, and trains students of one file."""
+
+    def __init__(self, *, seeds=2, pairs=3):
+        self.seeds = seeds
+        self.pairs = pairs
+        self.log = []
+        self.trained = []
+
+    def __call__(self, run, until):
+        if run.is_done(until):
+            return
+        self.log.append((run.path.name, until))
+        if not run.is_done("data"):
+            with run.stage("data"):
+                write_data(run)
+        if until == "verify":
+            self.generate(run)
+        else:
+            self.distil(run)
+
+    def generate(self, run):
+        with run.stage("generate") as facts:
+            facts["completion_tokens"] = 300
+        with run.stage("verify") as facts:
+            facts.update(originals=4, candidates=20, flips=5, pairs=self.pairs)
+            facts["median_edit_distance"] = 0.25 if self.pairs else None
+        total = {"chosen": {"boundary_distance": 0.4, "perplexity_ratio": 1.5, "diversity": None}}
+        jsonl.write_json(run.file("generation.json"), {"total": total})
+
+    def distil(self, run):
+        with run.stage("distill"):
+            for seed in range(self.seeds):
+                for arm in ("student", "baseline"):
+                    folder = run.file("students", f"{arm}-seed{seed}")
+                    if not folder.exists():
+                        self.trained.append((run.path.name, folder.name))
+                        jsonl.write_text(folder / "weights", run.path.name)
+        better = 0.1 * (run.path.name == "b")
+        with run.stage("evaluate"):
+            jsonl.write_json(run.file("metrics.json"), self.metrics(read_spec(run), better))
+
+    def metrics(self, spec, better):
+        students = [scores(0.7 + better + 0.02 * seed) for seed in range(self.seeds)]
+        baselines = [scores(0.6)] * self.seeds
+        arms = {"student": students, "baseline": baselines}
+        return summarise(arms, scores(1.0), range(self.seeds), describe(spec, 8))
+
+
+def scores(agreement):
+    return Metrics(
+        accuracy=agreement, macro_f1=agreement, matthews=0.5, teacher_agreement=agreement, n=50
+    )
+
+
+def drawn(result):
+    screen = RichConsole(file=io.StringIO(), width=120)
+    screen.print(table(result))
+    return [" ".join(line.split()) for line in screen.file.getvalue().splitlines()]
+
+
+def test_every_generator_gets_an_ordinary_run_and_the_result_is_kept(tmp_path):
+    stages = Stages()
+    result = compare(tmp_path, config(), [A, B], stages)
+    assert stages.log == [("a", "verify"), ("a", "evaluate"), ("b", "verify"), ("b", "evaluate")]
+    assert json.loads((tmp_path / "comparison.json").read_text()) == result
+    assert [row["run"] for row in result["generators"]] == [
+        str(tmp_path / "generators" / name) for name in "ab"
+    ]
+    with run_with_data(tmp_path / "generators" / "b", settings_of(config(), B)) as run:
+        assert run.is_done("evaluate")
+
+
+def test_the_baselines_are_trained_once(tmp_path):
+    stages = Stages()
+    compare(tmp_path, config(), [A, B], stages)
+    assert ("a", "baseline-seed1") in stages.trained
+    assert [name for run, name in stages.trained if run == "b"] == [
+        "student-seed0", "student-seed1",
+    ]  # fmt: skip
+    copied = tmp_path / "generators" / "b" / "students" / "baseline-seed0" / "weights"
+    assert copied.read_text() == "a"
+
+
+def test_the_same_comparison_again_does_nothing_anew(tmp_path):
+    stages = Stages()
+    first = compare(tmp_path, config(), [A, B], stages)
+    stages.log.clear()
+    again = compare(tmp_path, config(), [A, B], stages)
+    assert stages.log == []
+    assert again == first
+
+
+def test_the_table_has_a_column_a_generator(tmp_path):
+    lines = drawn(compare(tmp_path, config(), [A, B], Stages()))
+    for line in (
+        "│ candidates that flip │ 25% │ 25% │",
+        "│ originals with a pair │ 3 of 4 [30%, 95%] │ 3 of 4 [30%, 95%] │",
+        "│ distance to the boundary, median │ 0.40 │ 0.40 │",
+        "│ diversity │ - │ - │",
+        "│ generated tokens per pair │ 100 │ 100 │",
+        "│ agreement of the student │ 0.710 ±0.127 │ 0.810 ±0.127 │",
+        "│ against the first │ - │ +0.100 ±0.000 │",
+    ):
+        assert line in lines
+
+
+def test_one_seed_and_no_pair_leave_cells_open(tmp_path):
+    lines = drawn(compare(tmp_path, config(), [A, B], Stages(seeds=1, pairs=0)))
+    assert "│ edited share of words, median │ - │ - │" in lines
+    assert "│ generated tokens per pair │ - │ - │" in lines
+    assert "│ against the first │ - │ +0.100 │" in lines
+    assert "│ agreement of the baseline │ 0.600 [0.462, 0.724] │ 0.600 [0.462, 0.724] │" in lines
