@@ -83,7 +83,7 @@ def train_student(
 
     """
     if folder.joinpath(RECORD_FILE).is_file():
-        return _read(folder)
+        return read_student(folder)
 
     def build(partial: Path) -> None:
         student = start_student(job.config, job.base, job.labels, job.seed)
@@ -94,7 +94,7 @@ def train_student(
         jsonl.write_json(partial / RECORD_FILE, record.model_dump(mode="json"))
 
     build_folder(folder, build, resumable=True)
-    return _read(folder)
+    return read_student(folder)
 
 
 def distil(
@@ -212,5 +212,6 @@ def _record(
     )
 
 
-def _read(folder: Path) -> StudentRecord:
+def read_student(folder: Path) -> StudentRecord:
+    """The record of a finished student."""
     return StudentRecord.model_validate_json(folder.joinpath(RECORD_FILE).read_bytes())
