@@ -98,7 +98,8 @@ class DistillationConfig(Section):
     """How the student starts and is trained (METHOD 1): CE on the teacher's label plus KL at T.
 
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
-    where the student is made of them.
+    where the student is made of them. In 4 bits `learning_rate` is that of full training all the
+    same: adapters train with a fixed multiple of it.
     """
 
     method: Literal["kd", "lwd"] = "kd"

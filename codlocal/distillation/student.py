@@ -17,7 +17,7 @@ from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.steps import DistillationStep, Targets, trainee
 from codlocal.distillation.warm_start import warm_start_head
-from codlocal.models.adapters import QuantizationLoss, save_in_4_bits, train_in_4_bits
+from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_bits, train_in_4_bits
 from codlocal.models.classifier import Classifier
 from codlocal.models.devices import training_dtype
 from codlocal.models.folders import build_folder, model_hash
@@ -180,7 +180,8 @@ def _loop_settings(
     return LoopSettings(
         steps=settings.steps,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate
+        * (ADAPTER_RATE if settings.quantization == "nf4" else 1),
         seed=job.seed,
         key=key,
     )

@@ -12,6 +12,10 @@ from codlocal.core.records import Row
 from codlocal.models.classifier import Classifier, load_model, place
 from codlocal.models.quantization import linears_in_4_bits, nf4_options
 
+ADAPTER_RATE = 10
+"""The learning rate of adapters as a multiple of that of full training (Schulman et al., LoRA
+Without Regret, 2025)."""
+
 _RANK = 16
 _ALPHA = 32
 _FULL = "unquantised"
