@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from codlocal import __version__
+from codlocal.core import processes
 from codlocal.core.errors import CodlocalError
 
 _COMMANDS = {
@@ -64,6 +65,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _terminate)
+    processes.join()
     try:
         result = cli.main(standalone_mode=False)
     except CodlocalError as error:

@@ -57,6 +57,8 @@ _dataset = (
 _teacher = (
     click.option("--teacher", metavar="MODEL",
                  help="Fine-tuned classifier or encoder; folder, packaged name or hub id."),
+    click.option("--teacher-quantization", type=click.Choice(["none", "nf4"]),
+                 help="nf4: load the teacher's body in 4 bits. [default: none]"),
 )  # fmt: skip
 
 _model = (
@@ -108,7 +110,11 @@ _student = (
     click.option("--method", type=click.Choice(["kd", "lwd", "ted"]),
                  help="Objective: soft labels (kd), hidden states too (lwd), or what the task "
                  "needs of them (ted). [default: kd]"),
+    click.option("--quantization", type=click.Choice(["none", "nf4"]),
+                 help="nf4: train and save students in 4 bits (QLoRA). [default: none]"),
     click.option("--steps", type=int, help="Training steps of a student."),
+    click.option("--tracker", type=click.Choice(["none", "tensorboard", "wandb", "mlflow"]),
+                 help="Show the students' losses there, too. [default: none]"),
     click.option("--baseline/--no-baseline", default=None,
                  help="Also distil a student on k originals, for comparison. [default: yes]"),
 )  # fmt: skip

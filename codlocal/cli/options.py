@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from codlocal.cli.option_tables import GROUPS
 from codlocal.core import config as settings
+from codlocal.core import processes
 from codlocal.core.config import Config
-from codlocal.core.console import Console
+from codlocal.core.console import SILENT, Console
 from codlocal.core.run import RunFolder, set_aside
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -23,6 +24,7 @@ _SETTINGS = {
     "seed": "dataset.seed",
     "seeds": "dataset.seeds",
     "teacher": "teacher.model",
+    "teacher_quantization": "teacher.quantization",
     "generator": "generator.model",
     "engine": "generator.engine",
     "prompt": "generator.prompt",
@@ -37,8 +39,10 @@ _SETTINGS = {
     "warm_start": "distillation.warm_start",
     "pooling": "distillation.pooling",
     "method": "distillation.method",
+    "quantization": "distillation.quantization",
     "steps": "distillation.steps",
     "baseline": "distillation.baseline",
+    "tracker": "runtime.tracker",
     "offline": "runtime.offline",
     "device": "runtime.device",
     "concurrency": "runtime.concurrency",
@@ -65,6 +69,8 @@ def options(group: str) -> Callable[[CommandT], CommandT]:
 
 def console_of(given: Mapping[str, Any]) -> Console:
     """The console that `-q`, `-v` and `--json` ask for."""
+    if not processes.is_first():
+        return Console(SILENT)
     verbosity = -1 if given.get("quiet") else int(given.get("verbose") or 0)
     return Console(verbosity, as_json=bool(given.get("as_json")))
 
@@ -127,6 +133,9 @@ def open_run(given: Mapping[str, Any], console: Console) -> Iterator[RunFolder]:
 
     """
     path = run_path(given)
+    if not processes.is_first():
+        yield RunFolder.opened_by_first(path)
+        return
     saved = RunFolder.saved_settings(path)
     config = config_of(given, saved)
     if given.get("redo"):

@@ -24,6 +24,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+SILENT = -2
+"""The verbosity of a process whose user listens to another one."""
+
 _PLAIN_SECONDS = 5.0
 
 
@@ -120,7 +123,10 @@ def _columns(total: int | None) -> list[ProgressColumn]:
 
 
 class Console:
-    """The one way to talk to the user. `verbosity`: -1 quiet, 0 normal, 1 and more detailed."""
+    """The one way to talk to the user.
+
+    `verbosity`: `SILENT` but for errors, -1 quiet, 0 normal, 1 and more detailed.
+    """
 
     def __init__(self, verbosity: int = 0, *, as_json: bool = False) -> None:
         self.verbosity = verbosity
@@ -145,8 +151,9 @@ class Console:
 
     def warn(self, message: str) -> None:
         """Say something that may spoil the result; shown even when quiet."""
-        self._err.print("Warning:", style="yellow", end=" ")
-        self._err.print(message, highlight=False, markup=False)
+        if self.verbosity > SILENT:
+            self._err.print("Warning:", style="yellow", end=" ")
+            self._err.print(message, highlight=False, markup=False)
 
     def error(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do about it."""

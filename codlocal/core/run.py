@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from codlocal import __version__
 from codlocal.core import config as settings
-from codlocal.core import jsonl
+from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
 from codlocal.core.errors import RunError
 from codlocal.core.records import Row
@@ -78,6 +78,8 @@ class RunFolder:
     def open(cls, path: Path, config: Config) -> Iterator["RunFolder"]:
         """Create or reopen a run folder, lock it, and save the configuration in it.
 
+        Of several processes this is for the first; the others take `opened_by_first`.
+
         Raises:
             RunError: another process works on it, or a finished stage had other settings.
 
@@ -97,7 +99,14 @@ class RunFolder:
                 ) from error
             run._refuse_changed_settings()
             jsonl.write_text(run.file("run.toml"), config.to_toml())
+            processes.wait()
             yield run
+
+    @classmethod
+    def opened_by_first(cls, path: Path) -> "RunFolder":
+        """The run folder that the first process has open, for the others: they only read it."""
+        processes.wait()
+        return cls(path, settings.resolve([settings.read_toml(path / "run.toml")]))
 
     @staticmethod
     def saved_settings(path: Path) -> dict[str, Any] | None:
@@ -128,6 +137,8 @@ class RunFolder:
             ) from error
 
     def _save(self, stage: str, record: StageRecord) -> None:
+        if not processes.is_first():
+            return
         manifest = self.manifest
         stages = {**manifest.stages, stage: record}
         updated = manifest.model_copy(update={"stages": stages})

@@ -115,7 +115,8 @@ class DistillationConfig(Section):
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
     or the mean of its tokens, by default whatever the model's configuration says; few families
-    have the choice.
+    have the choice. In 4 bits `learning_rate` is that of full training all the same: adapters
+    train with a fixed multiple of it.
     """
 
     method: Literal["kd", "lwd", "ted"] = "kd"

@@ -6,7 +6,7 @@ learning rate; so training that is killed and started again ends in the same wei
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from codlocal.core.records import LossTerms
 from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
+from codlocal.distillation.trackers import tracker_options, tracking
 from codlocal.models.devices import device_of, training_dtype
 
 TRAIN_LOG = "train_log.jsonl"
@@ -64,13 +65,17 @@ def train(
         ModelError: the loss or the gradient is not finite.
 
     """
-    accelerator = _accelerator(runtime)
+    accelerator = _accelerator(runtime, folder)
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, fused=True)
     prepared, stepper = accelerator.prepare(model, optimizer)
     begin = load_checkpoint(folder, model, optimizer, settings.key)
     _cut_log(folder / TRAIN_LOG, begin)
-    with jsonl.RowWriter(folder / TRAIN_LOG) as log:
+    facts = asdict(settings)
+    with (
+        jsonl.RowWriter(folder / TRAIN_LOG) as log,
+        tracking(accelerator, runtime, folder, facts),
+    ):
         for step, batch in enumerate(islice(batches, begin, settings.steps), start=begin + 1):
             rate = _start_step(optimizer, settings, step)
             prepared.train()
@@ -83,6 +88,7 @@ def train(
             stepper.zero_grad()
             record = StepRecord(**terms.model_dump(), step=step, learning_rate=rate)
             log.append([record])
+            accelerator.log(record.model_dump(exclude={"step"}), step)
             if step % runtime.checkpoint_steps == 0 and step < settings.steps:
                 save_checkpoint(folder, step, model, optimizer, settings.key)
             on_step(record)
@@ -90,10 +96,14 @@ def train(
     return _last_terms(folder / TRAIN_LOG)
 
 
-def _accelerator(runtime: RuntimeConfig) -> Accelerator:
+def _accelerator(runtime: RuntimeConfig, folder: Path) -> Accelerator:
     device = device_of(runtime.device)
     half = training_dtype(runtime.dtype, device) == torch.bfloat16
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if half else "no")
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if half else "no",
+        **tracker_options(runtime, folder),
+    )
 
 
 def _start_step(optimizer: torch.optim.Optimizer, settings: LoopSettings, step: int) -> float:

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from codlocal.core import jsonl
+from codlocal.core import jsonl, processes
 from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
 from codlocal.core.config import Config
 from codlocal.core.console import Console
@@ -14,7 +15,7 @@ from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
 from codlocal.distillation.starting import starting_folder
-from codlocal.distillation.student import StudentJob, train_student
+from codlocal.distillation.student import StudentJob, read_student, train_student
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import build_folder
 from codlocal.models.locate import resolve
@@ -25,6 +26,8 @@ _COMPARED = 1000
 
 def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
     """Train every student that is not there yet, and copy the first seed's to `student/`.
+
+    Of several processes each trains a share of the students.
 
     Raises:
         ModelError: the student's model can't be had, or training broke down.
@@ -39,26 +42,28 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         base = _base(run, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
-        knowledge = gather(run, teacher, base, texts, console)
+        with processes.first_goes_first():
+            knowledge = gather(run, teacher, base, texts, console)
         if knowledge.states is not None:
             facts["states"] = "per token" if knowledge.same_tokens else "mean per text"
         unseen = _unseen(run)
-        students = {}
-        for (arm, seed), texts_of_one in sets.items():
-            job = StudentJob(
-                run.config,
-                base,
-                labels,
-                arm,
-                seed,
-                texts_of_one,
-                read_teacher(run).identity,
-                unseen,
-            )
-            record = train_student(job, knowledge, run.file("students", job.name), console)
-            students[job.name] = record.model_dump(mode="json")
-        facts["students"] = students
-        _copy_folder(run.file("students", next(iter(students))), run.file("student"))
+        identity = read_teacher(run).identity
+        jobs = [
+            StudentJob(run.config, base, labels, arm, seed, texts_of_one, identity, unseen)
+            for (arm, seed), texts_of_one in sets.items()
+        ]
+        for job in jobs[processes.index() :: processes.count()]:
+            train_student(job, knowledge, run.file("students", job.name), console)
+        processes.wait()
+        if processes.is_first():
+            facts["students"] = _publish(run, [job.name for job in jobs])
+
+
+def _publish(run: RunFolder, names: Sequence[str]) -> dict[str, Any]:
+    """Copy the first student to `student/`; return the records of all, by name."""
+    _copy_folder(run.file("students", names[0]), run.file("student"))
+    records = {name: read_student(run.file("students", name)) for name in names}
+    return {name: record.model_dump(mode="json") for name, record in records.items()}
 
 
 def _unseen(run: RunFolder) -> tuple[str, ...]:

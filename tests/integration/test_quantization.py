@@ -35,7 +35,7 @@ from codlocal.models.teacher import load_teacher, read_teacher
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 TEXTS = [one.text for one in examples()]
-NF4 = {"quantization": "nf4", "baseline": False, "learning_rate": 1e-2}
+NF4 = {"quantization": "nf4", "baseline": False, "learning_rate": 3e-4}
 
 
 def ready_to_distil(finished: RunFolder, path: Path, config: Config) -> RunFolder:

@@ -35,6 +35,13 @@ def test_smaller_draws_are_prefixes_of_larger_ones(counts, seed, one, other):
     assert draw(counts, large, seed)[:small] == draw(counts, small, seed)
 
 
+def test_counterfactuals_for_the_largest_k_serve_a_whole_sweep():
+    sizes, seeds = (8, 12, 16, 24, 32, 40), range(5)
+    halves = {(k, seed): draw([40, 40], k, seed)[: k // 2] for k in sizes for seed in seeds}
+    asked = {seed: set(halves[max(sizes), seed]) for seed in seeds}
+    assert all(set(half) <= asked[seed] for (_, seed), half in halves.items())
+
+
 @settings(deadline=None)
 @given(counts_of_classes, st.integers(0, 10_000))
 def test_every_prefix_is_balanced_and_no_text_comes_twice(counts, seed):

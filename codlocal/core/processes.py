@@ -1,0 +1,99 @@
+"""The processes of `accelerate launch`: the first leads a run, the others train a share of it.
+
+Each trains whole students, so that what becomes of one does not depend on how many processes
+there are. To the libraries every process is alone; the processes meet at `wait`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from itertools import count as numbers
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+_PATIENCE = timedelta(days=30)
+"""The others wait as long as the first takes for teacher and counterfactuals."""
+
+
+@dataclass
+class _Launch:
+    """What the launcher said: which of how many processes this is, and where they meet."""
+
+    index: int = 0
+    count: int = 1
+    meeting_place: str = ""
+
+
+_launch = _Launch()
+_meetings = numbers()
+
+
+def join() -> None:
+    """Take what the launcher says out of the environment, and one of its GPUs.
+
+    torch's process group would do more than is wanted here: with it, libraries save models in
+    its first process only.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return
+    _launch.index = int(os.environ.pop("RANK"))
+    _launch.count = int(os.environ.pop("WORLD_SIZE"))
+    address = ":".join(os.environ.pop(f"MASTER_{part}", "") for part in ("ADDR", "PORT"))
+    _launch.meeting_place = f"tcp://{address}"
+    own = int(os.environ.pop("LOCAL_RANK", "0"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = [str(own)] if visible is None else visible.split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices[min(own, len(devices) - 1)]
+
+
+def count() -> int:
+    """How many processes there are."""
+    return _launch.count
+
+
+def index() -> int:
+    """The number of this process, from 0."""
+    return _launch.index
+
+
+def is_first() -> bool:
+    """Whether this is the process that leads."""
+    return _launch.index == 0
+
+
+def wait() -> None:
+    """Go on when all processes have come here; alone, at once."""
+    if _launch.count == 1:
+        return
+    meeting = f"codlocal/{next(_meetings)}"
+    if _store().add(meeting, 1) == _launch.count:
+        _store().set(f"{meeting}/complete", "1")
+    _store().wait([f"{meeting}/complete"], _PATIENCE)
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """Let the first process run the block alone, and the others after it.
+
+    What it computes and stores in the block, they find. They don't come if it fails: the launcher
+    ends them.
+    """
+    if not is_first():
+        wait()
+    yield
+    if is_first():
+        wait()
+
+
+@cache
+def _store() -> "Store":
+    from torch.distributed.rendezvous import rendezvous
+
+    place = f"{_launch.meeting_place}?rank={_launch.index}&world_size={_launch.count}"
+    store: Store = next(rendezvous(place))[0]
+    return store

@@ -1,0 +1,69 @@
+"""Where each tracker is told to put its curves. The trackers themselves are optional packages."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from codlocal.core.sections import RuntimeConfig
+from codlocal.distillation.trackers import tracker_options, tracking
+
+FOLDER = Path("/run/students/student-seed0.partial")
+
+
+class _Accelerator:
+    def __init__(self) -> None:
+        self.begun: list[tuple[object, ...]] = []
+        self.ended = 0
+
+    def init_trackers(self, *arguments: object) -> None:
+        self.begun.append(arguments)
+
+    def end_training(self) -> None:
+        self.ended += 1
+
+
+def _tracked(**settings: object) -> tuple[object, ...]:
+    accelerator = _Accelerator()
+    runtime = RuntimeConfig.model_validate(settings)
+    with (
+        pytest.raises(KeyError),
+        tracking(accelerator, runtime, FOLDER, {"steps": 3}),
+    ):
+        raise KeyError
+    assert accelerator.ended == len(accelerator.begun) == 1
+    return accelerator.begun[0]
+
+
+def test_without_a_tracker_nothing_is_begun():
+    accelerator = _Accelerator()
+    with tracking(accelerator, RuntimeConfig(), FOLDER, {}):
+        pass
+    assert accelerator.begun == []
+    assert tracker_options(RuntimeConfig(), FOLDER) == {}
+
+
+def test_tensorboard_has_a_folder_for_each_student():
+    project, facts, options = _tracked(tracker="tensorboard")
+    assert (project, facts) == ("tensorboard/student-seed0", {"steps": 3})
+    assert options == {"tensorboard": {}}
+    made = tracker_options(RuntimeConfig(tracker="tensorboard"), FOLDER)
+    assert made == {"log_with": "tensorboard", "project_dir": FOLDER.parent}
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_wandb_stays_on_this_machine_if_asked(monkeypatch, offline: bool):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    project, _, options = _tracked(tracker="wandb", offline=offline)
+    assert project == "codlocal"
+    assert options["wandb"].get("mode") == ("offline" if offline else None)
+    assert options["wandb"]["dir"] == "/run/students"
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_mlflow_stays_on_this_machine_if_asked(monkeypatch, offline: bool):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://elsewhere")
+    _, _, options = _tracked(tracker="mlflow", offline=offline)
+    place = os.environ["MLFLOW_TRACKING_URI"]
+    assert place == ("sqlite:////run/students/mlflow.db" if offline else "https://elsewhere")
+    assert options["mlflow"]["run_name"] == "student-seed0"
