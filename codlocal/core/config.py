@@ -5,7 +5,7 @@ make a stage's output, so that a changed setting is noticed before old and new r
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -144,18 +144,23 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        problems = [_problem(found["loc"], found["msg"]) for found in error.errors()]
         raise ConfigError(
-            "The configuration has "
-            + ("a mistake" if len(problems) == 1 else "mistakes")
-            + ":\n  "
-            + "\n  ".join(problems),
+            listed("The configuration", problems(error)),
             "`codlocal pipeline --help` lists the options, the README the settings.",
         ) from error
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, place))}: {message.removeprefix('Value error, ')}"
+def problems(error: ValidationError) -> list[str]:
+    """What is wrong with a model's fields, one line each: `section.key: reason`."""
+    return [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors()
+    ]
+
+
+def listed(what: str, found: Sequence[str]) -> str:
+    """A message that gives every mistake of something a line."""
+    return f"{what} has {'a mistake' if len(found) == 1 else 'mistakes'}:\n  " + "\n  ".join(found)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured against a real server, never a timed test."""
