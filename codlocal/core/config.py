@@ -5,7 +5,7 @@ make a stage's output, so that a changed setting is noticed before old and new r
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -154,19 +154,25 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        problems = [_problem(found["loc"], found["msg"]) for found in error.errors()]
         raise ConfigError(
-            "The configuration has "
-            + ("a mistake" if len(problems) == 1 else "mistakes")
-            + ":\n  "
-            + "\n  ".join(problems),
+            listed("The configuration", problems(error)),
             "`codlocal pipeline --help` lists the options, the README the settings.",
         ) from error
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, place))}: {text}" if place else text
+def problems(error: ValidationError) -> list[str]:
+    """What is wrong with a model's fields, one line each: `section.key: reason`."""
+    found = []
+    for one in error.errors():
+        reason = one["msg"].removeprefix("Value error, ")
+        place = ".".join(map(str, one["loc"]))
+        found.append(f"{place}: {reason}" if place else reason)
+    return found
+
+
+def listed(what: str, found: Sequence[str]) -> str:
+    """A message that gives every mistake of something a line."""
+    return f"{what} has {'a mistake' if len(found) == 1 else 'mistakes'}:\n  " + "\n  ".join(found)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,0 +1,75 @@
+"""`scripts/bench quality`: the arms on several datasets over k and seeds, as an ablation."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+
+from codlocal.cli.ablate import ablate
+from codlocal.cli.report import report
+from codlocal.core import jsonl
+from codlocal.data.registry import ACCEPTABILITY, SENTIMENT
+from codlocal.generation import prompts
+
+_TASKS = {"cola": ("acceptability", ACCEPTABILITY)}
+_ARMS = "student,baseline,half,untrained,logistic,logistic-pairs"
+
+
+def _listed(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Has a folder for each set, with train.jsonl and test.jsonl.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "--sets", default="sst2,uci_yelp,amazon_polarity,cola", show_default=True, callback=_listed
+)
+@click.option("--k", "sizes", default="8,16,32,64,128", show_default=True, callback=_listed)
+@click.option("--seeds", default=5, show_default=True)
+@click.option("--arms", default=_ARMS, show_default=True, callback=_listed)
+@click.option("--profile", default="embedded", show_default=True)
+@click.option("--pairs-from", multiple=True, help="A run whose counterfactuals are used again.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
+@click.option("--dry-run", is_flag=True, help="Print what would be done.")
+def main(data: Path, out: Path, *, dry_run: bool, **given: Any) -> int:
+    """Train and score the arms, resumably, and write the report to OUT/report."""
+    grid = out / "quality.toml"
+    jsonl.write_text(grid, tomli_w.dumps(_grid(data, given)))
+    words = [str(grid), "--out", str(out)]
+    words += [word for one in given["assignments"] for word in ("--set", one)]
+    code = ablate.main([*words, *(["--dry-run"] if dry_run else [])], standalone_mode=False)
+    if not dry_run:
+        report.main([str(out)], standalone_mode=False)
+    return int(code)
+
+
+def _grid(data: Path, given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "profile": given["profile"],
+        "dataset": [_dataset(data, name) for name in given["sets"]],
+        "k": [int(k) for k in given["sizes"]],
+        "seeds": given["seeds"],
+        "arm": given["arms"],
+        "pairs_from": list(given["pairs_from"]),
+    }
+
+
+def _dataset(data: Path, name: str) -> dict[str, Any]:
+    """A set of two classes: sentiment, unless its name says otherwise."""
+    task, labels = _TASKS.get(name, ("sentiment", SENTIMENT))
+    prompt = str(prompts.folder() / f"{task}.jinja")
+    return {
+        "name": name, "path": str(data / name), "label_names": list(labels), "prompt": prompt,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(standalone_mode=False))

@@ -1,0 +1,59 @@
+"""The report command."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from codlocal.cli.options import console_of, options
+from codlocal.core.errors import RunError
+
+
+@click.command()
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="DIR…")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the report is written. [default: the first DIR/report]",
+)
+@options("engine")
+def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
+    """Draw the results of `codlocal ablate` as curves over k, beside the published ones.
+
+    Writes report.md with every number, its interval and where the student lost, and a PNG and an
+    SVG for each dataset and method. Needs matplotlib: pip install 'codlocal[report]'.
+    """
+    from codlocal.evaluation.results import RESULTS, read_results
+    from codlocal.evaluation.written import REPORT, write_report
+
+    console = console_of(given)
+    rows = {}
+    for folder in folders:
+        found = read_results(folder)
+        if not found:
+            raise RunError(
+                f"{folder / RESULTS} is missing or empty.", "Run `codlocal ablate` first."
+            )
+        rows.update(found)
+    target = out or folders[0] / "report"
+    lost = write_report(list(rows.values()), target)
+    console.info(f"Report: {target / REPORT}")
+    for one in lost:
+        console.info(f"The student lost to {one.other} at k = {one.k}: {one}")
+    console.result(
+        {
+            "report": str(target / REPORT),
+            "results": len(rows),
+            "lost": [
+                {
+                    "student": one.series,
+                    "other": one.other,
+                    "k": one.k,
+                    "mean": one.mean,
+                    "interval": one.interval,
+                }
+                for one in lost
+            ],
+        }
+    )

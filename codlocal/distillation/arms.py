@@ -1,0 +1,196 @@
+"""The arms of an ablation: what a student is given at a budget of k labelled texts.
+
+All arms of a seed share its originals, its steps and its start. An arm is one entry of `ARMS`.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
+from codlocal.distillation.composition import TrainingSet, baseline_set, paired_set
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A candidate with the teacher's verdict on it."""
+
+    candidate: Candidate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the arms of one seed are made of.
+
+    Attributes:
+        originals: the k labelled texts, in the order of their draw.
+        pairs: the chosen counterfactual of an original, by example id.
+        edits: all usable candidates of an original in the order of asking, by example id.
+        seed: the seed of the draw.
+
+    """
+
+    originals: Sequence[Example]
+    pairs: Mapping[str, CounterfactualPair]
+    edits: Mapping[str, Sequence[Edit]]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        about: what it shows, in a few words.
+        texts: chooses the training texts.
+        counterfactuals: whether a generator is needed.
+        learner: what is made of the texts (see `learners`).
+        settings: distillation settings that make the arm.
+        random_soft_labels: whether the teacher's logits are exchanged among texts of one label.
+
+    """
+
+    about: str
+    texts: Callable[[Material], TrainingSet]
+    counterfactuals: bool = False
+    learner: Literal["student", "start", "logistic", "setfit"] = "student"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    random_soft_labels: bool = False
+
+
+def _originals(material: Material) -> TrainingSet:
+    return baseline_set(material.originals)
+
+
+def _half(material: Material) -> TrainingSet:
+    return baseline_set(material.originals[: len(material.originals) // 2])
+
+
+def _verified(material: Material) -> TrainingSet:
+    return paired_set(material.originals, material.pairs)
+
+
+def _unverified(material: Material) -> TrainingSet:
+    """The first edit of every original, taken for a flip, as the paper's code does."""
+    chosen = {one: edits[0] for one, edits in material.edits.items() if edits}
+    assumed = {edit.candidate.id: edit.candidate.target_label for edit in chosen.values()}
+    training_set = _with_edits(material, chosen)
+    texts = [
+        replace(text, gold=assumed[text.id]) if text.id in assumed else text
+        for text in training_set.texts
+    ]
+    return replace(training_set, texts=tuple(texts))
+
+
+def _any_flip(material: Material) -> TrainingSet:
+    chosen = {}
+    for one, edits in material.edits.items():
+        flips = [edit for edit in edits if edit.verdict.flipped]
+        if flips:
+            chosen[one] = _random(material, one).choice(flips)
+    return _with_edits(material, chosen)
+
+
+def _paraphrase(material: Material) -> TrainingSet:
+    chosen = {}
+    for one, edits in material.edits.items():
+        kept = [edit for edit in edits if edit.verdict.label == edit.candidate.source_label]
+        if kept:
+            chosen[one] = kept[0]
+    return _with_edits(material, chosen)
+
+
+def _mixed(material: Material) -> TrainingSet:
+    """All k originals, each of one class beside a random one of another class."""
+    texts = _originals(material).texts
+    waiting = list(range(len(texts)))
+    _random(material, "mixed").shuffle(waiting)
+    groups: list[tuple[int, ...]] = []
+    while waiting:
+        first = waiting.pop()
+        other = next((one for one in waiting if texts[one].gold != texts[first].gold), None)
+        if other is not None:
+            waiting.remove(other)
+        groups.append((first,) if other is None else (first, other))
+    pairs = sum(len(group) == 2 for group in groups)
+    return TrainingSet(texts, tuple(groups), pairs, fill=len(groups) - pairs)
+
+
+def _with_edits(material: Material, chosen: Mapping[str, Edit]) -> TrainingSet:
+    """The first k/2 originals, each with its chosen edit in the place of the counterfactual."""
+    texts = {example.id: example.text for example in material.originals}
+    pairs = {one: _pair(texts[one], edit) for one, edit in chosen.items() if one in texts}
+    return paired_set(material.originals, pairs)
+
+
+def _pair(text: str, edit: Edit) -> CounterfactualPair:
+    candidate, verdict = edit.candidate, edit.verdict
+    return CounterfactualPair(
+        example_id=candidate.example_id,
+        candidate_id=candidate.id,
+        text=text,
+        label=candidate.source_label,
+        counterfactual=candidate.text or "",
+        counterfactual_label=verdict.label,
+        edit_distance=verdict.edit_distance,
+        target_probability=verdict.probabilities[candidate.target_label],
+    )
+
+
+def _random(material: Material, name: str) -> random.Random:
+    # A string seed is hashed by content, so the draw is the same in every process.
+    return random.Random(f"{material.seed}/{name}")  # noqa: S311
+
+
+ARMS: Mapping[str, Arm] = {
+    "student": Arm("k/2 originals and their verified counterfactuals", _verified, True),
+    "baseline": Arm("k originals", _originals),
+    "half": Arm("k/2 originals alone", _half),
+    "unverified": Arm(
+        "the first edit, its flip assumed: hard labels from the data, soft ones from the teacher",
+        _unverified,
+        True,
+        settings={"hard_labels": "gold"},
+    ),
+    "any-flip": Arm("a random flip: no choice, no fluency gate", _any_flip, True),
+    "paraphrase": Arm("edits that keep the teacher's label", _paraphrase, True),
+    "mixed": Arm("k originals, in pairs of different classes drawn at random", _mixed),
+    "random-soft": Arm(
+        "verified pairs; soft labels of random texts with the same label",
+        _verified,
+        True,
+        random_soft_labels=True,
+    ),
+    "alpha0": Arm("verified pairs, hard labels only", _verified, True, settings={"kl_weight": 0.0}),
+    "untrained": Arm("the student's start, not trained", _originals, learner="start"),
+    "logistic": Arm(
+        "logistic regression on the start's frozen features, k originals",
+        _originals,
+        learner="logistic",
+    ),
+    "logistic-pairs": Arm(
+        "logistic regression on the start's frozen features, verified pairs",
+        _verified,
+        True,
+        learner="logistic",
+    ),
+    "setfit": Arm("SetFit on the start's body, k originals", _originals, learner="setfit"),
+    "setfit-pairs": Arm(
+        "SetFit on the start's body, verified pairs", _verified, True, learner="setfit"
+    ),
+}
+"""Every arm by the name that a grid gives it."""
+
+
+def collect_edits(
+    candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+) -> dict[str, list[Edit]]:
+    """The usable candidates of every original in the order of asking, whenever they came."""
+    known = {verdict.candidate_id: verdict for verdict in verdicts}
+    edits: dict[str, list[Edit]] = {}
+    for row in sorted(candidates, key=lambda row: (row.round, len(row.id), row.id)):
+        if row.text is not None and row.id in known:
+            edits.setdefault(row.example_id, []).append(Edit(row, known[row.id]))
+    return edits

@@ -1,0 +1,113 @@
+"""A peer of the distilled student at the same labels: SetFit, from the optional `[bench]` extra."""
+
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from codlocal.core.errors import ModelError
+from codlocal.models.classifier import Classifier
+from codlocal.models.folders import make_readable
+
+if TYPE_CHECKING:
+    from setfit import SetFitModel
+
+_ITERATIONS = 1000
+
+
+class SetFitPeer:
+    """SetFit on a student's body; satisfies `core.records.Teacher`."""
+
+    def __init__(self, model: "SetFitModel", present: Sequence[int], classes: int) -> None:
+        self._model = model
+        self._present = list(present)
+        self._classes = classes
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape [len(texts), classes]."""
+        probabilities = np.zeros((len(texts), self._classes))
+        found = self._model.predict_proba(list(texts), as_numpy=True)
+        probabilities[:, self._present] = found
+        return probabilities
+
+
+def train_setfit(
+    start: Classifier,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+) -> SetFitPeer:
+    """SetFit (Tunstall et al. 2022, arXiv 2209.11055) on the body of an untrained student.
+
+    The recipe is the library's own: `steps` steps on contrastive pairs of the texts, then
+    logistic regression. `folder` gets the body.
+
+    Raises:
+        ModelError: SetFit is not installed.
+
+    """
+    check_setfit()
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from setfit import SetFitModel, Trainer, TrainingArguments
+    from sklearn.linear_model import LogisticRegression
+
+    torch.manual_seed(seed)
+    body: Any = start.model.base_model
+    body.save_pretrained(folder)
+    start.encoder.tokenizer.save_pretrained(folder)
+    make_readable(folder)
+    layers = Transformer(str(folder), max_seq_length=start.encoder.max_length)
+    pooling = Pooling(int(start.model.config.hidden_size))
+    sentences = SentenceTransformer(modules=[layers, pooling], device=str(start.device))
+    model = SetFitModel(model_body=sentences, model_head=LogisticRegression(max_iter=_ITERATIONS))
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        seed=seed,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        show_progress_bar=False,
+    )
+    rows = Dataset.from_dict({"text": list(texts), "label": list(labels)})
+    with _quiet():
+        Trainer(model=model, args=arguments, train_dataset=rows).train()
+    return SetFitPeer(model, sorted(set(labels)), len(start.label_names))
+
+
+def check_setfit() -> None:
+    """Refuse an arm with SetFit where it is not installed.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    if importlib.util.find_spec("setfit") is None:
+        raise ModelError("SetFit is not installed.", "pip install 'codlocal[bench]'")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' own bars, and without torch's advice on machines without a GPU."""
+    import datasets
+    import setfit
+
+    setfit.logging.set_verbosity_warning()
+    datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pin_memory.*")
+            yield
+    finally:
+        datasets.enable_progress_bars()

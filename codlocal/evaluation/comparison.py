@@ -1,0 +1,155 @@
+"""The results of sweeps as curves over k: means, intervals over seeds, and paired differences."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from codlocal.evaluation.results import CellResult
+from codlocal.evaluation.statistics import Interval, interval
+from codlocal.evaluation.summary import difference
+
+_OF_COUNTERFACTUALS = ("generator", "verification")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean of a figure over the seeds at one k, and half of its interval: None for one seed."""
+
+    k: int
+    mean: float
+    half: float | None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" if self.half is None else f"{self.mean:.3f} ±{self.half:.3f}"
+
+
+def over_seeds(k: int, values: Sequence[float]) -> Point | None:
+    """The point of a figure's values at k; None without any."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return Point(k, values[0], None)
+    low, high = interval(values)
+    return Point(k, (low + high) / 2, (high - low) / 2)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One arm under one setting, over k and seeds.
+
+    Attributes:
+        dataset: the dataset's name.
+        method: the objective.
+        setting: further settings that it shares with its neighbours, in words; may be empty.
+        arm: the arm's name, with the generator and its settings where the sweep has several.
+        rows: the results, failed ones included.
+
+    """
+
+    dataset: str
+    method: str
+    setting: str
+    arm: str
+    rows: list[CellResult] = field(default_factory=list)
+
+    @property
+    def panel(self) -> tuple[str, str, str]:
+        """What the series of one figure have in common."""
+        return self.dataset, self.method, self.setting
+
+    @property
+    def sizes(self) -> list[int]:
+        """Every k with a result."""
+        return sorted({row.k for row in self.rows if row.metrics is not None})
+
+    def values(self, measure: str, k: int) -> dict[int, float]:
+        """A figure by seed: a field of `Metrics` or of `SetFacts`."""
+        found: dict[int, float] = {}
+        for row in self.rows:
+            for part in (row.metrics, row.facts):
+                value = getattr(part, measure, None)
+                if row.k == k and value is not None:
+                    found[row.seed] = float(value)
+        return dict(sorted(found.items()))
+
+    def point(self, measure: str, k: int) -> Point | None:
+        """The mean of a figure at k; None where there is no result."""
+        return over_seeds(k, list(self.values(measure, k).values()))
+
+    def curve(self, measure: str) -> list[Point]:
+        """The points of a figure over all k."""
+        return [point for k in self.sizes if (point := self.point(measure, k)) is not None]
+
+
+def by_arm(rows: Iterable[CellResult]) -> list[Series]:
+    """Bring rows together that differ in k and seed only, in the order in which they come."""
+    everything = list(rows)
+    several = len({row.generator for row in everything if row.generator}) > 1
+    found: dict[tuple[str, str, str, str], Series] = {}
+    for row in everything:
+        own = {axis: value for axis, value in row.settings.items() if _of_counterfactuals(axis)}
+        shared = {axis: value for axis, value in row.settings.items() if axis not in own}
+        words = [row.generator] if several and row.generator else []
+        words += [_words({axis: it}) for axis, it in own.items() if it is not None]
+        arm = f"{row.arm} ({', '.join(words)})" if words else row.arm
+        key = (row.dataset, row.method, _words(shared), arm)
+        found.setdefault(key, Series(*key)).rows.append(row)
+    return list(found.values())
+
+
+def _of_counterfactuals(axis: str) -> bool:
+    return axis.split(".")[0] in _OF_COUNTERFACTUALS
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis.split('.')[1]} {value}" for axis, value in settings.items())
+
+
+def panels(series: Iterable[Series]) -> dict[tuple[str, str, str], list[Series]]:
+    """The series by the figure that they belong to."""
+    found: dict[tuple[str, str, str], list[Series]] = {}
+    for one in series:
+        found.setdefault(one.panel, []).append(one)
+    return found
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A series minus another at one k, paired by seed; None for an interval from one seed."""
+
+    series: str
+    other: str
+    k: int
+    mean: float
+    interval: Interval | None
+    worse_seeds: tuple[int, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Whether the series is ahead, behind, or neither beyond the interval."""
+        if self.interval is not None and self.interval[0] > 0:
+            return "ahead"
+        if self.interval is not None and self.interval[1] < 0:
+            return "behind"
+        return "open"
+
+    def __str__(self) -> str:
+        if self.interval is None:
+            return f"{self.mean:+.3f}"
+        low, high = self.interval
+        return f"{self.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def compare(one: Series, other: Series, measure: str) -> list[Difference]:
+    """How far a series is above another at every k that both have, over their common seeds."""
+    found = []
+    for k in one.sizes:
+        ours, theirs = one.values(measure, k), other.values(measure, k)
+        seeds = [seed for seed in ours if seed in theirs]
+        if not seeds:
+            continue
+        gap = difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+        worse = tuple(seed for seed in seeds if ours[seed] < theirs[seed])
+        bounds = tuple(gap["interval"]) if gap["interval"] else None
+        found.append(Difference(one.arm, other.arm, k, gap["mean"], bounds, worse))
+    return found

@@ -1,0 +1,103 @@
+"""Curves over k, drawn with matplotlib from the optional `[report]` extra."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codlocal.core.errors import ConfigError
+from codlocal.evaluation.comparison import Series
+from codlocal.evaluation.published import published
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SPREAD = 0.02
+"""How far the arms at one k stand apart, as a share of k, so that their bars don't overlap."""
+
+
+def check_matplotlib() -> None:
+    """Refuse to draw where matplotlib is not installed.
+
+    Raises:
+        ConfigError: that is so.
+
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(
+            "Figures need matplotlib, which is not installed.", "pip install 'codlocal[report]'"
+        )
+
+
+def draw_panel(series: Sequence[Series], path: Path) -> None:
+    """Draw the series of one dataset and method: agreement on the left, accuracy on the right.
+
+    Bars are 95 % intervals over seeds. Published accuracies are dashed. Writes `path` with the
+    endings .png and .svg.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+
+    """
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    dataset, method, setting = series[0].panel
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure.suptitle(", ".join(part for part in (dataset, method, setting) if part))
+    left, right = figure.subplots(1, 2)
+    _draw(left, series, "teacher_agreement", "agreement with the teacher")
+    _draw(right, series, "accuracy", "accuracy")
+    _draw_published(
+        right, dataset, method, max((k for one in series for k in one.sizes), default=0)
+    )
+    figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
+    save(figure, path)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG and SVG; equal figures give equal files."""
+    import matplotlib as mpl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "codlocal"}):
+        figure.savefig(path.with_suffix(".png"), dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> None:
+    for place, one in enumerate(series):
+        points = one.curve(measure)
+        shift = 1 + _SPREAD * (place - (len(series) - 1) / 2)
+        axes.errorbar(
+            [point.k * shift for point in points],
+            [point.mean for point in points],
+            yerr=[point.half or 0.0 for point in points],
+            label=one.arm,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            linewidth=2.5 if one.arm.startswith("student") else 1.2,
+        )
+    sizes = sorted({k for one in series for k in one.sizes})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(k) for k in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("k labelled texts")
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+
+
+def _draw_published(axes: "Axes", dataset: str, method: str, largest: int) -> None:
+    table = published()
+    curves = table.find(dataset, method)
+    if curves is None:
+        return
+    shown = [place for place, k in enumerate(table.k) if k <= largest]
+    for name, values, style in (
+        ("published baseline", curves.baseline, ":"),
+        ("published CoD", curves.student, "--"),
+    ):
+        sizes = [table.k[place] for place in shown]
+        axes.plot(sizes, [values[place] for place in shown], style, color="grey", label=name)

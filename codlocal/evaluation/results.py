@@ -1,0 +1,100 @@
+"""The results of an ablation: one row a cell, and the same as a tidy table."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from codlocal.core import jsonl
+from codlocal.core.records import Metrics, Row
+
+RESULTS = "results.jsonl"
+
+
+class SetFacts(Row):
+    """What the texts of a cell are.
+
+    `texts`, `pairs`, `singles` and `fill` count them as in a student's record. Over all texts,
+    `boundary_distance` is the mean of half the gap between the teacher's two likeliest classes
+    (|p - 0.5| for two), and `fisher_trace` and `fisher_log_determinant` are their information.
+    `edit_distance` is the mean over the edited texts, None where there are none.
+    """
+
+    texts: int
+    pairs: int
+    singles: int
+    fill: int
+    edit_distance: float | None
+    boundary_distance: float
+    fisher_trace: float
+    fisher_log_determinant: float
+
+
+class CellResult(Row):
+    """One cell: its place in the grid, and its figures or the reason why it has none.
+
+    `generator` is None where no counterfactual is used. `settings` has the values of the grid's
+    further axes, None where an axis does not touch the cell. `teacher_accuracy` is that of the
+    teacher on the same test split.
+    """
+
+    key: str
+    dataset: str
+    generator: str | None
+    method: str
+    arm: str
+    k: int
+    seed: int
+    settings: dict[str, Any]
+    teacher_accuracy: float | None = None
+    metrics: Metrics | None = None
+    facts: SetFacts | None = None
+    error: str | None = None
+    seconds: float = 0.0
+
+
+def read_results(folder: Path) -> dict[str, CellResult]:
+    """The rows of a sweep by key; of a cell that was tried more than once the last one counts.
+
+    Raises:
+        RunError: the file is damaged.
+
+    """
+    return {row.key: row for row in jsonl.read_rows(folder / RESULTS, CellResult)}
+
+
+def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:
+    """Write `results.csv` and `results.parquet`: a row a cell, a column a setting or figure."""
+    import pyarrow  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    columns = {name: _uniform([row.get(name) for row in flat]) for name in names}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(zip(*columns.values(), strict=True))
+    jsonl.write_text(folder / "results.csv", text.getvalue())
+    partial = folder / "results.parquet.partial"
+    parquet.write_table(pyarrow.table(columns), partial)
+    partial.replace(folder / "results.parquet")
+
+
+def _flat(row: CellResult) -> dict[str, Any]:
+    values = row.model_dump(exclude={"settings", "metrics", "facts"})
+    figures = {name: None for part in (Metrics, SetFacts) for name in part.model_fields}
+    for part in (row.metrics, row.facts):
+        if part is not None:
+            figures.update(part.model_dump())
+    ends = {name: values.pop(name) for name in ("error", "seconds")}
+    return {**values, **row.settings, **figures, **ends}
+
+
+def _uniform(values: list[Any]) -> list[Any]:
+    """A column of one type: values of different types, such as 3 and "all", become text."""
+    kinds = {float if type(value) is int else type(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        return [None if value is None else str(value) for value in values]
+    return values

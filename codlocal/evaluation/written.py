@@ -1,0 +1,156 @@
+"""The report of sweeps in Markdown: figures, the numbers behind them, and where it lost."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from codlocal.core import jsonl
+from codlocal.evaluation.comparison import Difference, Series, by_arm, compare, panels
+from codlocal.evaluation.figures import draw_panel
+from codlocal.evaluation.published import published
+from codlocal.evaluation.results import CellResult
+
+REPORT = "report.md"
+_TABLES = {
+    "teacher_agreement": "Agreement with the teacher",
+    "accuracy": "Accuracy",
+    "boundary_agreement": "Agreement near the teacher's boundary",
+    "calibration_error": "Expected calibration error",
+    "boundary_distance": "Mean distance of the training texts to the teacher's boundary",
+    "fisher_log_determinant": "Fisher information of the training texts, log-determinant",
+}
+
+
+def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
+    """Write `report.md` and its figures to a folder; return where students lost to another arm.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+
+    """
+    series = by_arm(rows)
+    lines = ["# Ablation", "", *_introduction(rows)]
+    lost: list[Difference] = []
+    for number, (panel, members) in enumerate(panels(series).items(), start=1):
+        name = f"figure-{number}"
+        draw_panel(members, folder / name)
+        found = _differences(members)
+        lost += [one for one in found if one.mean < 0]
+        title = ", ".join(part for part in panel if part)
+        lines += ["", f"## {title}", "", f"![{title}]({name}.png)"]
+        lines += [*_tables(members), *_published(members), *_compared(found)]
+    lines += [*_lost(series), *_failed(rows)]
+    jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
+    return lost
+
+
+def _introduction(rows: Sequence[CellResult]) -> list[str]:
+    done = [row for row in rows if row.metrics is not None]
+    teachers = {row.dataset: row.teacher_accuracy for row in done}
+    lines = [
+        f"{len(done)} results, seeds {_listed({row.seed for row in done})}. "
+        "± and brackets are 95 % intervals (Student's t over seeds; differences are paired by "
+        "seed). Every figure is on the full test split, after a fixed number of steps.",
+        "",
+    ]
+    lines += [
+        f"- {name}: teacher's accuracy {accuracy:.3f}, {count} test texts"
+        for name, accuracy in teachers.items()
+        for count in [next(r.metrics.n for r in done if r.metrics and r.dataset == name)]
+        if accuracy is not None
+    ]
+    return lines
+
+
+def _listed(values: set[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
+
+
+def _tables(members: Sequence[Series]) -> Iterator[str]:
+    sizes = sorted({k for one in members for k in one.sizes})
+    for measure, title in _TABLES.items():
+        curves = [(one.arm, {point.k: point for point in one.curve(measure)}) for one in members]
+        body = [
+            _row([arm, *(str(points.get(k, "")) for k in sizes)])
+            for arm, points in curves
+            if points
+        ]
+        if body:
+            yield from ("", f"### {title}", "")
+            yield from _head(["arm", *(f"k = {k}" for k in sizes)])
+            yield from body
+
+
+def _published(members: Sequence[Series]) -> Iterator[str]:
+    dataset, method, _ = members[0].panel
+    table = published()
+    curves = table.find(dataset, method)
+    if curves is None:
+        return
+    yield from ("", f"### Published accuracy ({table.source})", "")
+    yield from _head(["", *(f"k = {k}" for k in table.k)])
+    yield _row(["baseline", *(f"{value:.3f}" for value in curves.baseline)])
+    yield _row(["with counterfactuals", *(f"{value:.3f}" for value in curves.student)])
+    yield ""
+    yield "Other data, models and rules: to be held against the shape of the curves."
+
+
+def _differences(members: Sequence[Series]) -> list[Difference]:
+    """The students of a panel against every other arm, in agreement with the teacher."""
+    students = [one for one in members if one.rows[0].arm == "student"]
+    others = [one for one in members if one.rows[0].arm != "student"]
+    return [
+        found
+        for student in students
+        for other in others
+        if other.rows[0].generator in {None, student.rows[0].generator}
+        for found in compare(student, other, "teacher_agreement")
+    ]
+
+
+def _compared(found: Sequence[Difference]) -> Iterator[str]:
+    if not found:
+        return
+    sizes = sorted({one.k for one in found})
+    by_pair: dict[tuple[str, str], dict[int, Difference]] = {}
+    for one in found:
+        by_pair.setdefault((one.series, one.other), {})[one.k] = one
+    yield from ("", "### Agreement: difference, paired by seed", "")
+    yield from _head(["", *(f"k = {k}" for k in sizes)])
+    for (name, other), cells in by_pair.items():
+        yield _row([f"{name} - {other}", *(str(cells.get(k, "")) for k in sizes)])
+
+
+def _lost(series: Sequence[Series]) -> Iterator[str]:
+    yield from ("", "## Where the student lost", "")
+    lost = [
+        (panel, one)
+        for panel, members in panels(series).items()
+        for one in _differences(members)
+        if one.worse_seeds
+    ]
+    if not lost:
+        yield "In no run was another arm closer to the teacher."
+        return
+    yield from _head(["", "against", "k", "difference", "beyond the interval", "seeds that lost"])
+    for panel, one in lost:
+        title = ", ".join(part for part in (*panel, one.series) if part)
+        behind = "yes" if one.verdict == "behind" else "no"
+        yield _row([title, one.other, str(one.k), str(one), behind, _listed(set(one.worse_seeds))])
+
+
+def _failed(rows: Sequence[CellResult]) -> Iterator[str]:
+    failed = [row for row in rows if row.error]
+    if not failed:
+        return
+    yield from ("", "## Failed", "")
+    yield from _head(["dataset", "arm", "k", "seed", "reason"])
+    for row in failed:
+        yield _row([row.dataset, row.arm, str(row.k), str(row.seed), row.error or ""])
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---"] * len(cells))]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,126 @@
+"""An ablation: every cell of a grid trained and scored, resumably, sharing all that can be shared.
+
+DIR/results.jsonl  a row a cell, appended when the cell is done
+DIR/results.csv    the same as a table, also as results.parquet
+DIR/runs/          one run a dataset and generator: data, teacher, counterfactuals
+DIR/work/          students in training; they are deleted when they are scored
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from codlocal.core import jsonl
+from codlocal.core.console import Console, Task
+from codlocal.core.errors import CodlocalError
+from codlocal.core.run import RunFolder
+from codlocal.distillation.arms import ARMS
+from codlocal.evaluation.results import RESULTS, CellResult, read_results, write_tables
+from codlocal.models.folders import locked
+from codlocal.pipeline.bench import Bench
+from codlocal.pipeline.cells import Cell, Source
+from codlocal.pipeline.lending import borrow
+from codlocal.pipeline.session import Session
+
+_QUIET = Console(-1)
+
+
+def open_cells(source: Source, done: dict[str, CellResult]) -> list[Cell]:
+    """The cells of a source without a result; those that failed are tried again."""
+    return [cell for cell in source.cells if cell.key not in done or done[cell.key].error]
+
+
+def state_of(source: Source, folder: Path) -> str:
+    """Where the counterfactuals of a source come from, in a few words."""
+    if not source.generates:
+        return "none needed"
+    model = source.config.generator.model
+    if RunFolder(folder / "runs" / source.name, source.config).is_done("verify"):
+        return f"{model}, there already"
+    return f"{model}, from {source.lender}" if source.lender else f"{model}, to be written"
+
+
+def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> list[CellResult]:
+    """Bring a sweep folder up to a plan; return the results of its cells, in the plan's order.
+
+    A cell that can't be done is kept with the reason, and the sweep goes on.
+
+    Raises:
+        RunError: the folder's results are damaged.
+
+    """
+    with locked(folder / "ablate.lock", console):
+        done = read_results(folder)
+        with jsonl.RowWriter(folder / RESULTS) as writer:
+            for row in _new_results(sources, done, folder, console):
+                writer.append([row])
+                done[row.key] = row
+        rows = [done[cell.key] for source in sources for cell in source.cells]
+        write_tables(folder, rows)
+    return rows
+
+
+def _new_results(
+    sources: Sequence[Source], done: dict[str, CellResult], folder: Path, console: Console
+) -> Iterator[CellResult]:
+    """Counterfactuals first, which take longest, each under a progress of its own; then cells."""
+    waiting: list[tuple[Source, list[Cell]]] = []
+    for source in sources:
+        cells = open_cells(source, done)
+        if cells:
+            yield from _prepared(source, cells, folder, console)
+            waiting.append((source, cells))
+    with console.progress("Cells", sum(len(cells) for _, cells in waiting)) as task:
+        for source, cells in waiting:
+            yield from _trained(source, cells, folder, task)
+
+
+def _prepared(
+    source: Source, cells: list[Cell], folder: Path, console: Console
+) -> Iterator[CellResult]:
+    """Bring a source's run up to what its cells need; of `cells`, keep those that can go on."""
+    goals = ["teacher", "verify"] if source.generates else ["teacher"]
+    with RunFolder.open(folder / "runs" / source.name, source.config) as run:
+        session = Session(run, console)
+        for goal in goals:
+            try:
+                if goal == "verify" and source.lender:
+                    borrow(run, source.lender)
+                session.advance(goal)
+            except CodlocalError as error:
+                console.warn(f"{source.name}: {error.message}")
+                lost = [c for c in cells if goal == "teacher" or ARMS[c.arm].counterfactuals]
+                cells[:] = [cell for cell in cells if cell not in lost]
+                yield from (_failure(cell, error) for cell in lost)
+                break
+
+
+def _trained(
+    source: Source, cells: Sequence[Cell], folder: Path, task: Task
+) -> Iterator[CellResult]:
+    if not cells:
+        return
+    with RunFolder.open(folder / "runs" / source.name, source.config) as run:
+        bench = Bench(run, source, folder / "work", _QUIET)
+        for cell in cells:
+            task.note(cell=f"{cell.config.dataset.name} {cell.arm} k={cell.config.dataset.k}")
+            begun = time.monotonic()
+            try:
+                metrics, facts = bench.measure(cell)
+            except CodlocalError as error:
+                yield _failure(cell, error)
+            else:
+                yield cell.blank.model_copy(
+                    update={
+                        "metrics": metrics,
+                        "facts": facts,
+                        "teacher_accuracy": bench.teacher_accuracy,
+                        "seconds": round(time.monotonic() - begun, 2),
+                    }
+                )
+            task.advance()
+
+
+def _failure(cell: Cell, error: CodlocalError) -> CellResult:
+    reason = " ".join(f"{error.message} {error.hint}".split())
+    return cell.blank.model_copy(update={"error": reason})

@@ -1,0 +1,149 @@
+"""One source of a sweep at work: what its cells share is loaded once, when it is first needed."""
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from codlocal.core import artifacts, hashing, jsonl
+from codlocal.core.config import Config
+from codlocal.core.console import Console, Task
+from codlocal.core.records import Candidate, CounterfactualPair, Metrics, Verdict
+from codlocal.core.run import RunFolder
+from codlocal.distillation.arms import ARMS, Material, collect_edits
+from codlocal.distillation.composition import TrainingSet
+from codlocal.distillation.knowledge import Knowledge, gather
+from codlocal.distillation.learners import Lesson, learn
+from codlocal.distillation.peers import FrozenEncoder
+from codlocal.distillation.starting import start_student, starting_folder
+from codlocal.distillation.student import StudentJob
+from codlocal.evaluation.information import fisher_log_determinant, fisher_trace
+from codlocal.evaluation.metrics import class_gap, score
+from codlocal.evaluation.predictions import TestSplit, predict, teacher_split
+from codlocal.evaluation.results import SetFacts
+from codlocal.models.classifier import Classifier, softmax
+from codlocal.models.devices import limit_threads
+from codlocal.models.locate import resolve
+from codlocal.models.teacher import load_teacher, read_teacher
+from codlocal.pipeline.cells import Cell, Source
+
+
+class Bench:
+    """Trains and scores the cells of one source, whose run is done up to what they need."""
+
+    def __init__(self, run: RunFolder, source: Source, work: Path, console: Console) -> None:
+        self._run = run
+        self._source = source
+        self._work = work
+        self._console = console
+        self._shared: dict[str, tuple[Knowledge, FrozenEncoder]] = {}
+        limit_threads(run.config.runtime.threads)
+
+    def measure(self, cell: Cell) -> tuple[Metrics, SetFacts]:
+        """Train a cell's classifier, score it on the full test split, and drop it.
+
+        Raises:
+            CodlocalError: a model can't be loaded, or training broke down.
+
+        """
+        base = self._base(cell.config)
+        knowledge, encoder = self._share(cell.config, base)
+        arm = ARMS[cell.arm]
+        settings = cell.config.distillation.model_copy(update=dict(arm.settings))
+        job = StudentJob(
+            cell.config.model_copy(update={"distillation": settings}),
+            base,
+            self._labels,
+            cell.arm,
+            cell.config.dataset.seed,
+            self._sets[cell.key],
+            read_teacher(self._run).sha256,
+        )
+        folder = self._work / cell.key
+        model = learn(arm, Lesson(job, knowledge, encoder, folder, self._console))
+        found = predict(model, self._test, cell.arm, Task(cell.arm, None))
+        shutil.rmtree(folder, ignore_errors=True)
+        facts = self._facts(job.training_set, knowledge, encoder)
+        return score(found, self._test.gold, self._test.teacher), facts
+
+    @cached_property
+    def teacher_accuracy(self) -> float:
+        """The teacher's own accuracy on the test split."""
+        return float(np.mean(self._test.teacher.argmax(axis=1) == self._test.gold))
+
+    @cached_property
+    def _teacher(self) -> Classifier:
+        return load_teacher(self._run)
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        return artifacts.read_spec(self._run).label_names
+
+    @cached_property
+    def _test(self) -> TestSplit:
+        examples = list(artifacts.read_examples(self._run, "test").values())
+        return teacher_split(
+            self._run.file("predictions", "teacher.jsonl"),
+            examples,
+            lambda: self._teacher.predict_proba([example.text for example in examples]),
+        )
+
+    @cached_property
+    def _verdicts(self) -> list[Verdict]:
+        return list(jsonl.read_rows(self._run.file("verdicts.jsonl"), Verdict))
+
+    @cached_property
+    def _sets(self) -> dict[str, TrainingSet]:
+        """The texts of all cells, done or not: the teacher is asked for all of them at once."""
+        train = artifacts.read_examples(self._run, "train")
+        splits = {split.seed: split.ids for split in artifacts.read_few_shot(self._run)}
+        pairs: dict[str, CounterfactualPair] = {}
+        for pair in jsonl.read_rows(self._run.file("pairs.jsonl"), CounterfactualPair):
+            # An original may have several counterfactuals; at equal budget one of them counts.
+            pairs.setdefault(pair.example_id, pair)
+        candidates = list(jsonl.read_rows(self._run.file("candidates.jsonl"), Candidate))
+        edits = collect_edits(candidates, self._verdicts)
+        sets = {}
+        for cell in self._source.cells:
+            k, seed = cell.config.dataset.k, cell.config.dataset.seed
+            originals = [train[one] for one in splits[seed][:k]]
+            sets[cell.key] = ARMS[cell.arm].texts(Material(originals, pairs, edits, seed))
+        return sets
+
+    def _base(self, config: Config) -> Path:
+        student = resolve(
+            config.distillation.student, console=self._console, offline=config.runtime.offline
+        )
+        return starting_folder(config, student, Path(read_teacher(self._run).path))
+
+    def _share(self, config: Config, base: Path) -> tuple[Knowledge, FrozenEncoder]:
+        """What cells with the same distillation settings share; kept for one setting at a time."""
+        key = hashing.of_value(config.distillation.model_dump(mode="json"))
+        if key not in self._shared:
+            self._shared.clear()
+            texts = {text.id: text.text for one in self._sets.values() for text in one.texts}
+            view = RunFolder(self._run.path, config)
+            knowledge = gather(view, self._teacher, base, texts, self._console)
+            start = start_student(config, base, self._labels, seed=0)
+            self._shared[key] = knowledge, FrozenEncoder(start)
+        return self._shared[key]
+
+    def _facts(
+        self, training_set: TrainingSet, knowledge: Knowledge, encoder: FrozenEncoder
+    ) -> SetFacts:
+        ids = [text.id for text in training_set.texts]
+        features = encoder.features([text.text for text in training_set.texts])
+        probabilities = softmax(knowledge.outputs.of(ids))
+        edits = {row.candidate_id: row.edit_distance for row in self._verdicts}
+        distances = [edits[one] for one in ids if one in edits]
+        return SetFacts(
+            texts=len(ids),
+            pairs=training_set.pairs,
+            singles=training_set.singles,
+            fill=training_set.fill,
+            edit_distance=float(np.mean(distances)) if distances else None,
+            boundary_distance=float(class_gap(probabilities).mean() / 2),
+            fisher_trace=fisher_trace(probabilities),
+            fisher_log_determinant=fisher_log_determinant(features, probabilities),
+        )

@@ -1,0 +1,153 @@
+"""The cells of a grid, and the runs that share what they need: data, teacher, counterfactuals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codlocal.core import hashing
+from codlocal.core.config import Config, listed, resolve
+from codlocal.core.errors import ConfigError
+from codlocal.core.run import RunFolder
+from codlocal.distillation.arms import ARMS
+from codlocal.evaluation.results import CellResult
+from codlocal.pipeline.grid import Grid, combinations
+
+_COUNTERFACTUALS = ("generator", "verification")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One result to be had.
+
+    Attributes:
+        key: a hash of all settings that the result depends on.
+        config: the settings, with k and the seed of the cell.
+        arm: a name in `ARMS`.
+        settings: the values of the grid's further axes, None where one does not touch the cell.
+
+    """
+
+    key: str
+    config: Config
+    arm: str
+    settings: dict[str, Any]
+
+    @property
+    def blank(self) -> CellResult:
+        """The cell's row without any figure."""
+        config = self.config
+        return CellResult(
+            key=self.key,
+            dataset=config.dataset.name,
+            generator=config.generator.model if ARMS[self.arm].counterfactuals else None,
+            method=config.distillation.method,
+            arm=self.arm,
+            k=config.dataset.k,
+            seed=config.dataset.seed,
+            settings=self.settings,
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run, up to its verify stage, that serves the cells of one dataset and one generator.
+
+    Attributes:
+        key: a hash of its settings; names its folder.
+        config: its settings, with the largest k and all seeds: smaller ones are nested in it.
+        lender: a finished run whose counterfactuals it takes, or None to write its own.
+        cells: what it serves.
+
+    """
+
+    key: str
+    config: Config
+    lender: Path | None
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return f"{self.config.dataset.name}-{self.key[:12]}"
+
+    @property
+    def generates(self) -> bool:
+        """Whether any of its cells needs counterfactuals."""
+        return any(ARMS[cell.arm].counterfactuals for cell in self.cells)
+
+
+def plan(grid: Grid) -> list[Source]:
+    """All cells of a grid, each once, by the run that serves them.
+
+    Raises:
+        ConfigError: settings are wrong, or a run of `pairs_from` fits no part of the grid.
+
+    """
+    found = combinations(grid)
+    lenders = _lenders(grid, [config for config, _ in found])
+    sources: dict[str, Source] = {}
+    seen: set[str] = set()
+    for config, varied in found:
+        lender = lenders.get((config.dataset.name, config.generator.model))
+        key = _source_key(config, lender)
+        source = sources.setdefault(key, Source(key, config, lender))
+        cells = [cell for cell in _cells(grid, config, varied, key) if cell.key not in seen]
+        seen.update(cell.key for cell in cells)
+        source.cells.extend(cells)
+    return [source for source in sources.values() if source.cells]
+
+
+def _source_key(config: Config, lender: Path | None) -> str:
+    return hashing.of_value([config.stage_settings("verify"), str(lender) if lender else None])
+
+
+def _cells(grid: Grid, config: Config, varied: dict[str, Any], source: str) -> list[Cell]:
+    seeds = config.dataset.all_seeds
+    return [
+        _cell(config, arm, (k, seed), varied, source)
+        for k in sorted(set(grid.k))
+        for seed in seeds
+        for arm in dict.fromkeys(grid.arm)
+    ]
+
+
+def _cell(
+    config: Config, arm: str, place: tuple[int, int], varied: dict[str, Any], source: str
+) -> Cell:
+    k, seed = place
+    dataset = config.dataset.model_copy(update={"k": k, "seed": seed, "seeds": 1})
+    own = config.model_copy(update={"dataset": dataset})
+    counts = own.model_dump(mode="json", exclude={"profile", "runtime"})
+    if not ARMS[arm].counterfactuals:
+        varied = {
+            axis: None if axis.split(".")[0] in _COUNTERFACTUALS else value
+            for axis, value in varied.items()
+        }
+        for section in _COUNTERFACTUALS:
+            del counts[section]
+        source = ""
+    return Cell(hashing.of_value([counts, arm, source]), own, arm, varied)
+
+
+def _lenders(grid: Grid, configs: Sequence[Config]) -> dict[tuple[str, str], Path]:
+    """The runs of `pairs_from` by the dataset and the generator that they serve."""
+    wanted = {(config.dataset.name, config.generator.model) for config in configs}
+    lenders: dict[tuple[str, str], Path] = {}
+    mistakes = []
+    for name in grid.pairs_from:
+        path = Path(name).expanduser().absolute()
+        saved = RunFolder.saved_settings(path)
+        if saved is None or not RunFolder(path, Config()).is_done("generate"):
+            mistakes.append(f"pairs_from: {name} is no run with counterfactuals.")
+            continue
+        lent = resolve([saved])
+        serves = (lent.dataset.name, lent.generator.model)
+        if serves not in wanted:
+            mistakes.append(f"pairs_from: {name} is of {' and '.join(serves)}, not of this grid.")
+        elif serves in lenders:
+            mistakes.append(f"pairs_from: {name} and {lenders[serves]} are of the same part.")
+        lenders[serves] = path
+    if mistakes:
+        raise ConfigError(listed("The grid", mistakes), "Give finished runs, one for each part.")
+    return lenders

@@ -1,0 +1,184 @@
+"""The grid of an ablation: a TOML file, checked as a whole before anything runs.
+
+    profile = "embedded"
+    dataset = ["yelp", { name = "mine", path = "reviews.csv" }]
+    k = [8, 16, 32]
+    seeds = 5
+    method = ["kd", "lwd"]
+    arm = ["student", "baseline", "logistic"]
+    generator = ["gemma-3-270m", "smollm2-135m"]
+    pairs_from = ["runs/yelp-embedded"]
+
+    [vary.distillation]
+    warm_start = ["none", "head"]
+
+    [settings.distillation]
+    steps = 120
+
+Every combination is a cell. `vary` makes an axis of any other setting, `settings` holds for all
+cells, and `pairs_from` names runs whose counterfactuals are used instead of new ones. A dataset
+of one's own is a table of `dataset` settings, with its `prompt` where it needs one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from codlocal.core import config as configuration
+from codlocal.core.config import Config, listed, problems
+from codlocal.core.errors import ConfigError
+from codlocal.core.sections import Positive, Section
+from codlocal.distillation.arms import ARMS
+
+
+def _as_list(value: object) -> object:
+    """One value of an axis may be written without brackets."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+_Listed = BeforeValidator(_as_list)
+Names = Annotated[tuple[str, ...], _Listed]
+Values = Annotated[tuple[Any, ...], _Listed, Field(min_length=1)]
+
+_AXES = {"dataset.k", "dataset.seed", "dataset.seeds", "generator.model", "distillation.method"}
+"""Settings that have an axis of their own, and are refused in `vary`."""
+
+
+class Grid(Section):
+    """The content of a grid file. `method` and `generator` are the profile's if left out."""
+
+    profile: str = "default"
+    dataset: Annotated[tuple[str | dict[str, Any], ...], _Listed, Field(min_length=1)]
+    k: Annotated[tuple[int, ...], _Listed, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: Positive = 5
+    method: Names = ()
+    arm: Annotated[Names, Field(min_length=1)] = ("student", "baseline")
+    generator: Names = ()
+    vary: dict[str, dict[str, Values]] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    pairs_from: Names = ()
+
+    @field_validator("arm")
+    @classmethod
+    def _known_arms(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in ARMS]
+        if unknown:
+            raise ValueError(f"no such arm: {', '.join(unknown)}; arms are {', '.join(ARMS)}")
+        return names
+
+    @field_validator("vary")
+    @classmethod
+    def _varied(cls, vary: dict[str, dict[str, Values]]) -> dict[str, dict[str, Values]]:
+        if "runtime" in vary:
+            raise ValueError("runtime settings never change a result, so they make no axis")
+        for name in (f"{section}.{key}" for section, keys in vary.items() for key in keys):
+            if name in _AXES:
+                raise ValueError(f"{name} has an axis of its own, outside of vary")
+        return vary
+
+    @field_validator("k")
+    @classmethod
+    def _usable_k(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        wrong = [str(k) for k in sizes if k < 2 or k % 2]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: every k is even, and at least 2")
+        return sizes
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The axes of `vary`, as `section.key` and their values."""
+        return {
+            f"{section}.{key}": values
+            for section, keys in self.vary.items()
+            for key, values in keys.items()
+        }
+
+
+def read_grid(path: Path, assignments: Mapping[str, Any]) -> Grid:
+    """Read a grid file; `assignments` are laid over its `settings`.
+
+    Raises:
+        ConfigError: it can't be read, or has mistakes; the message lists every one.
+
+    """
+    content = configuration.read_toml(path)
+    if isinstance(content.get("settings", {}), dict):
+        content["settings"] = configuration.merge(content.get("settings", {}), assignments)
+    try:
+        return Grid.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(listed(str(path), problems(error)), _HINT) from error
+
+
+_HINT = "`codlocal ablate --help` shows a grid."
+
+
+def combinations(grid: Grid) -> list[tuple[Config, dict[str, Any]]]:
+    """The configurations of a grid, of the largest k and all seeds, with their `vary` values.
+
+    Raises:
+        ConfigError: some are wrong; the message lists every mistake once.
+
+    """
+    found: list[tuple[Config, dict[str, Any]]] = []
+    mistakes: dict[str, None] = {}
+    for layers, varied in _layers(grid):
+        try:
+            found.append((Config.model_validate(_merged(layers)), varied))
+        except ValidationError as error:
+            mistakes.update(dict.fromkeys(problems(error)))
+    if mistakes:
+        raise ConfigError(listed("The grid", list(mistakes)), _HINT)
+    return found
+
+
+def _layers(grid: Grid) -> Iterator[tuple[list[Mapping[str, Any]], dict[str, Any]]]:
+    profile = configuration.profile_settings(grid.profile)
+    common: list[Mapping[str, Any]] = [
+        profile,
+        grid.settings,
+        {"dataset": {"k": max(grid.k), "seed": grid.seed, "seeds": grid.seeds}},
+    ]
+    axes = product(
+        grid.dataset, grid.generator or [None], product(*grid.axes.values()), grid.method or [None]
+    )
+    for dataset, generator, values, method in axes:
+        varied = dict(zip(grid.axes, values, strict=True))
+        layers = [*common, _dataset(dataset)]
+        layers += [{"generator": {"model": generator}}] if generator else []
+        layers += [{"distillation": {"method": method}}] if method else []
+        yield [*layers, *(_nested(name, value) for name, value in varied.items())], varied
+
+
+def _merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = configuration.merge(merged, layer)
+    return merged
+
+
+def _dataset(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of an entry: a name, or a table of `dataset` settings and its own prompt."""
+    if isinstance(entry, str):
+        return {"dataset": {"name": entry}}
+    chosen = dict(entry)
+    layer: dict[str, Any] = {}
+    if "prompt" in chosen:
+        layer["generator"] = {"prompt": _absolute(chosen.pop("prompt"))}
+    if "path" in chosen:
+        chosen["path"] = _absolute(chosen["path"])
+        chosen.setdefault("name", Path(chosen["path"]).stem)
+    return {**layer, "dataset": chosen}
+
+
+def _absolute(path: object) -> str:
+    return str(Path(str(path)).expanduser().absolute())
+
+
+def _nested(name: str, value: object) -> dict[str, Any]:
+    section, key = name.split(".")
+    return {section: {key: value}}

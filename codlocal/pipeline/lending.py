@@ -1,0 +1,67 @@
+"""Counterfactuals of one run used in another, so that no generator is needed again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import Config
+from codlocal.core.errors import RunError
+from codlocal.core.records import Candidate, Original, Row, Verdict
+from codlocal.core.run import RunFolder
+from codlocal.models.teacher import read_teacher
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+def borrow(run: RunFolder, lender: Path) -> None:
+    """Do a run's generate stage with the candidates and verdicts of another run.
+
+    Only those of the run's own originals are taken, so that its gate is learned from them alone.
+
+    Args:
+        run: a run whose data and teacher stages are done.
+        lender: a run folder whose generate stage is done.
+
+    Raises:
+        RunError: the other run has other data, another teacher, or not all originals.
+
+    """
+    if run.is_done("generate"):
+        return
+    other = RunFolder(lender, Config())
+    wanted = {example.id for example in artifacts.originals(run)}
+    originals = _rows(other, "originals.jsonl", Original, lambda row: row.example_id in wanted)
+    _refuse_strangers(run, other, len(wanted) - len(originals))
+    with run.stage("generate") as facts:
+        candidates = _rows(
+            other, "candidates.jsonl", Candidate, lambda row: row.example_id in wanted
+        )
+        verdicts = _rows(other, "verdicts.jsonl", Verdict, lambda row: row.example_id in wanted)
+        shutil.copyfile(other.file("prompt.jinja"), run.file("prompt.jinja"))
+        jsonl.write_rows(run.file("originals.jsonl"), originals)
+        jsonl.write_rows(run.file("candidates.jsonl"), candidates)
+        jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)
+        facts.update(taken_from=str(lender), candidates=len(candidates))
+
+
+def _rows(
+    run: RunFolder, name: str, kind: type[RowT], wanted: Callable[[RowT], bool]
+) -> list[RowT]:
+    return [row for row in jsonl.read_rows(run.file(name), kind) if wanted(row)]
+
+
+def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:
+    reason = None
+    if artifacts.read_spec(other).sha256 != artifacts.read_spec(run).sha256:
+        reason = "is of other data"
+    elif read_teacher(other).sha256 != read_teacher(run).sha256:
+        reason = "has another teacher"
+    elif missing:
+        reason = f"lacks {missing} of the originals, which the largest k and the seeds ask for"
+    if reason:
+        raise RunError(
+            f"The counterfactuals of {other.path} can't be used: it {reason}.",
+            "Leave it out of pairs_from, or use the settings that it was made with.",
+        )

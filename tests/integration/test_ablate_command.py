@@ -1,0 +1,196 @@
+"""An ablation in process, from a grid to its report, on tiny models."""
+
+import importlib.util
+import json
+import signal
+import sys
+
+import pytest
+from tiny import tiny_model
+
+from codlocal.cli import main
+from codlocal.core import jsonl
+from codlocal.core.errors import ModelError
+from codlocal.evaluation.results import CellResult
+from codlocal.pipeline import bench
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
+]
+
+SUBJECTS = ("the food", "the service", "the place", "food and service", "the place and the food")
+GRID = """
+profile = "embedded"
+dataset = {{ path = "mine.csv", label_column = "verdict" }}
+generator = "generator"
+k = [4, 8]
+seeds = 2
+arm = {arms}
+{more}
+[settings]
+teacher = {{ model = "encoder", epochs = 15, batch_size = 8, learning_rate = 3e-3 }}
+verification = {{ min_pairs = 0, max_edit_distance = 2.0 }}
+distillation = {{ student = "encoder", student_layers = 1, steps = 5, max_length = 64 }}
+runtime = {{ device = "cpu", dtype = "float32", offline = true, threads = 1 }}
+[settings.generator]
+engine = "transformers"
+candidates = 2
+rounds = ["guided"]
+reply_tokens = 100
+temperature = 1.0
+"""
+ARMS = ["student", "baseline", "unverified", "random-soft", "untrained", "logistic", "setfit"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablation")
+    rows = [
+        f"{subject} {verb} {word} {at},{verdict}\n"
+        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
+        for word in words
+        for verb in ("was", "is")
+        for at, subject in enumerate(SUBJECTS)
+    ]
+    folder.joinpath("mine.csv").write_text("text,verdict\n" + "".join(rows))
+    tiny_model(folder / "encoder", layers=2)
+    tiny_model(folder / "generator", "llama", causal=True)
+    write_grid(folder, ARMS)
+    return folder
+
+
+def write_grid(folder, arms, more=""):
+    folder.joinpath("grid.toml").write_text(GRID.format(arms=json.dumps(arms), more=more))
+
+
+@pytest.fixture
+def call(place, monkeypatch, capsys):
+    monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
+    monkeypatch.chdir(place)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "setfit" else find(name)
+    )
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--json"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        assert caught.value.code == code, said.err
+        return json.loads(said.out), said.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def ablate(call, *more, code=0):
+    return call("ablate", "grid.toml", "--out", "sweep", *more, code=code)
+
+
+def test_a_dry_run_names_every_cell_and_makes_nothing(place, call):
+    summary, _ = ablate(call, "--dry-run")
+    (source,) = summary["runs"]
+    assert source["counterfactuals"] == "generator, to be written"
+    assert len(source["cells"]) == len(ARMS) * 4
+    assert all(cell["to_do"] for cell in source["cells"])
+    assert not place.joinpath("sweep").exists()
+
+
+def test_an_interrupted_sweep_keeps_what_it_has(place, call, monkeypatch):
+    measure = bench.Bench.measure
+    count = iter(range(100))
+
+    def interrupted(self, cell):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return measure(self, cell)
+
+    monkeypatch.setattr(bench.Bench, "measure", interrupted)
+    _, err = ablate(call, code=130)
+    assert "go on" in err
+    assert len(list(jsonl.read_rows(place / "sweep/results.jsonl", CellResult))) == 2
+
+
+def test_the_sweep_goes_on_past_failures_and_says_so(place, call):
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    before = run.joinpath("candidates.jsonl").stat().st_mtime_ns
+    summary, err = ablate(call, code=4)
+    assert run.joinpath("candidates.jsonl").stat().st_mtime_ns == before
+    assert (summary["cells"], summary["failed"]) == (len(ARMS) * 4, 4)
+    assert "4 cells failed: SetFit is not installed." in err
+    for row in summary["results"]:
+        assert (row["error"] is None) == (row["arm"] != "setfit")
+    done = {(row["arm"], row["k"], row["seed"]): row for row in summary["results"]}
+    baseline = done["baseline", 8, 1]
+    assert baseline["facts"]["texts"] == 8 and baseline["facts"]["pairs"] == 0
+    assert baseline["metrics"]["n"] == 12
+    assert baseline["generator"] is None and done["student", 8, 0]["generator"] == "generator"
+    assert len(list(jsonl.read_rows(place / "sweep/results.jsonl", CellResult))) == len(ARMS) * 4
+    assert not list(place.joinpath("sweep/work").iterdir())
+
+
+def test_again_only_what_failed_is_tried(place, call, monkeypatch):
+    tried = []
+
+    def fails(_self, cell):
+        tried.append(cell.arm)
+        raise ModelError("Still not there.", "Get it.")
+
+    monkeypatch.setattr(bench.Bench, "measure", fails)
+    summary, _ = ablate(call, code=4)
+    assert tried == ["setfit"] * 4
+    assert {row["error"] for row in summary["results"]} == {None, "Still not there. Get it."}
+    planned, _ = ablate(call, "--dry-run")
+    assert planned["runs"][0]["counterfactuals"] == "generator, there already"
+    assert sum(cell["to_do"] for cell in planned["runs"][0]["cells"]) == 4
+
+
+def test_another_arm_and_method_use_what_is_there(place, call):
+    write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
+    summary, _ = ablate(call)
+    assert {row["method"] for row in summary["results"]} == {"kd", "lwd"}
+    assert len(summary["results"]) == 16
+    assert len(list(place.joinpath("sweep/runs").iterdir())) == 1
+
+
+def test_a_run_lends_its_counterfactuals(place, call):
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    write_grid(place, ["student"], f'pairs_from = "{run}"')
+    summary, _ = call("ablate", "grid.toml", "--out", "second")
+    (own,) = place.joinpath("second/runs").iterdir()
+    assert own.joinpath("pairs.jsonl").read_bytes() == run.joinpath("pairs.jsonl").read_bytes()
+    rows = {(row["arm"], row["k"], row["seed"]): row["metrics"] for row in summary["results"]}
+    first = jsonl.read_rows(place / "sweep/results.jsonl", CellResult)
+    same = {(row.arm, row.k, row.seed): row for row in first if row.method == "kd"}
+    for key, metrics in rows.items():
+        # The teacher was asked for other texts beside these: equal up to rounding.
+        assert same[key].metrics.model_dump() == pytest.approx(metrics, abs=1e-5)
+
+
+def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):
+    more = 'vary.teacher.model = ["encoder", "./nowhere"]'
+    write_grid(place, ["baseline"], more)
+    summary, err = call("ablate", "grid.toml", "--out", "third", code=4)
+    assert (summary["cells"], summary["failed"]) == (8, 4)
+    assert "There is no model folder nowhere" in err
+
+
+def test_the_report_reads_all_sweeps(place, call):
+    summary, _ = call("report", "sweep", "second", "--out", "report")
+    text = place.joinpath("report/report.md").read_text()
+    assert summary["report"] == "report/report.md"
+    assert "## mine, kd" in text and "## mine, lwd" in text and "## Failed" in text
+    assert place.joinpath("report/figure-2.svg").is_file()
+    failed, _ = call("report", "nothing", code=1)
+    assert "nothing/results.jsonl is missing" in failed["error"]
+
+
+def test_the_theory_is_drawn(place, call):
+    summary, _ = call("theory", "--seeds", "1", "-k", "6", "--out", "theory")
+    assert [row["arm"] for row in summary["results"]] == ["student", "baseline"]
+    assert place.joinpath("theory/two-moons.svg").stat().st_size > 1000
+    assert json.loads(place.joinpath("theory/two-moons.json").read_text()) == summary
+    assert "must be even" in call("theory", "-k", "7", code=1)[0]["error"]

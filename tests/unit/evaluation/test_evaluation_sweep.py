@@ -1,0 +1,187 @@
+"""The rows of a sweep, from the table to the report."""
+
+import csv
+
+import pyarrow.parquet
+import pytest
+
+from codlocal.core import jsonl
+from codlocal.core.errors import ConfigError
+from codlocal.core.records import Metrics
+from codlocal.evaluation import figures
+from codlocal.evaluation.comparison import by_arm, compare, over_seeds, panels
+from codlocal.evaluation.published import published
+from codlocal.evaluation.results import RESULTS, CellResult, SetFacts, read_results, write_tables
+from codlocal.evaluation.statistics import interval
+from codlocal.evaluation.written import write_report
+
+FACTS = SetFacts(
+    texts=8,
+    pairs=4,
+    singles=0,
+    fill=0,
+    edit_distance=0.25,
+    boundary_distance=0.3,
+    fisher_trace=1.0,
+    fisher_log_determinant=0.5,
+)
+
+
+def row(arm, k, seed, agreement, **changes):
+    metrics = Metrics(
+        accuracy=agreement - 0.05,
+        macro_f1=0.5,
+        matthews=0.1,
+        teacher_agreement=agreement,
+        calibration_error=0.1,
+        brier=0.2,
+        boundary_agreement=None,
+        boundary_n=0,
+        n=100,
+    )
+    made = CellResult(
+        key=f"{arm}-{k}-{seed}-{changes}",
+        dataset="sst2",
+        generator="gemma" if arm == "student" else None,
+        method="kd",
+        arm=arm,
+        k=k,
+        seed=seed,
+        settings={},
+        teacher_accuracy=0.9,
+        metrics=metrics,
+        facts=FACTS,
+    )
+    return made.model_copy(update=changes)
+
+
+def failed(arm, k, seed):
+    return row(arm, k, seed, 0.5, metrics=None, facts=None, error="SetFit | is not there.")
+
+
+ROWS = [
+    *(row("student", k, seed, 0.8 + 0.01 * seed) for k in (8, 16) for seed in (0, 1)),
+    *(row("baseline", 8, seed, 0.7 + 0.03 * seed) for seed in (0, 1)),
+    *(row("baseline", 16, seed, 0.83 - 0.1 * seed) for seed in (0, 1)),
+    failed("setfit", 8, 0),
+]
+
+
+def test_the_last_row_of_a_cell_counts(tmp_path):
+    first = failed("baseline", 8, 0)
+    again = row("baseline", 8, 0, 0.7, key=first.key)
+    jsonl.write_rows(tmp_path / RESULTS, [first, row("student", 8, 0, 0.8), again])
+    found = read_results(tmp_path)
+    assert found[first.key] == again
+    assert len(found) == 2
+
+
+def test_the_table_has_a_row_a_cell_and_a_column_a_setting(tmp_path):
+    rows = [
+        row("student", 8, 0, 0.8, settings={"distillation.student_layers": 3, "verification.x": 1}),
+        row("baseline", 8, 0, 0.7, settings={"distillation.student_layers": "all"}),
+        failed("setfit", 8, 0),
+    ]
+    write_tables(tmp_path, rows)
+    with (tmp_path / "results.csv").open() as file:
+        plain = list(csv.DictReader(file))
+    table = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    for written in (plain, table):
+        assert [one["arm"] for one in written] == ["student", "baseline", "setfit"]
+    assert table[0]["teacher_agreement"] == 0.8
+    assert [one["distillation.student_layers"] for one in table] == ["3", "all", None]
+    assert [one["verification.x"] for one in table] == [1, None, None]
+    assert plain[1]["edit_distance"] == "0.25"
+    assert plain[2]["teacher_agreement"] == "" and "SetFit" in plain[2]["error"]
+
+
+def test_series_are_means_over_seeds():
+    student, baseline, setfit = by_arm(ROWS)
+    assert student.sizes == [8, 16]
+    point = student.point("teacher_agreement", 8)
+    low, high = interval([0.8, 0.81])
+    assert (point.mean, point.half) == pytest.approx((0.805, (high - low) / 2))
+    assert str(point) == f"0.805 ±{(high - low) / 2:.3f}"
+    assert baseline.values("fisher_trace", 16) == {0: 1.0, 1: 1.0}
+    assert student.point("boundary_agreement", 8) is None
+    assert setfit.curve("accuracy") == [] and setfit.point("accuracy", 8) is None
+    assert over_seeds(8, []) is None and str(over_seeds(8, [0.5])) == "0.500"
+
+
+def test_arms_are_told_apart_by_what_made_their_counterfactuals():
+    axes = {"distillation.warm_start": "head", "verification.select": "minimal"}
+    rows = [
+        row("student", 8, 0, 0.8, settings=axes),
+        row("student", 8, 0, 0.8, settings={**axes, "verification.select": "fluent"}),
+        row("student", 8, 0, 0.8, settings=axes, generator="qwen"),
+        row("baseline", 8, 0, 0.7, settings={**axes, "verification.select": None}),
+    ]
+    found = by_arm(rows)
+    assert [one.arm for one in found] == [
+        "student (gemma, select minimal)",
+        "student (gemma, select fluent)",
+        "student (qwen, select minimal)",
+        "baseline",
+    ]
+    assert list(panels(found)) == [("sst2", "kd", "warm_start head")]
+
+
+def test_differences_are_paired_by_seed_and_name_the_seeds_that_lost():
+    student, baseline, _ = by_arm(ROWS)
+    ahead, mixed = compare(student, baseline, "teacher_agreement")
+    assert ahead.mean == pytest.approx(0.09)
+    assert ahead.worse_seeds == ()
+    assert mixed.mean == pytest.approx(0.025)
+    assert mixed.worse_seeds == (0,)
+    assert mixed.interval == pytest.approx(interval([-0.03, 0.08]))
+    assert mixed.verdict == "open"
+    only = compare(student, by_arm([row("x", 8, 1, 0.9)])[0], "teacher_agreement")
+    assert [str(one) for one in only] == ["-0.090"]
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(0.1, "ahead"), (-0.1, "behind"), (0.0, "open")])
+def test_a_verdict_needs_the_whole_interval(gap, verdict):
+    ours = by_arm([row("student", 8, seed, 0.7 + 0.01 * seed) for seed in range(3)])[0]
+    rows = [row("x", 8, seed, 0.7 - gap + 0.01 * (seed + seed % 2 - 0.5)) for seed in range(3)]
+    assert compare(ours, by_arm(rows)[0], "teacher_agreement")[0].verdict == verdict
+
+
+def test_the_report_has_the_numbers_the_losses_and_the_failures(tmp_path):
+    lost = write_report(ROWS, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert lost == []
+    assert "![sst2, kd](figure-1.png)" in text
+    assert f"| student | {by_arm(ROWS)[0].point('teacher_agreement', 8)} |" in text
+    assert "| with counterfactuals | 0.719 | 0.781 |" in text
+    assert "| sst2, kd, student | baseline | 16 | +0.025 (" in text
+    assert "| sst2 | setfit | 8 | 0 | SetFit \\| is not there. |" in text
+    assert "near the teacher's boundary" not in text
+    for ending in ("png", "svg"):
+        assert (tmp_path / f"figure-1.{ending}").stat().st_size > 1000
+    before = (tmp_path / "figure-1.svg").read_bytes()
+    write_report(ROWS, tmp_path)
+    assert (tmp_path / "figure-1.svg").read_bytes() == before
+
+
+def test_a_student_behind_another_arm_is_reported(tmp_path):
+    rows = [*ROWS, *(row("logistic", 8, seed, 0.9 + 0.01 * seed) for seed in (0, 1))]
+    lost = write_report(rows, tmp_path)
+    assert [(one.other, one.k, one.worse_seeds) for one in lost] == [("logistic", 8, (0, 1))]
+    text = (tmp_path / "report.md").read_text()
+    assert "| logistic | 8 | -0.100 (-0.100 to -0.100) | yes | 0, 1 |" in text
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="matplotlib") as caught:
+        write_report(ROWS, tmp_path)
+    assert "codlocal[report]" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_published_curves_are_whole():
+    table = published()
+    assert all(len(one.baseline) == len(one.student) == len(table.k) for one in table.curves)
+    assert table.find("amazon_polarity", "kd") == table.find("amazon", "kd")
+    assert table.find("sst2", "ted").student[-1] == 0.879
+    assert table.find("yelp", "kd") is None

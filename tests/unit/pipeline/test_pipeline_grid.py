@@ -1,0 +1,203 @@
+import shutil
+
+import pytest
+from runs import run_with_data
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import resolve
+from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.core.run import RunFolder
+from codlocal.pipeline.cells import plan
+from codlocal.pipeline.grid import Grid, combinations, read_grid
+from codlocal.pipeline.lending import borrow
+
+SMALL = {"profile": "embedded", "dataset": "yelp", "k": [8, 16], "seeds": 2}
+
+
+def grid_of(**changes):
+    return Grid.model_validate({**SMALL, **changes})
+
+
+def written(tmp_path, text):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_grid_s_cells_share_one_run_of_the_largest_k():
+    (source,) = plan(grid_of())
+    assert (source.config.dataset.k, source.config.dataset.all_seeds) == (16, (0, 1))
+    assert source.generates
+    places = [(c.config.dataset.k, c.config.dataset.seed, c.arm) for c in source.cells]
+    assert places == [
+        (k, seed, arm) for k in (8, 16) for seed in (0, 1) for arm in ("student", "baseline")
+    ]
+    assert len({cell.key for cell in source.cells}) == 8
+    assert all(cell.config.dataset.seeds == 1 for cell in source.cells)
+
+
+def test_arms_without_counterfactuals_are_done_once_for_all_generators():
+    first, second = plan(grid_of(generator=["a", "b"], vary={"verification": {"min_pairs": 2}}))
+    assert [cell.arm for cell in first.cells].count("baseline") == 4
+    assert {cell.arm for cell in second.cells} == {"student"}
+    rows = {cell.arm: cell.blank for cell in first.cells}
+    assert (rows["student"].generator, rows["baseline"].generator) == ("a", None)
+    assert rows["student"].settings == {"verification.min_pairs": 2}
+    assert rows["baseline"].settings == {"verification.min_pairs": None}
+
+
+def test_a_grid_without_counterfactuals_needs_no_generator():
+    (source,) = plan(grid_of(arm="logistic"))
+    assert not source.generates
+
+
+def test_methods_and_distillation_settings_share_the_counterfactuals():
+    vary = {"distillation": {"warm_start": ["none", "head"]}}
+    (source,) = plan(grid_of(method=["kd", "lwd"], vary=vary))
+    assert len(source.cells) == 8 * 4
+    assert {cell.config.distillation.warm_start for cell in source.cells} == {"none", "head"}
+
+
+def test_keys_follow_what_a_result_depends_on():
+    def keys(**changes):
+        return {(c.arm, c.config.dataset.k, c.config.dataset.seed): c.key
+                for source in plan(grid_of(**changes)) for c in source.cells}  # fmt: skip
+
+    base, longer = keys(), keys(k=[8, 16, 32])
+    assert keys(settings={"runtime": {"concurrency": 3}}) == base
+    assert longer["baseline", 8, 0] == base["baseline", 8, 0]
+    # The gate and the demonstrations depend on all originals of the run.
+    assert longer["student", 8, 0] != base["student", 8, 0]
+    changed = keys(settings={"distillation": {"steps": 7}})
+    assert not set(changed.values()) & set(base.values())
+
+
+def test_settings_lie_over_the_profile_and_datasets_may_be_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = {"path": "mine.csv", "label_column": "stars", "prompt": "own.jinja"}
+    grid = grid_of(dataset=["yelp", entry], settings={"distillation": {"steps": 7}})
+    named, mine = (config for config, _ in combinations(grid))
+    assert named.distillation.steps == mine.distillation.steps == 7
+    assert (mine.dataset.name, mine.dataset.label_column) == ("mine", "stars")
+    assert mine.dataset.path == str(tmp_path / "mine.csv")
+    assert mine.generator.prompt == str(tmp_path / "own.jinja")
+    assert named.generator.prompt is None
+
+
+def test_a_file_s_mistakes_come_all_at_once(tmp_path):
+    path = written(
+        tmp_path,
+        'arm = ["student", "nonsense"]\nk = [8, 7]\nspeed = 1\n'
+        "[vary.dataset]\nk = [1]\n[vary.runtime]\nport = [1]\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_grid(path, {})
+    for words in (
+        "no such arm: nonsense",
+        "7: every k is even",
+        "speed: Extra inputs",
+        "dataset: Field required",
+        "runtime settings never change",
+    ):
+        assert words in caught.value.message
+    with pytest.raises(ConfigError, match=r"dataset\.k has an axis of its own"):
+        read_grid(written(tmp_path, 'dataset = "yelp"\nk = 8\nvary.dataset.k = [4]\n'), {})
+
+
+def test_settings_are_checked_before_anything_runs(tmp_path):
+    grid = grid_of(
+        method=["kd", "magic"],
+        vary={"distillation": {"steps": [0, 5]}, "generator": {"sampling": [1]}},
+    )
+    with pytest.raises(ConfigError, match="The grid has mistakes") as caught:
+        combinations(grid)
+    lines = caught.value.message.splitlines()[1:]
+    assert len(lines) == len(set(lines)) == 3
+    assert read_grid(
+        written(tmp_path, 'dataset = "yelp"\nk = 8\n'), {"distillation": {"steps": 3}}
+    ).settings == {"distillation": {"steps": 3}}
+
+
+@pytest.fixture
+def lender(tmp_path):
+    """A run of the tiny reviews whose generate and teacher stages are done."""
+    config = resolve([{"profile": "embedded", "dataset": {"name": "tiny", "k": 8},
+                       "generator": {"model": "gemma"}}])  # fmt: skip
+    with run_with_data(tmp_path / "lender", config) as run:
+        _give_teacher(run, "a")
+        with run.stage("generate"):
+            run.file("prompt.jinja").write_text("prompt")
+            for name, row in (
+                ("originals", lambda one: Original(
+                    example_id=one.id, probabilities=(0.2, 0.8), label=1)),
+                ("candidates", lambda one: Candidate(
+                    id=f"{one.id}/0/0/0", example_id=one.id, round=0, strategy="guided",
+                    source_label=1, target_label=0, text="changed")),
+                ("verdicts", lambda one: Verdict(
+                    candidate_id=f"{one.id}/0/0/0", example_id=one.id, label=0, flipped=True,
+                    probabilities=(0.8, 0.2), edits=1, edit_distance=0.2)),
+            ):  # fmt: skip
+                rows = map(row, artifacts.originals(run))
+                jsonl.write_rows(run.file(f"{name}.jsonl"), rows)
+    return tmp_path / "lender"
+
+
+def _give_teacher(run, sha256):
+    record = {"path": "t", "trained": True, "base": "t", "sha256": sha256, "labels": ["a", "b"]}
+    jsonl.write_json(run.file("teacher.json"), record)
+
+
+def borrower(tmp_path, lender, sha256="a"):
+    shutil.copytree(lender / "data", tmp_path / "mine" / "data")
+    run = RunFolder(tmp_path / "mine", resolve([{"dataset": {"name": "tiny", "k": 8}}]))
+    _give_teacher(run, sha256)
+    return run
+
+
+def test_a_run_borrows_what_its_originals_need(tmp_path, lender):
+    run = borrower(tmp_path, lender)
+    split = artifacts.read_few_shot(run)[0]
+    smaller = split.model_copy(update={"ids": split.ids[:8]})
+    jsonl.write_rows(run.file(*artifacts.FEW_SHOT), [smaller])
+    borrow(run, lender)
+    kept = [row.example_id for row in jsonl.read_rows(run.file("originals.jsonl"), Original)]
+    assert sorted(kept) == sorted(split.ids[:4])
+    for name, kind in (("candidates", Candidate), ("verdicts", Verdict)):
+        found = {row.example_id for row in jsonl.read_rows(run.file(f"{name}.jsonl"), kind)}
+        assert found == set(kept)
+    assert run.facts("generate") == {"taken_from": str(lender), "candidates": 4}
+    assert run.is_done("generate")
+    borrow(run, tmp_path / "not asked again")
+
+
+def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, lender):
+    run = borrower(tmp_path, lender, sha256="b")
+    with pytest.raises(RunError, match="has another teacher"):
+        borrow(run, lender)
+    _give_teacher(run, "a")
+    rows = list(jsonl.read_rows(lender / "originals.jsonl", Original))
+    jsonl.write_rows(lender / "originals.jsonl", rows[1:])
+    with pytest.raises(RunError, match="lacks 1 of the originals"):
+        borrow(run, lender)
+    spec = artifacts.read_spec(run).model_copy(update={"sha256": "1" * 64})
+    jsonl.write_json(run.file(*artifacts.SPEC), spec.model_dump(mode="json"))
+    with pytest.raises(RunError, match="is of other data"):
+        borrow(run, lender)
+    assert not run.is_done("generate")
+
+
+def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):
+    wanted = {"dataset": "tiny", "generator": ["gemma", "qwen"], "k": 8}
+    first, second = plan(grid_of(**wanted, pairs_from=str(lender)))
+    assert (first.lender, second.lender) == (lender, None)
+    assert first.key != plan(grid_of(**wanted))[0].key
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(ConfigError) as caught:
+        plan(grid_of(**{**wanted, "generator": "qwen"}, pairs_from=[str(lender), nowhere]))
+    assert "is of tiny and gemma, not of this grid" in caught.value.message
+    assert "nowhere is no run with counterfactuals" in caught.value.message
+    twin = tmp_path / "twin"
+    shutil.copytree(lender, twin)
+    with pytest.raises(ConfigError, match="are of the same part"):
+        plan(grid_of(**wanted, pairs_from=[str(lender), str(twin)]))
