@@ -27,7 +27,13 @@ _SETTINGS = {
     "engine": "generator.engine",
     "prompt": "generator.prompt",
     "candidates": "generator.candidates",
+    "max_candidates": "generator.max_candidates",
+    "max_tokens": "generator.max_tokens",
+    "max_rounds": "generator.max_rounds",
     "temperature": "generator.temperature",
+    "attribution": "generator.attribution",
+    "targets": "generator.targets",
+    "confused_student": "generator.confused_student",
     "student": "distillation.student",
     "student_init": "distillation.student_init",
     "student_layers": "distillation.student_layers",
@@ -44,7 +50,7 @@ _SETTINGS = {
 }
 """Option name -> setting. Paths are made absolute, so that a run goes on from anywhere."""
 
-_PATHS = {"data", "prompt", "engine_python"}
+_PATHS = {"data", "prompt", "engine_python", "confused_student"}
 
 
 def options(group: str) -> Callable[[CommandT], CommandT]:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.engine import Sampling, fluency
-from codlocal.generation.plan import Planner, Task, candidate_id, candidates_of
+from codlocal.generation.plan import Planner
+from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.task import Task
 
 TEXT = "The food was good and the staff friendly"
 
@@ -32,7 +34,7 @@ def planner(candidates=8, *, fill=False, seed=0, template=None):
 @given(
     candidates=st.integers(1, 30),
     importance=st.lists(st.floats(-5, 5), min_size=8, max_size=8),
-    strategy=st.sampled_from(["guided", "wide", "free"]),
+    strategy=st.sampled_from(["lexical", "guided", "wide", "free"]),
     number=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=50)

@@ -17,10 +17,8 @@ SOLVED = prompts.Demonstration("positive", 'It "was" ___.', "It was good.")
 
 def render(task="sentiment", text="It was ___.", style="fill", chosen=None, **more):
     names = LABELS.get(task, ("negative", "positive"))
-    return prompts.load(task, chosen).render(
-        text=text, style=style, source_label=names[0], target_label=names[1],
-        label_names=names, **more,
-    )  # fmt: skip
+    given = prompts.PromptInput(text, style, names[0], names[1], names, **more)
+    return prompts.load(task, chosen).render(given)
 
 
 def test_every_dataset_has_its_prompt():

@@ -10,8 +10,9 @@ from codlocal.core.errors import EngineError
 from codlocal.core.records import Example, Original
 from codlocal.generation import prompts
 from codlocal.generation.engine import Sampling
-from codlocal.generation.plan import Planner, Task
-from codlocal.generation.search import Hooks, Known, Search, score_all
+from codlocal.generation.plan import Planner
+from codlocal.generation.search import Hooks, Known, Limits, Search, score_all
+from codlocal.generation.task import Task
 from codlocal.verification.judge import judge
 
 TEXTS = ("the food was good", "the staff was rude", "it was great and clean", "so bad")
@@ -21,7 +22,9 @@ ROUNDS = ("guided", "wide", "free")
 class Rig:
     """A search with everything around it, and what came out of its hooks."""
 
-    def __init__(self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None):
+    def __init__(
+        self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None, limits=None
+    ):
         self.engine = engine or FakeEngine()
         self.teacher = FakeTeacher()
         self.examples = {str(at): Example(id=str(at), text=text, label=0)
@@ -44,7 +47,13 @@ class Rig:
         judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
         self.known = known or Known()
         self.search = Search(
-            self.engine, judging, planner, originals, hooks, self.known, concurrency
+            self.engine,
+            judging,
+            planner,
+            originals,
+            hooks,
+            self.known,
+            limits or Limits(concurrency),
         )
 
     def run(self, rounds=ROUNDS):

@@ -77,7 +77,8 @@ def test_without_scores_nothing_is_refused_for_fluency(rows):
         (verdict("1", score=fluency(-2.41), edits=0), "not fluent"),
         (verdict("1", flipped=False), "not flipped"),
         (verdict("1", edit=0.6), None),
-        (verdict("1", edit=0.61), "edited too much"),
+        (verdict("1", edit=0.61, edits=2), "edited too much"),
+        (verdict("1", edit=1.0), None),
         (verdict("1", score=fluency(-2.0, -8.5)), None),
         (verdict("1", score=fluency(-2.0, -9.5)), "not fluent"),
         (verdict("1"), None),
@@ -130,7 +131,7 @@ def test_the_best_good_flip_is_taken_and_the_rest_kept_with_its_reason():
             verdict("a/0", edit=0.4),
             verdict("a/1", edit=0.2),
             verdict("a/2", flipped=False),
-            verdict("a/3", edit=0.9),
+            verdict("a/3", edit=0.9, edits=9),
             verdict("a/4", edit=0.2),
         ],
     )
