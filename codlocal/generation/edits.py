@@ -28,7 +28,7 @@ _JOINT_WORDS = 4
 _JOINT_PROBES = 3
 _ENOUGH = 24
 """With so many single-word flips a joint edit is not the first thing to try."""
-_COMMON = 60
+_COMMON = 30
 
 
 @dataclass(frozen=True)

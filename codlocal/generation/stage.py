@@ -76,6 +76,8 @@ def run_generate(
         facts["prompt_sha256"] = template.sha256
         plan = _prepare(run, teacher, template)
         rounds = config.rounds[: config.max_rounds]
+        if rounds[0] == "lexical":
+            _find_edits(plan, console)
         for strategy in rounds:
             plan.planner.plan(plan.tasks[0], 0, strategy)
         with open_engine() as engine:
@@ -129,6 +131,14 @@ def _prepare(run: RunFolder, teacher: Teacher, template: prompts.PromptTemplate)
         most=config.max_candidates,
     )
     return _Plan(planner, examples, probabilities, tasks, _known(run))
+
+
+def _find_edits(plan: _Plan, console: Console) -> None:
+    """Have the teacher search before the engine takes the device, where all tasks need it."""
+    with console.progress("Asking the teacher where to edit", len(plan.tasks)) as progress:
+        for task in plan.tasks:
+            plan.planner.edits(task)
+            progress.advance(1)
 
 
 def _confusion(

@@ -114,13 +114,16 @@ def test_a_lower_cased_text_never_gets_a_capital_letter():
         assert all(one == one.lower() for _, choices in edit.slots for one in choices)
 
 
-slots = st.lists(
-    st.lists(st.sampled_from([f"w{n}" for n in range(12)]), min_size=1, max_size=9, unique=True),
-    min_size=1, max_size=3,
-).map(lambda all_: Edit(tuple((Span(2 * at, 2 * at + 1), tuple(c)) for at, c in enumerate(all_))))  # fmt: skip
+choices = st.lists(
+    st.sampled_from([f"w{number}" for number in range(12)]), min_size=1, max_size=9, unique=True
+)
 
 
-@given(slots, st.integers(0, 12))
+def edit_of(slots):
+    return Edit(tuple((Span(2 * at, 2 * at + 1), tuple(one)) for at, one in enumerate(slots)))
+
+
+@given(st.lists(choices, min_size=1, max_size=3).map(edit_of), st.integers(0, 12))
 @settings(deadline=None, max_examples=60)
 def test_dealt_edits_never_give_the_same_text(edit, count):
     parts = edit.deal(count)

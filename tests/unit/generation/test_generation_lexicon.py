@@ -42,7 +42,7 @@ class Saturated(FakeTeacher):
 
     def log_odds(self, text):
         odds = super().log_odds(text)
-        return 9.0 if 0 <= odds and " " not in text else odds
+        return 9.0 if odds >= 0 and " " not in text else odds
 
 
 def test_words_that_speak_outweigh_a_word_of_the_other_class():
