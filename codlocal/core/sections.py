@@ -59,6 +59,9 @@ class GeneratorConfig(Section):
 
     `max_candidates` bounds the replies for one original and target, `max_tokens` the expected
     generated tokens of the whole run, `max_rounds` the rounds; None leaves each unbounded.
+    `rounds` loosen the constraint: "lexical" lets the model choose among words with which the
+    teacher is known to flip, "guided" lets it write words of its own in the places that matter,
+    "wide" more of them, "free" the whole text.
     `targets` chooses the labels to flip into. "confusion" is the label with which the original's
     is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
     """

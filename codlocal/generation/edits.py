@@ -14,7 +14,7 @@ import numpy as np
 from codlocal.core.records import Teacher
 from codlocal.generation.constraint import Span, within_reach, words
 from codlocal.generation.lexicon import Lexicon
-from codlocal.generation.negation import affirmed, negated
+from codlocal.generation.negation import affirmed, is_auxiliary, negated
 from codlocal.generation.task import Task
 
 Slot = tuple[Span, tuple[str, ...]]
@@ -139,7 +139,9 @@ class _Finder:
         options = [*taken_back]
         if not taken_back and old.lower() in self._common:
             options += self._lexicon.common[:_COMMON]
-        options += self._lexicon.speaking(self._task.target_label, self._task.source_label)
+        contracts = taken_back or is_auxiliary(old)
+        speaking = self._lexicon.speaking(self._task.target_label, self._task.source_label)
+        options += [word for word in speaking if contracts or "n't" not in word]
         options += [] if taken_back else negated(old)
         if text[: span.start].endswith(" "):
             fitting = [self._in_place(span, phrase) for phrase in options]

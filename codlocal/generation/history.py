@@ -23,7 +23,7 @@ Key = tuple[str, int]
 _SHOWN_ATTEMPTS = 3
 _SHOWN_FLIPS = 2
 """Verified flips of each direction that a prompt shows."""
-_LONGEST_SHOWN = 400
+_LONGEST_SHOWN = 200
 """Characters of the longest text that serves as a demonstration."""
 
 

@@ -21,7 +21,10 @@ _COMMON = 100
 """The most frequent words, most of them function words; Zipf's first hundred are half of a text."""
 
 _ASKED_AGAIN = 300
-_SPEAKING = 48
+_STRONGEST = 72
+_SPEAKING = 28
+"""Of the strongest words the most frequent: a grammar draws words by their first letters, so one
+rare word with a likely beginning is drawn in the place of many better ones."""
 
 
 def log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -80,5 +83,6 @@ class Lexicon:
         if not asked:
             return ()
         scores = self._teacher.predict_proba([" ".join([*against, word]) for word in asked])
-        order = np.argsort(-scores[:, target], kind="stable")[:_SPEAKING]
-        return tuple(sorted((asked[at] for at in order), key=self._rank.__getitem__))
+        order = np.argsort(-scores[:, target], kind="stable")[:_STRONGEST]
+        strongest = sorted((asked[at] for at in order), key=self._rank.__getitem__)
+        return tuple(strongest[:_SPEAKING])

@@ -11,9 +11,14 @@ _AFFIRMED = {
 }  # fmt: skip
 
 
+def is_auxiliary(word: str) -> bool:
+    """Whether a word can carry a contracted "not"."""
+    return word.lower() in _AUXILIARIES
+
+
 def negated(word: str) -> list[str]:
     """What may stand in the place of a word to deny it: the word, and one more."""
-    if word.lower() in _AUXILIARIES:
+    if is_auxiliary(word):
         return [f"{word} not", f"{word} never"]
     return [f"not {word}", f"never {word}", f"no {word}"]
 
