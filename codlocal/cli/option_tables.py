@@ -72,7 +72,23 @@ _asking = (
     click.option("--prompt", metavar="FILE",
                  help="Your own Jinja2 prompt instead of prompts/TASK.jinja."),
     click.option("--candidates", type=int, help="Replies per original and round."),
+    click.option("--max-candidates", type=int, metavar="N",
+                 help="Replies per original and target over all rounds. [default: no bound]"),
+    click.option("--max-tokens", type=int, metavar="N",
+                 help="Expected generated tokens of the whole run. [default: no bound]"),
+    click.option("--max-rounds", type=int, metavar="N",
+                 help="Rounds; only originals without a verified flip reach the next one."),
     click.option("--temperature", type=float, help="Sampling temperature."),
+    click.option("--attribution", type=click.Choice(["occlusion", "gradient"]),
+                 help="How the words that matter are found. occlusion asks the teacher about every "
+                 "word, and suits any teacher; gradient takes one backward pass a text, for long "
+                 "texts and big local teachers. [default: occlusion]"),
+    click.option("--targets", type=click.Choice(["runner-up", "all", "confusion"]),
+                 help="Labels to flip into: the teacher's second choice, every other label, or the "
+                 "one that is confused most with the original's. [default: runner-up]"),
+    click.option("--confused-student", metavar="DIR",
+                 help="Student whose confusions --targets confusion goes by. "
+                 "[default: the teacher's own doubts]"),
     click.option("--concurrency", type=int, help="Requests in flight at once."),
     click.option("--engine-python", metavar="PATH",
                  help="Interpreter of an environment that has vLLM."),

@@ -30,9 +30,15 @@ _SETTINGS = {
     "prompt": "generator.prompt",
     "budget": "generator.budget",
     "candidates": "generator.candidates",
+    "max_candidates": "generator.max_candidates",
+    "max_tokens": "generator.max_tokens",
+    "max_rounds": "generator.max_rounds",
     "temperature": "generator.temperature",
     "select": "verification.select",
     "cfe_per_example": "verification.per_example",
+    "attribution": "generator.attribution",
+    "targets": "generator.targets",
+    "confused_student": "generator.confused_student",
     "student": "distillation.student",
     "student_init": "distillation.student_init",
     "student_layers": "distillation.student_layers",
@@ -53,7 +59,7 @@ _SETTINGS = {
 }
 """Option name -> setting. Paths are made absolute, so that a run goes on from anywhere."""
 
-_PATHS = {"data", "prompt", "replay", "engine_python"}
+_PATHS = {"data", "prompt", "replay", "engine_python", "confused_student"}
 
 
 def options(group: str) -> Callable[[CommandT], CommandT]:

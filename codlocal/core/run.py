@@ -43,7 +43,8 @@ class Manifest(Row):
 
 _OUTPUTS = {
     "data": ("data",),
-    "teacher": ("teacher.json",),
+    # What the teacher said of single words is as good as the teacher, whatever is generated.
+    "teacher": ("teacher.json", "attributions.jsonl", "edits.jsonl"),
     "generate": (
         "prompt.jinja",
         "replies.jsonl",

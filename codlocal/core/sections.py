@@ -61,10 +61,15 @@ class TeacherConfig(Section):
 class GeneratorConfig(Section):
     """The model that writes counterfactuals, and how it is asked.
 
-    `max_candidates` bounds the replies for one original, `max_tokens` the generated tokens of the
-    whole run, `max_rounds` the rounds; None leaves each unbounded. `budget` says which originals
-    get counterfactuals and what a student sees: "paper" k/2 originals and k/2 counterfactuals,
-    "max" all k originals and every verified counterfactual of them.
+    `max_candidates` bounds the replies for one original and target, `max_tokens` the expected
+    generated tokens of the whole run, `max_rounds` the rounds; None leaves each unbounded.
+    `rounds` loosen the constraint: "lexical" lets the model choose among words with which the
+    teacher is known to flip, "guided" lets it write words of its own in the places that matter,
+    "wide" more of them, "free" the whole text.
+    `targets` chooses the labels to flip into. "confusion" is the label with which the original's
+    is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
+    `budget` says which originals get counterfactuals and what a student sees: "paper" k/2 originals
+    and k/2 counterfactuals, "max" all k originals and every verified counterfactual of them.
     """
 
     engine: Literal["vllm", "transformers"] = "vllm"
@@ -72,13 +77,14 @@ class GeneratorConfig(Section):
     prompting: Literal["chat", "completion"] = "chat"
     prompt: str | None = None
     candidates: Positive = 8
-    rounds: tuple[Literal["guided", "wide", "free"], ...] = ("guided", "wide", "free")
+    rounds: tuple[Literal["lexical", "guided", "wide", "free"], ...] = ("guided", "wide", "free")
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
     attribution: Literal["occlusion", "gradient"] = "occlusion"
-    targets: Literal["runner-up", "all"] = "runner-up"
     budget: Literal["paper", "max"] = "paper"
+    targets: Literal["runner-up", "all", "confusion"] = "runner-up"
+    confused_student: str | None = None
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
     max_rounds: Positive | None = None

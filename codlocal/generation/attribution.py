@@ -6,17 +6,16 @@ stood in its place. The second finds the places that matter where the decision r
 words at once, so that leaving out one of them changes nothing.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from codlocal.core.errors import ConfigError
 from codlocal.core.records import Teacher
 from codlocal.generation.constraint import Span, words
-
-_VOCABULARY = 2000
-"""Candidate probe words; more are rare words, about which a teacher knows little."""
+from codlocal.generation.lexicon import log_odds
 
 
 def leave_one_out(
@@ -42,41 +41,18 @@ def leave_one_out(
     importance, at = [], len(texts)
     for index, found in enumerate(spans):
         label = labels[index]
-        whole = _log_odds(scores[index : index + 1, label])
-        parts = _log_odds(scores[at : at + len(found), label])
+        whole = log_odds(scores[index : index + 1, label])
+        parts = log_odds(scores[at : at + len(found), label])
         importance.append(whole - parts)
         at += len(found)
     return importance
-
-
-def probe_words(
-    teacher: Teacher, texts: Iterable[str], classes: int, count: int = 3
-) -> list[list[str]]:
-    """The words that, alone, speak most strongly for each class, among the texts' frequent words.
-
-    Returns:
-        For each class `count` words, fewer if the texts have fewer.
-
-    """
-    frequency = Counter(
-        word.lower()
-        for text in texts
-        for span in words(text)
-        if (word := _cut(text, span)).isalpha()
-    )
-    vocabulary = sorted(frequency, key=lambda word: (-frequency[word], word))[:_VOCABULARY]
-    if not vocabulary:
-        return [[] for _ in range(classes)]
-    scores = teacher.predict_proba(vocabulary)
-    order = np.argsort(-scores, axis=0, kind="stable")[:count]
-    return [[vocabulary[index] for index in order[:, label]] for label in range(classes)]
 
 
 def substitution(
     teacher: Teacher,
     texts: Sequence[str],
     targets: Sequence[int],
-    probes: Sequence[Sequence[str]],
+    probes: Mapping[int, Sequence[str]],
 ) -> list[npt.NDArray[np.float64]]:
     """How much the log-odds of a target class rise when a probe word of it replaces one word.
 
@@ -84,7 +60,7 @@ def substitution(
         teacher: gives class probabilities.
         texts: n texts.
         targets: the class to be reached, one per text.
-        probes: words that speak for a class, one list per class.
+        probes: words that speak for a class, by class.
 
     Returns:
         For each text one value per word, the mean over the target's probe words.
@@ -102,15 +78,11 @@ def substitution(
     for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
         shape = (len(words(text)), len(probes[target]))
         size = shape[0] * shape[1]
-        before = _log_odds(scores[index : index + 1, target])
-        after = _log_odds(scores[at : at + size, target]).reshape(shape)
+        before = log_odds(scores[index : index + 1, target])
+        after = log_odds(scores[at : at + size, target]).reshape(shape)
         gains.append((after - before).mean(axis=1) if size else np.zeros(shape[0]))
         at += size
     return gains
-
-
-def _cut(text: str, span: Span) -> str:
-    return text[span.start : span.end]
 
 
 def without(text: str, span: Span) -> str:
@@ -119,7 +91,47 @@ def without(text: str, span: Span) -> str:
     return (text[:start] + text[span.end :]).strip()
 
 
-def _log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    odds: npt.NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
-    return odds
+@runtime_checkable
+class Differentiable(Protocol):
+    """A teacher that can tell how its decision depends on its input."""
+
+    def gradient_times_input(
+        self, texts: Sequence[str], labels: Sequence[int], others: Sequence[int]
+    ) -> list[list[tuple[int, int, float]]]:
+        """Per text the start, end and attribution of each word piece."""
+        ...
+
+
+def gradient(
+    teacher: Teacher, texts: Sequence[str], labels: Sequence[int], others: Sequence[int]
+) -> list[npt.NDArray[np.float64]]:
+    """Gradient x input (Shrikumar et al. 2016) of one label's logit less another's, by word.
+
+    One pass forward and one back for a text, where the questions above take several a word; it
+    is a local, linear reading of the decision, so a coarser one.
+
+    Returns:
+        For each text one value per word, the sum over its word pieces.
+
+    Raises:
+        ConfigError: the teacher has no gradients.
+
+    """
+    if not isinstance(teacher, Differentiable):
+        raise ConfigError(
+            "This teacher has no gradients to attribute its decisions by.",
+            "Use --attribution occlusion, which asks for probabilities only.",
+        )
+    pieces = teacher.gradient_times_input(texts, labels, others)
+    return [_by_word(text, found) for text, found in zip(texts, pieces, strict=True)]
+
+
+def _by_word(text: str, pieces: Sequence[tuple[int, int, float]]) -> npt.NDArray[np.float64]:
+    """Sum word pieces onto the words that they overlap."""
+    return np.array(
+        [
+            sum(value for start, end, value in pieces if start < span.end and span.start < end)
+            for span in words(text)
+        ],
+        dtype=np.float64,
+    )

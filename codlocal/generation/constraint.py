@@ -128,22 +128,56 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
         ValueError: no spans, or spans that overlap or lie outside the text.
 
     """
-    if not spans:
-        raise ValueError("an edit constraint needs at least one span")
-    slots = _join_neighbours(text, spans)
-    left, right = _window(text, slots[0][0].start, slots[-1][0].end)
+    slots = [
+        _Slot(slot, _slot_pattern(text, slot, count + extra_words), extra_words > 0)
+        for slot, count in _join_neighbours(text, spans)
+    ]
+    return _compose(text, slots)
+
+
+def choice_constraint(text: str, choices: Sequence[tuple[Span, Sequence[str]]]) -> EditConstraint:
+    """Put one of some words or phrases in the place of each of some words of `text`.
+
+    A choice of "" drops the word, together with the space before it if there is one.
+
+    Raises:
+        ValueError: no spans or no choices, or spans that overlap or lie outside the text.
+
+    """
+    ordered = sorted(choices, key=lambda pair: pair[0].start)
+    _check_spans(text, [span for span, _ in ordered])
+    slots = []
+    for span, phrases in ordered:
+        if not any(phrases):
+            raise ValueError(f"{span} has nothing to choose from")
+        pattern = "(" + "|".join(_quote(phrase) for phrase in phrases if phrase) + ")"
+        slots.append(_Slot(span, pattern, "" in phrases))
+    return _compose(text, slots)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A place that may change, the pattern of what it may hold, and whether it may vanish."""
+
+    span: Span
+    pattern: str
+    may_vanish: bool
+
+
+def _compose(text: str, slots: Sequence[_Slot]) -> EditConstraint:
+    """The constraint in which everything but the slots, in order, is literal."""
+    left, right = _window(text, slots[0].span.start, slots[-1].span.end)
     pattern, marked, blanked, at = [], [], [], left
-    for slot, count in slots:
-        literal = text[at : slot.start]
-        glued = literal.endswith(" ")
-        pattern.append(_quote(literal[:-1] if glued else literal))
-        slot_pattern = _slot_pattern(text, slot, count + extra_words)
-        if glued:
-            slot_pattern = f"( {slot_pattern})?" if extra_words else f" {slot_pattern}"
-        pattern.append(slot_pattern)
-        marked += [literal, "[", text[slot.start : slot.end], "]"]
+    for slot in slots:
+        literal = text[at : slot.span.start]
+        if literal.endswith(" "):
+            pattern.append(_quote(literal[:-1]))
+            pattern.append(f"( {slot.pattern})?" if slot.may_vanish else f" {slot.pattern}")
+        else:
+            pattern.append(_quote(literal) + slot.pattern)
+        marked += [literal, "[", text[slot.span.start : slot.span.end], "]"]
         blanked += [literal, "___"]
-        at = slot.end
+        at = slot.span.end
     tail = text[at:right]
     pattern.append(_quote(tail))
     return EditConstraint(
@@ -156,13 +190,23 @@ def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> E
     )
 
 
-def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]:
-    slots: list[tuple[Span, int]] = []
-    for span in sorted(spans, key=lambda span: span.start):
+def _check_spans(text: str, ordered: Sequence[Span]) -> None:
+    if not ordered:
+        raise ValueError("an edit constraint needs at least one span")
+    end = 0
+    for span in ordered:
         if not 0 <= span.start < span.end <= len(text):
             raise ValueError(f"{span} lies outside the text")
-        if slots and span.start < slots[-1][0].end:
-            raise ValueError(f"{span} overlaps {slots[-1][0]}")
+        if span.start < end:
+            raise ValueError(f"{span} overlaps the one before it")
+        end = span.end
+
+
+def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]:
+    ordered = sorted(spans, key=lambda span: span.start)
+    _check_spans(text, ordered)
+    slots: list[tuple[Span, int]] = []
+    for span in ordered:
         if slots and text[slots[-1][0].end : span.start] == " ":
             first, count = slots[-1]
             slots[-1] = (Span(first.start, span.end), count + 1)

@@ -1,10 +1,11 @@
 """Which requests a round asks: where the text may change, how much, and with which seed.
 
-Round by round the constraint loosens: the words that the teacher's decision rests on ("guided"),
-more of them ("wide"), and the whole text under a plain JSON type ("free").
+Round by round the constraint loosens: words with which the teacher is known to flip ("lexical"),
+any words in the places that its decision rests on ("guided"), more of them ("wide"), and the whole
+text under a plain JSON type ("free").
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
@@ -13,22 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from codlocal.core import hashing
-from codlocal.core.records import Candidate, Example
 from codlocal.generation.constraint import (
     EditConstraint,
     Span,
+    choice_constraint,
     edit_constraint,
-    parse_reply,
     rewrite_constraint,
     within_reach,
     words,
 )
-from codlocal.generation.engine import Reply, Request, Sampling
-from codlocal.generation.prompts import Demonstration, PromptTemplate
+from codlocal.generation.edits import Edit
+from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.history import History
+from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
+from codlocal.generation.task import Task
 
-Strategy = Literal["guided", "wide", "free"]
+Strategy = Literal["lexical", "guided", "wide", "free"]
 
 _EDITS: dict[str, tuple[tuple[int, int], ...]] = {
+    "lexical": ((1, 1), (2, 1)),
     "guided": ((1, 0), (1, 1), (2, 0), (2, 1)),
     "wide": ((2, 1), (3, 1), (4, 2)),
 }
@@ -40,15 +44,11 @@ _UNIMPORTANT = 0.1
 _DEMONSTRATIONS = 3
 """Solved tasks of each of the two labels that a prompt shows."""
 
+_FIRST_PLACES, _PLACES = 2, 4
+"""Edits, at different places, that the first round tries, and later lexical rounds."""
 
-@dataclass(frozen=True)
-class Task:
-    """One original to be flipped. `importance` has one value per word of the text."""
-
-    example: Example
-    source_label: int
-    target_label: int
-    importance: npt.NDArray[np.float64]
+_OWN_WORDS = 3
+"""One reply in so many of a lexical round may use words that are not in the lexicon."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,17 @@ class Planned:
     constraint: EditConstraint
 
 
+def _no_edits(_task: Task) -> Sequence[Edit]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Planner:
     """Builds requests from tasks. `fill` words prompts as blanks, for base models.
 
-    `others` are the tasks whose texts may serve as demonstrations.
+    `candidates` replies are asked for in a round, and `most` in all rounds of one task.
+    `others` are the tasks whose texts may serve as demonstrations, and `edits` knows edits that
+    flip the teacher, best first.
     """
 
     template: PromptTemplate
@@ -76,21 +82,28 @@ class Planner:
     sampling: Sampling
     fill: bool
     others: Sequence[Task] = ()
+    edits: Callable[[Task], Sequence[Edit]] = _no_edits
+    most: int | None = None
 
-    def plan(self, task: Task, round_number: int, strategy: Strategy) -> list[Planned]:
-        """The requests of one round for one original; `candidates` replies in all."""
+    def plan(
+        self, task: Task, round_number: int, strategy: Strategy, history: History | None = None
+    ) -> list[Planned]:
+        """The requests of one round for one original; `candidates` replies in all.
+
+        `history` has what the rounds before have shown.
+        """
+        history = history or History()
+        wanted = self.candidates
+        if self.most is not None:
+            wanted = min(wanted, self.most - round_number * self.candidates)
         if not len(task.importance):
             strategy = "free"
-        if strategy == "free":
-            groups = [(self._rewrite(task), self.candidates)]
-        else:
-            groups = self._guided(task, strategy)
         planned, index = [], 0
-        for part, (constraint, count) in enumerate(groups):
+        for part, (constraint, count) in enumerate(self._groups(task, strategy, wanted, history)):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
                 id=request_id,
-                prompt=self._prompt(task, constraint, strategy),
+                prompt=self._prompt(task, constraint, strategy, history),
                 constraint=constraint.pattern,
                 count=count,
                 seed=self._seed(request_id),
@@ -100,12 +113,40 @@ class Planner:
             index += count
         return planned
 
-    def _guided(self, task: Task, strategy: Strategy) -> list[tuple[EditConstraint, int]]:
+    def _groups(
+        self, task: Task, strategy: Strategy, wanted: int, history: History
+    ) -> list[tuple[EditConstraint, int]]:
+        """The constraints of a round, and how many replies each of them gets; `wanted` in all."""
+        if wanted <= 0:
+            return []
+        if strategy == "free":
+            return [(self._rewrite(task), wanted)]
+        if strategy != "lexical":
+            return self._guided(task, _EDITS[strategy], wanted)
+        chosen = self._lexical(task, wanted - wanted // _OWN_WORDS, history)
+        return chosen + self._guided(task, _EDITS["lexical"], wanted - len(chosen))
+
+    def _lexical(
+        self, task: Task, wanted: int, history: History
+    ) -> list[tuple[EditConstraint, int]]:
+        """Constraints of one reply each, no two of which can give the same text."""
+        used, places = history.words_tried(task), _PLACES if history.tokens else _FIRST_PLACES
+        groups: list[tuple[EditConstraint, int]] = []
+        edits = [edit.without(used) for edit in self.edits(task)[:places]]
+        for edit, count in zip(edits, _halve(wanted, len(edits)), strict=True):
+            spare = wanted - len(groups) if edit is edits[-1] else count
+            parts = edit.deal(spare)
+            groups += [(choice_constraint(task.example.text, part.slots), 1) for part in parts]
+        return groups
+
+    def _guided(
+        self, task: Task, sizes: Sequence[tuple[int, int]], wanted: int
+    ) -> list[tuple[EditConstraint, int]]:
         """Constraints on the most important words, fewest first, and the replies for each."""
         text = task.example.text
         ranked = within_reach(text, _important_spans(task))
-        edits = sorted({(min(size, len(ranked)), extra) for size, extra in _EDITS[strategy]})
-        counts = _split(self.candidates, len(edits))
+        edits = sorted({(min(size, len(ranked)), extra) for size, extra in sizes})
+        counts = _split(wanted, len(edits))
         return [
             (edit_constraint(text, ranked[:size], extra), count)
             for (size, extra), count in zip(edits, counts, strict=True)
@@ -117,7 +158,9 @@ class Planner:
         around = _important_spans(task)[0] if len(task.importance) else None
         return rewrite_constraint(task.example.text, around)
 
-    def _prompt(self, task: Task, constraint: EditConstraint, strategy: Strategy) -> str:
+    def _prompt(
+        self, task: Task, constraint: EditConstraint, strategy: Strategy, history: History
+    ) -> str:
         if strategy == "free":
             text, style = constraint.window, "free"
         elif self.fill:
@@ -125,22 +168,26 @@ class Planner:
         else:
             text, style = constraint.marked, "mark"
         return self.template.render(
-            text=text,
-            style=style,
-            source_label=self.label_names[task.source_label],
-            target_label=self.label_names[task.target_label],
-            label_names=self.label_names,
-            demonstrations=self._demonstrations(task),
+            PromptInput(
+                text=text,
+                style=style,
+                source_label=self.label_names[task.source_label],
+                target_label=self.label_names[task.target_label],
+                label_names=self.label_names,
+                demonstrations=self._demonstrations(task),
+                flips=[flip.named(self.label_names) for flip in history.nearest(task)],
+                tried=history.best_tried(task),
+            )
         )
 
     def _demonstrations(self, task: Task) -> list[Demonstration]:
         """Other labelled texts, of the source and the target label in turn."""
-        usable = [one for one in self.others if one is not task and len(one.importance)]
+        usable = [one for one in self.others if one.example is not task.example]
         by_label = [
-            [one for one in usable if one.source_label == label][:_DEMONSTRATIONS]
+            [one for one in usable if one.source_label == label and len(one.importance)]
             for label in (task.source_label, task.target_label)
         ]
-        turns = zip_longest(*by_label)
+        turns = zip_longest(*(ones[:_DEMONSTRATIONS] for ones in by_label))
         return [self._demonstration(one) for turn in turns for one in turn if one is not None]
 
     def _demonstration(self, task: Task) -> Demonstration:
@@ -174,49 +221,10 @@ def _split(total: int, parts: int) -> list[int]:
     return [base + (part >= parts - extra) for part in range(parts)]
 
 
-def candidates_of(planned: Planned, replies: Sequence[Reply]) -> list[Candidate]:
-    """One row per reply that was asked for, whether it is usable or not."""
-    asked = replies[: planned.request.count]  # the ids of more belong to the next request
-    return [_candidate(planned, offset, reply) for offset, reply in enumerate(asked)]
-
-
-def candidate_id(planned: Planned, offset: int) -> str:
-    """The id of one reply of a request: example, target, round and index."""
-    stem = planned.request.id.rsplit("/", 1)[0]
-    return f"{stem}/{planned.first_index + offset}"
-
-
-def _candidate(planned: Planned, offset: int, reply: Reply) -> Candidate:
-    text, failure = _read(planned, reply)
-    return Candidate(
-        id=candidate_id(planned, offset),
-        example_id=planned.task.example.id,
-        round=planned.round,
-        strategy=planned.strategy,
-        source_label=planned.task.source_label,
-        target_label=planned.task.target_label,
-        text=text,
-        failure=failure,
-        reply=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-    )
-
-
-def _read(planned: Planned, reply: Reply) -> tuple[str | None, str | None]:
-    """The text of a reply, or why there is none."""
-    if reply.finish_reason != "stop":
-        return None, f"cut off ({reply.finish_reason or 'no finish reason'})"
-    try:
-        edited = parse_reply(reply.text)
-    except ValueError as error:
-        return None, f"not the JSON that was asked for ({error})"
-    if not planned.constraint.allows(reply.text):
-        return None, "outside the edit constraint"
-    text = planned.constraint.splice(edited)
-    if not text.strip():
-        return None, "empty"
-    if text == planned.task.example.text:
-        return None, "a copy of the original"
-    return text, None
+def _halve(total: int, parts: int) -> list[int]:
+    """Share `total` among `parts`, each getting half of what those before it left, rounded up."""
+    shares = []
+    for _ in range(parts):
+        shares.append((total + 1) // 2)
+        total -= shares[-1]
+    return shares

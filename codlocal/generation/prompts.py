@@ -49,6 +49,55 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """A verified flip of the run: a text of one label edited into another."""
+
+    before: str
+    after: str
+    marked: str
+    """The text with the changed words in [brackets]."""
+    blanked: str
+    """The text with ___ in their place."""
+    text: str
+    edited: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An edit that was tried and not taken, with the teacher's probability of the target label."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class PromptInput:
+    """What a template is given; its variables have these names.
+
+    Attributes:
+        text: the text, or the part of it that may change, with the words that may change as
+            blanks (style "fill"), in [brackets] ("mark"), or not shown at all ("free").
+        style: how the text is shown; base models are better at filling in than at editing.
+        source_label: the label that the text has, in plain words.
+        target_label: the label that it should get.
+        label_names: all labels of the task.
+        demonstrations: other labelled texts of the run, of both labels.
+        flips: verified flips of earlier rounds, of both directions, the most similar last.
+        tried: what earlier rounds tried with this text, the nearest to the target first.
+
+    """
+
+    text: str
+    style: str
+    source_label: str
+    target_label: str
+    label_names: Sequence[str]
+    demonstrations: Sequence[Demonstration] = ()
+    flips: Sequence[Flip] = ()
+    tried: Sequence[Attempt] = ()
+
+
+@dataclass(frozen=True)
 class PromptTemplate:
     """One task's template and where it came from."""
 
@@ -79,40 +128,15 @@ class PromptTemplate:
                 f"The prompt {self.path} is not a Jinja2 template: {error}."
             ) from error
 
-    def render(
-        self,
-        *,
-        text: str,
-        style: str,
-        source_label: str,
-        target_label: str,
-        label_names: Sequence[str],
-        demonstrations: Sequence[Demonstration] = (),
-    ) -> str:
+    def render(self, given: PromptInput) -> str:
         """Word one request.
-
-        Args:
-            text: the text, or the part of it that may change, with the words that may change as
-                blanks (style "fill"), in [brackets] ("mark"), or not shown at all ("free").
-            style: how the text is shown; base models are better at filling in than at editing.
-            source_label: the label that the text has, in plain words.
-            target_label: the label that it should get.
-            label_names: all labels of the task.
-            demonstrations: other labelled texts of the run, of both labels.
 
         Raises:
             ConfigError: the template asks for a variable that does not exist.
 
         """
         try:
-            return self._template.render(
-                text=text,
-                style=style,
-                source_label=source_label,
-                target_label=target_label,
-                label_names=list(label_names),
-                demonstrations=list(demonstrations),
-            ).strip()
+            return self._template.render(vars(given)).strip()
         except _RENDERING_ERRORS as error:
             raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
 

@@ -10,8 +10,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codlocal.core.records import Candidate, Fluency, Original, Verdict
+from codlocal.generation.budget import affordable
 from codlocal.generation.engine import Engine
-from codlocal.generation.plan import Planned, Planner, Strategy, Task, candidate_id, candidates_of
+from codlocal.generation.history import history_of
+from codlocal.generation.plan import Planned, Planner, Strategy
+from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.task import Task
 
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]
 """Gives one verdict per candidate that has a text, in order."""
@@ -42,6 +46,18 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much a search may do: requests in flight, and generated tokens in all.
+
+    With `exact_targets` a flip solves its task only if it has the very label that was asked for.
+    """
+
+    concurrency: int
+    max_tokens: int | None = None
+    exact_targets: bool = False
+
+
+@dataclass(frozen=True)
 class Search:
     """One search over a set of originals. Resumes from `known`, which it also fills."""
 
@@ -51,32 +67,32 @@ class Search:
     originals: Mapping[str, Original]
     hooks: Hooks
     known: Known
-    concurrency: int
+    limits: Limits
 
     async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
-        """Run the rounds over the tasks; the engine's errors pass through."""
-        pending = list(tasks)
-        for number, strategy in enumerate(rounds):
-            planned = [
-                plan for task in pending for plan in self.planner.plan(task, number, strategy)
-            ]
-            await self._round(planned)
-            solved = self._solved(number)
-            pending = [task for task in pending if task.example.id not in solved]
+        """Run the rounds over the tasks; the engine's errors pass through.
 
-    def _solved(self, number: int) -> set[str]:
-        """The originals with a good flip by the end of a round.
-
-        Rows of later rounds, which a resumed search knows already, don't count: the search has to
-        ask all that it would have asked undisturbed.
+        What a round asks depends on the rounds before it alone. Rows of later rounds, which a
+        resumed search knows already, don't count: it has to ask all that it would have asked
+        undisturbed.
         """
-        rounds = {row.id: row.round for row in self.known.candidates.values()}
-        return {
-            verdict.example_id
-            for verdict in self.known.verdicts.values()
-            if rounds.get(verdict.candidate_id, number + 1) <= number
-            and self.hooks.good(verdict, self.originals[verdict.example_id])
-        }
+        texts = {task.example.id: task.example.text for task in tasks}
+        for number, strategy in enumerate(rounds):
+            history = history_of(
+                self.known.candidates.values(), self.known.verdicts, texts, self._solves, number
+            )
+            planned = [
+                plan
+                for task in tasks
+                if task.key not in history.solved
+                for plan in self.planner.plan(task, number, strategy, history)
+            ]
+            await self._round(affordable(planned, history, self.limits.max_tokens))
+
+    def _solves(self, row: Candidate, verdict: Verdict) -> bool:
+        """Whether a candidate ends the search for its task."""
+        reached = verdict.label == row.target_label or not self.limits.exact_targets
+        return reached and self.hooks.good(verdict, self.originals[row.example_id])
 
     async def _round(self, planned: Sequence[Planned]) -> None:
         asked = [plan for plan in planned if not self._is_answered(plan)]
@@ -110,7 +126,7 @@ class Search:
                 self.known.candidates.update((row.id, row) for row in new)
                 unjudged.put_nowait([row for row in new if row.text is not None])
 
-        await _all_or_none(*(work() for _ in range(self.concurrency)))
+        await _all_or_none(*(work() for _ in range(self.limits.concurrency)))
         unjudged.put_nowait(None)
 
     async def _judge_all(self, unjudged: "asyncio.Queue[Sequence[Candidate] | None]") -> None:
@@ -141,7 +157,9 @@ class Search:
         texts = {row.id: row.text or "" for rows in batch for row in rows}
         flips = [verdict for verdict in verdicts if verdict.flipped]
         scores = await score_all(
-            self.engine, [texts[verdict.candidate_id] for verdict in flips], self.concurrency
+            self.engine,
+            [texts[verdict.candidate_id] for verdict in flips],
+            self.limits.concurrency,
         )
         fluencies = dict(zip((flip.candidate_id for flip in flips), scores, strict=True))
         scored = [

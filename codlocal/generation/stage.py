@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,18 @@ from codlocal.core.records import (
     Verdict,
 )
 from codlocal.core.run import RunFolder
-from codlocal.generation import attribution, prompts
+from codlocal.generation import prompts
 from codlocal.generation.engine import Engine, Sampling
-from codlocal.generation.plan import Planner, Task
-from codlocal.generation.search import Hooks, Judge, Known, Search, score_all
+from codlocal.generation.lexicon import Lexicon
+from codlocal.generation.plan import Planner
+from codlocal.generation.search import Hooks, Judge, Known, Limits, Search, score_all
+from codlocal.generation.targets import choose_targets, confusion_matrix
+from codlocal.generation.task import Task
+from codlocal.generation.tasks import EditFinder, build_tasks
 
 _PROMPT = "prompt.jinja"
+_CONFUSION_TEXTS = 2000
+"""Training texts by which confused labels are found."""
 
 
 @dataclass(frozen=True)
@@ -65,36 +72,21 @@ def run_generate(
     spec = artifacts.read_spec(run)
     template = prompts.load(spec.task, config.prompt)
     _refuse_changed_prompt(run, template)
-    examples = artifacts.originals(run)
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
         facts["prompt_sha256"] = template.sha256
-        corpus = [example.text for example in artifacts.read_examples(run, "train").values()]
-        probes = attribution.probe_words(teacher, corpus, len(spec.label_names))
-        tasks, probabilities = build_tasks(teacher, examples, probes)
-        facts["probe_words"] = dict(zip(spec.label_names, probes, strict=True))
-        planner = Planner(
-            template=template,
-            label_names=spec.label_names,
-            candidates=config.candidates,
-            sampling=Sampling(
-                config.temperature, config.top_p, config.reply_tokens, seed=config.seed
-            ),
-            fill=config.prompting == "completion",
-            others=tasks,
-        )
-        for strategy in config.rounds:
-            planner.plan(tasks[0], 0, strategy)
-        known = _known(run)
+        plan = _prepare(run, teacher, template)
+        rounds = config.rounds[: config.max_rounds]
+        if rounds[0] == "lexical":
+            _find_edits(plan, console)
+        for strategy in rounds:
+            plan.planner.plan(plan.tasks[0], 0, strategy)
         with open_engine() as engine:
-            work = _search(
-                run, engine, _Plan(planner, tasks, probabilities, known), verification, console
-            )
-            asyncio.run(work)
+            asyncio.run(_search(run, engine, plan, verification, console))
         # Replies come in any order; a finished run is a function of its settings alone.
         sort_rows(run.file("candidates.jsonl"), Candidate, lambda row: row.id)
         sort_rows(run.file("verdicts.jsonl"), Verdict, lambda row: row.candidate_id)
-        facts.update(_facts(known))
+        facts.update(_facts(plan.known), rounds=list(rounds), tasks=len(plan.tasks))
 
 
 def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> None:
@@ -110,9 +102,74 @@ def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> 
 @dataclass(frozen=True)
 class _Plan:
     planner: Planner
-    tasks: Sequence[Task]
+    examples: Sequence[Example]
     probabilities: npt.NDArray[np.float64]
+    tasks: Sequence[Task]
     known: Known
+
+
+def _prepare(run: RunFolder, teacher: Teacher, template: prompts.PromptTemplate) -> _Plan:
+    """Ask the teacher what to flip into what, and where."""
+    config, spec = run.config.generator, artifacts.read_spec(run)
+    examples = artifacts.originals(run)
+    corpus = [example.text for example in artifacts.read_examples(run, "train").values()]
+    probabilities = teacher.predict_proba([example.text for example in examples])
+    targets = choose_targets(config.targets, probabilities, _confusion(run, teacher, corpus))
+    labels = probabilities.argmax(axis=1)
+    readings = [
+        (example, int(label), target)
+        for example, label, wanted in zip(examples, labels, targets, strict=True)
+        for target in wanted
+    ]
+    lexicon = Lexicon(teacher, corpus, len(spec.label_names))
+    kept = run.file("attributions.jsonl")
+    tasks = build_tasks(teacher, lexicon, readings, config.attribution, kept)
+    planner = Planner(
+        template=template,
+        label_names=[name.replace("_", " ") for name in spec.label_names],
+        candidates=config.candidates,
+        sampling=Sampling(config.temperature, config.top_p, config.reply_tokens, seed=config.seed),
+        fill=config.prompting == "completion",
+        others=tasks,
+        edits=EditFinder(teacher, lexicon, run.file("edits.jsonl")),
+        most=config.max_candidates,
+    )
+    return _Plan(planner, examples, probabilities, tasks, _known(run))
+
+
+def _find_edits(plan: _Plan, console: Console) -> None:
+    """Have the teacher search before the engine takes the device, where all tasks need it."""
+    with console.progress("Asking the teacher where to edit", len(plan.tasks)) as progress:
+        for task in plan.tasks:
+            plan.planner.edits(task)
+            progress.advance(1)
+
+
+def _confusion(
+    run: RunFolder, teacher: Teacher, corpus: Sequence[str]
+) -> npt.NDArray[np.float64] | None:
+    """Which labels are confused, on texts spread evenly over the training split."""
+    config = run.config.generator
+    if config.targets != "confusion":
+        return None
+    texts = corpus[:: -(-len(corpus) // _CONFUSION_TEXTS)]
+    probabilities = teacher.predict_proba(texts)
+    labels = [int(label) for label in probabilities.argmax(axis=1)]
+    if config.confused_student:
+        probabilities = _student(run, Path(config.confused_student)).predict_proba(texts)
+    return confusion_matrix(labels, probabilities)
+
+
+def _student(run: RunFolder, folder: Path) -> Teacher:
+    from codlocal.models.classifier import Classifier
+
+    return Classifier.load(
+        folder,
+        device=run.config.runtime.device,
+        dtype=run.config.runtime.dtype,
+        max_length=run.config.distillation.max_length,
+        label_names=artifacts.read_spec(run).label_names,
+    )
 
 
 async def _search(
@@ -145,36 +202,21 @@ async def _search(
             funnel.candidates(list(plan.known.candidates.values()))
             funnel.verdicts(list(plan.known.verdicts.values()))
             search = Search(
-                engine, verification.judge, plan.planner, originals, hooks, plan.known,
-                run.config.runtime.concurrency,
-            )  # fmt: skip
-            await search.run(plan.tasks, run.config.generator.rounds)
+                engine, verification.judge, plan.planner, originals, hooks, plan.known, _limits(run)
+            )
+            settings = run.config.generator
+            await search.run(plan.tasks, settings.rounds[: settings.max_rounds])
     finally:
         await engine.aclose()
 
 
-def build_tasks(
-    teacher: Teacher, examples: Sequence[Example], probes: Sequence[Sequence[str]]
-) -> tuple[list[Task], npt.NDArray[np.float64]]:
-    """What to flip into what, and where: the label is the teacher's, the target its runner-up.
-
-    A word is worth editing for what the label loses without it, plus what the target gains when
-    a probe word stands in its place.
-
-    Returns:
-        One task per example, and the teacher's probabilities, shape [examples, classes].
-
-    """
-    probabilities = teacher.predict_proba([example.text for example in examples])
-    ranked = np.argsort(-probabilities, axis=1, kind="stable")
-    texts = [example.text for example in examples]
-    losses = attribution.leave_one_out(teacher, texts, [int(row[0]) for row in ranked])
-    gains = attribution.substitution(teacher, texts, [int(row[1]) for row in ranked], probes)
-    tasks = [
-        Task(example, int(order[0]), int(order[1]), loss + gain)
-        for example, order, loss, gain in zip(examples, ranked, losses, gains, strict=True)
-    ]
-    return tasks, probabilities
+def _limits(run: RunFolder) -> Limits:
+    settings = run.config.generator
+    return Limits(
+        run.config.runtime.concurrency,
+        settings.max_tokens,
+        exact_targets=settings.targets != "runner-up",
+    )
 
 
 def _known(run: RunFolder) -> Known:
@@ -190,16 +232,16 @@ async def _originals(run: RunFolder, engine: Engine, plan: _Plan) -> dict[str, O
     """The originals as teacher and generator see them: the yardstick for fluency."""
     path = run.file("originals.jsonl")
     if not path.exists():
-        texts = [task.example.text for task in plan.tasks]
+        texts = [example.text for example in plan.examples]
         scores = await score_all(engine, texts, run.config.runtime.concurrency)
         rows = [
             Original(
-                example_id=task.example.id,
+                example_id=example.id,
                 probabilities=tuple(float(value) for value in row),
-                label=task.source_label,
+                label=int(row.argmax()),
                 fluency=score,
             )
-            for task, row, score in zip(plan.tasks, plan.probabilities, scores, strict=True)
+            for example, row, score in zip(plan.examples, plan.probabilities, scores, strict=True)
         ]
         jsonl.write_rows(path, rows)
     return {row.example_id: row for row in jsonl.read_rows(path, Original)}

@@ -18,6 +18,7 @@ from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder, has_head, read_json
 from codlocal.models.quantization import keep_exact, nf4_options
 from codlocal.models.quiet import silence_libraries
+from codlocal.models.saliency import Piece, gradient_times_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -120,6 +121,12 @@ class Classifier:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Class probabilities of `texts`: softmax of the logits, shape [len(texts), classes]."""
         return softmax(self.logits(texts))
+
+    def gradient_times_input(
+        self, texts: Sequence[str], labels: Sequence[int], others: Sequence[int]
+    ) -> list[list[Piece]]:
+        """What of each text speaks for one label against another (`saliency`)."""
+        return gradient_times_input(self, texts, labels, others)
 
     def save(self, folder: Path) -> None:
         """Write configuration, safetensors and tokenizer to a folder."""

@@ -65,7 +65,9 @@ def _not_flipped(verdict: Verdict, _original: Original, _gate: Gate) -> str | No
 
 
 def _edited_too_much(verdict: Verdict, _original: Original, gate: Gate) -> str | None:
-    return "edited too much" if verdict.edit_distance > gate.max_edit_distance else None
+    # One word is the least that can change, however few there are.
+    too_much = verdict.edits > 1 and verdict.edit_distance > gate.max_edit_distance
+    return "edited too much" if too_much else None
 
 
 def _not_fluent(verdict: Verdict, original: Original, gate: Gate) -> str | None:

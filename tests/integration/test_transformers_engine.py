@@ -6,9 +6,9 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
-from fakes import FakeTeacher
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -17,8 +17,9 @@ from codlocal.core.records import Example
 from codlocal.generation import canary, prompts
 from codlocal.generation.constraint import EditReply, Span, edit_constraint, parse_reply
 from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.plan import Planner, candidates_of
-from codlocal.generation.stage import build_tasks
+from codlocal.generation.plan import Planner
+from codlocal.generation.replies import candidates_of
+from codlocal.generation.task import Task
 from codlocal.generation.transformers_engine import TransformersEngine
 
 pytestmark = [
@@ -216,8 +217,8 @@ def test_a_folder_that_holds_no_generator_is_named(tmp_path, kind):
 
 
 def test_a_plan_of_the_search_can_be_answered(engine):
-    examples = [Example(id="1", text="The food was good.", label=1)]
-    [task], _ = build_tasks(FakeTeacher(), examples, ([], []))
+    example = Example(id="1", text="The food was good.", label=1)
+    task = Task(example, 1, 0, np.array([0.0, 0.0, 0.0, 2.0]))
     planner = Planner(
         prompts.load("sentiment"), ("negative", "positive"), 3, Sampling(max_tokens=80), True
     )

@@ -2,16 +2,13 @@ import numpy as np
 import pytest
 from fakes import FakeTeacher
 
-from codlocal.core.records import Example
 from codlocal.generation.attribution import (
     leave_one_out,
-    probe_words,
     substitution,
     without,
 )
 from codlocal.generation.constraint import words
 from codlocal.generation.plan import important_words
-from codlocal.generation.stage import build_tasks
 
 
 def test_importance_is_what_each_word_adds_to_the_log_odds():
@@ -65,43 +62,13 @@ def test_words_that_carry_the_decision_are_worth_editing(importance, chosen):
     assert important_words(np.array(importance)) == chosen
 
 
-class Three:
-    """Class 2 for texts with an a, else a tie between the other two."""
-
-    def predict_proba(self, texts):
-        return np.array([[0.1, 0.3, 0.6] if "a" in text else [0.4, 0.4, 0.2] for text in texts])
-
-
-def test_tasks_turn_the_teachers_label_into_its_runner_up():
-    examples = [Example(id="1", text="a b", label=0), Example(id="2", text="c", label=2)]
-    tasks, probabilities = build_tasks(Three(), examples, [[], ["x"], ["y"]])
-    assert [(task.source_label, task.target_label) for task in tasks] == [(2, 1), (0, 1)]
-    assert [len(task.importance) for task in tasks] == [2, 1]
-    assert probabilities.shape == (2, 3)
-
-
-def test_a_word_counts_for_what_is_lost_without_it_and_what_is_gained_in_its_place():
-    examples = [Example(id="1", text="good food good", label=1)]
-    [task], _ = build_tasks(FakeTeacher(), examples, [["awful", "bland"], ["great"]])
-    np.testing.assert_allclose(task.importance, [2 + 4, 0 + 2, 2 + 4], atol=1e-6)
-
-
 def test_substitution_gains_are_means_over_the_targets_probe_words():
     teacher = FakeTeacher({"good": 2.0, "bad": -2.0, "awful": -3.0})
-    probes = [["bad", "awful"], ["good"]]
+    probes = {0: ["bad", "awful"], 1: ["good"]}
     down, up, none = substitution(teacher, ["good food", "food", "..."], [0, 1, 0], probes)
     np.testing.assert_allclose(down, [4.5, 2.5], atol=1e-6)
     np.testing.assert_allclose(up, [2.0], atol=1e-6)
     assert len(none) == 0
     assert len(teacher.calls) == 1
-    [unprobed] = substitution(teacher, ["good food"], [0], [[], []])
+    [unprobed] = substitution(teacher, ["good food"], [0], {0: []})
     np.testing.assert_array_equal(unprobed, [0, 0])
-
-
-def test_probe_words_speak_most_strongly_for_their_class():
-    texts = ["the food was Good good", "so bad and so rude", "awful 7 a-b"]
-    teacher = FakeTeacher({"good": 3.0, "food": 1.0, "bad": -1.0, "rude": -2.0, "awful": -3.0})
-    assert probe_words(teacher, texts, 2, 2) == [["awful", "rude"], ["good", "food"]]
-    asked = set(teacher.calls[0])
-    assert asked == {"the", "food", "was", "good", "so", "bad", "and", "rude", "awful"}
-    assert probe_words(teacher, ["7 !"], 2) == [[], []]

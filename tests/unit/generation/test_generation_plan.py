@@ -1,16 +1,23 @@
 import dataclasses
 import json
+from random import Random
 
 import numpy as np
 import pytest
-from fakes import as_reply, obedient
+from fakes import as_reply, obedient, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codlocal.core.records import Example
 from codlocal.generation import prompts
+from codlocal.generation.constraint import Span
+from codlocal.generation.edits import Edit
 from codlocal.generation.engine import Sampling, fluency
-from codlocal.generation.plan import Planner, Task, candidate_id, candidates_of
+from codlocal.generation.history import History, Solved
+from codlocal.generation.plan import Planner, _halve
+from codlocal.generation.prompts import Attempt
+from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.task import Task
 
 TEXT = "The food was good and the staff friendly"
 
@@ -32,7 +39,7 @@ def planner(candidates=8, *, fill=False, seed=0, template=None):
 @given(
     candidates=st.integers(1, 30),
     importance=st.lists(st.floats(-5, 5), min_size=8, max_size=8),
-    strategy=st.sampled_from(["guided", "wide", "free"]),
+    strategy=st.sampled_from(["lexical", "guided", "wide", "free"]),
     number=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=50)
@@ -197,3 +204,69 @@ def test_demonstrations_are_other_texts_of_both_labels_in_turn():
     assert shown == ["very dull", "so good", "quite poor", "very kind", "too slow"]
     assert 'Text: "very ___"' in prompt
     assert prompt.endswith('Text: "so ___"\npositive:')
+
+
+FLIPS = (
+    Edit(((Span(13, 17), ("bad", "awful", "not good")),)),
+    Edit(((Span(13, 17), ("bad", "poor")), (Span(32, 40), ("rude", "slow", "cold", "grim")))),
+)
+
+
+def lexical(history=None, edits=FLIPS, candidates=9, fill=True):
+    chosen = dataclasses.replace(planner(candidates, fill=fill), edits=lambda _task: edits)
+    return chosen.plan(task(), 1 if history else 0, "lexical", history)
+
+
+def choices_of(plan):
+    """The texts that a constraint of choices admits."""
+    drawn = (sample(plan.request.constraint, Random(at)) for at in range(60))
+    return {candidates_of(plan, [as_reply(reply)])[0].text for reply in drawn}
+
+
+def test_a_lexical_round_deals_out_flips_so_that_no_text_can_come_twice():
+    plans = [plan for plan in lexical() if plan.request.count == 1]
+    dealt = plans[:6]  # three words in one place, three parts in two places
+    texts = [choices_of(plan) for plan in dealt]
+    assert all(texts)
+    assert len(set.union(*texts)) == sum(map(len, texts))
+    assert {"The food was bad and the staff friendly"} in texts
+    assert {plan.constraint.blanked for plan in dealt} == {
+        "The food was ___ and the staff friendly",
+        "The food was ___ and the staff ___",
+    }
+
+
+def test_some_replies_of_a_lexical_round_may_use_words_of_their_own():
+    plans = lexical()
+    assert sum(plan.request.count for plan in plans) == 9
+    assert any("[a-z]" in plan.request.constraint for plan in plans)
+    without = lexical(edits=())
+    assert sum(plan.request.count for plan in without) == 9
+    assert all("[a-z]" in plan.request.constraint for plan in without)
+
+
+def test_words_that_were_tried_are_not_offered_again():
+    tried = [Attempt("The food was awful and the staff friendly", 0.9)]
+    history = History(attempts={task().key: tried}, tokens=10, characters=30)
+    offered = {text for plan in lexical(history)[:2] for text in choices_of(plan)}
+    assert "The food was bad and the staff friendly" in offered
+    assert not any("awful" in text for text in offered)
+
+
+def test_a_base_model_is_shown_flips_but_no_attempts():
+    attempts = {task().key: [Attempt("The food was so-so", 0.4)]}
+    solved = {("b", 0): Solved("The soup was good", "The soup was bland", 1, 0)}
+    history = History(attempts, solved, 10, 30)
+    filled, marked = (
+        lexical(history, fill=fill)[0].request.prompt for fill in (True, False)
+    )  # fmt: skip
+    assert "The soup was bland" in filled
+    assert "The soup was bland" in marked
+    assert "so-so" not in filled
+    assert "40 % negative" in marked
+
+
+def test_labels_are_counted_in_shares_of_what_is_left():
+    assert _halve(8, 4) == [4, 2, 1, 1]
+    assert _halve(8, 1) == [4]
+    assert _halve(0, 2) == [0, 0]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -12,15 +13,15 @@ from codlocal.generation import prompts
 TASKS = ("sentiment", "acceptability", "generic")
 STYLES = ("fill", "mark", "free")
 LABELS = {"acceptability": ("unacceptable", "acceptable")}
+FLIP = prompts.Flip("negative", "positive", 'so "[bad]"', 'so "___"', 'so "bad"', 'so "fine"')
+ATTEMPT = prompts.Attempt('It "is" fine', 0.314)
 SOLVED = prompts.Demonstration("positive", 'It "was" ___.', "It was good.")
 
 
 def render(task="sentiment", text="It was ___.", style="fill", chosen=None, **more):
     names = LABELS.get(task, ("negative", "positive"))
-    return prompts.load(task, chosen).render(
-        text=text, style=style, source_label=names[0], target_label=names[1],
-        label_names=names, **more,
-    )  # fmt: skip
+    given = prompts.PromptInput(text, style, names[0], names[1], names, **more)
+    return prompts.load(task, chosen).render(given)
 
 
 def test_every_dataset_has_its_prompt():
@@ -45,6 +46,23 @@ def test_every_template_words_every_style(task, style, demonstrations):
     assert "{%" not in prompt
     if task == "generic":
         assert bool(demonstrations) is ("It was good." in prompt)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("style", STYLES)
+def test_verified_flips_and_attempts_come_before_the_text(task, style):
+    source, target = LABELS.get(task, ("negative", "positive"))
+    wanted = dataclasses.replace(FLIP, before=source, after=target)
+    back = dataclasses.replace(wanted, before=target, after=source, edited='so "zany"')
+    prompt = render(task, "Here [it] is", style, flips=[back, wanted], tried=[ATTEMPT] * 2)
+    assert prompt.splitlines()[-2].endswith('"Here [it] is"')
+    shown = {"fill": 'so \\"___\\"', "mark": 'so \\"[bad]\\"', "free": 'so \\"bad\\"'}[style]
+    assert shown in prompt
+    assert 'so \\"fine\\"' in prompt
+    # A base model is shown both directions, and no attempts: it would take them for answers.
+    assert ("zany" in prompt) is (style == "fill")
+    assert (f'"It \\"is\\" fine" - 31 % {target}' in prompt) is (style != "fill")
+    assert "\n\n\n" not in prompt
 
 
 @given(st.text(), st.sampled_from(TASKS), st.sampled_from(STYLES))

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import random
 import threading
 
@@ -7,11 +8,12 @@ import pytest
 from fakes import FakeEngine, FakeTeacher, obedient, score_of
 
 from codlocal.core.errors import EngineError
-from codlocal.core.records import Example, Original
+from codlocal.core.records import Example, Original, Verdict
 from codlocal.generation import prompts
 from codlocal.generation.engine import Sampling
-from codlocal.generation.plan import Planner, Task
-from codlocal.generation.search import Hooks, Known, Search, score_all
+from codlocal.generation.plan import Planner
+from codlocal.generation.search import Hooks, Known, Limits, Search, score_all
+from codlocal.generation.task import Task
 from codlocal.verification.judge import judge
 
 TEXTS = ("the food was good", "the staff was rude", "it was great and clean", "so bad")
@@ -21,7 +23,9 @@ ROUNDS = ("guided", "wide", "free")
 class Rig:
     """A search with everything around it, and what came out of its hooks."""
 
-    def __init__(self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None):
+    def __init__(
+        self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None, limits=None
+    ):
         self.engine = engine or FakeEngine()
         self.teacher = FakeTeacher()
         self.examples = {str(at): Example(id=str(at), text=text, label=0)
@@ -44,7 +48,13 @@ class Rig:
         judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
         self.known = known or Known()
         self.search = Search(
-            self.engine, judging, planner, originals, hooks, self.known, concurrency
+            self.engine,
+            judging,
+            planner,
+            originals,
+            hooks,
+            self.known,
+            limits or Limits(concurrency),
         )
 
     def run(self, rounds=ROUNDS):
@@ -211,3 +221,46 @@ def test_replies_without_a_text_are_kept_but_not_judged():
     failed = {row.id for row in rig.candidates if row.text is None}
     assert failed
     assert not failed & {verdict.candidate_id for verdict in rig.verdicts}
+
+
+def test_later_prompts_show_what_was_tried_and_what_flipped():
+    rig = Rig(good=lambda verdict, _original: verdict.example_id == "0" and verdict.flipped)
+    rig.search = dataclasses.replace(
+        rig.search, planner=dataclasses.replace(rig.search.planner, fill=False)
+    )
+    rig.run(["guided", "guided"])
+    solved = {verdict.example_id for verdict in rig.verdicts if verdict.flipped}
+    assert "0" in solved, "the fake must solve one original"
+    prompts_of = {0: [], 1: []}
+    for request in rig.engine.requests:
+        prompts_of[int(request.id.split("/")[2])].append(request.prompt)
+    assert not any("Tried before" in prompt for prompt in prompts_of[0])
+    assert all("Tried before" in prompt for prompt in prompts_of[1])
+    assert any(TEXTS[0] in prompt for prompt in prompts_of[1])
+
+
+def test_a_token_budget_bounds_the_rounds_and_a_resumed_search_keeps_to_it():
+    limits = Limits(2, max_tokens=150)
+    free = Rig().run()
+    undisturbed = Rig(limits=limits).run()
+    assert 0 < len(undisturbed.candidates) < len(free.candidates)
+    broken = Rig(FakeEngine(fail_after=2, failure=EngineError("gone")), limits=limits)
+    with pytest.raises(EngineError):
+        broken.run()
+    known = Known(dict(broken.known.candidates), dict(broken.known.verdicts))
+    assert Rig(known=known, limits=limits).run().rows() == undisturbed.rows()
+
+
+def test_with_exact_targets_another_label_solves_nothing():
+    def elsewhere(rows):
+        return [
+            Verdict(candidate_id=row.id, example_id=row.example_id, probabilities=(0.1, 0.2, 0.7),
+                    label=2, flipped=True, edits=1, edit_distance=0.1)
+            for row in rows
+        ]  # fmt: skip
+
+    rounds = ["guided", "guided"]
+    loose = Rig(judge_with=elsewhere).run(rounds)
+    assert {row.round for row in loose.candidates} == {0}
+    exact = Rig(judge_with=elsewhere, limits=Limits(4, exact_targets=True)).run(rounds)
+    assert {row.round for row in exact.candidates} == {0, 1}

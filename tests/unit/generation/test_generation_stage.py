@@ -1,5 +1,6 @@
 import os
 import signal
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -223,3 +224,52 @@ def test_progress_shows_the_funnel(tmp_path, capsys):
         facts = run.facts("generate")
         assert last.startswith(f"Generating: {facts['candidates']}/{facts['candidates']}, ")
         assert f"originals 8, flips {facts['flips']}, pairs " in last
+
+
+LEXICAL = {"rounds": ["lexical", "lexical", "wide"], "targets": "confusion", "max_rounds": 2}
+
+
+@pytest.mark.parametrize("fail_after", [0, 5, 12])
+def test_lexical_rounds_end_in_the_same_pairs_after_an_interruption(tmp_path, fail_after):
+    settings = config(generator=LEXICAL)
+    with run_with_data(tmp_path / "whole", settings) as run:
+        generate(run)
+        verify(run)
+        candidates, pairs = rows(run, "candidates.jsonl"), rows(run, "pairs.jsonl")
+        assert pairs
+        assert {row.strategy for row in candidates} == {"lexical"}
+        assert max(row.round for row in candidates) <= 1
+        assert run.facts("generate")["rounds"] == ["lexical", "lexical"]
+    with run_with_data(tmp_path / "broken", settings) as run:
+        with pytest.raises(EngineError):
+            generate(run, FakeEngine(fail_after=fail_after, failure=EngineError("gone")))
+        again = FakeTeacher()
+        generate(run, teacher=again)
+        verify(run)
+        assert by_id(rows(run, "candidates.jsonl")) == by_id(candidates)
+        assert rows(run, "pairs.jsonl") == pairs
+        # Occlusions and replacements were kept: what is asked again are originals and confusions.
+        asked = {text for call in again.calls for text in call}
+        assert asked <= {row.text for row in REVIEWS} | {row.text for row in candidates}
+
+
+def test_all_targets_make_a_task_each(tmp_path):
+    with run_with_data(tmp_path, config(generator={"targets": "all", "max_rounds": 1})) as run:
+        generate(run)
+        assert run.facts("generate")["tasks"] == len(REVIEWS)  # two labels: one other
+
+
+def test_attributions_by_gradient_need_a_teacher_that_has_gradients(tmp_path):
+    with run_with_data(tmp_path, config(generator={"attribution": "gradient"})) as run:
+        engine = FakeEngine()
+        with pytest.raises(ConfigError, match="no gradients"):
+            generate(run, engine)
+        assert not engine.requests
+
+
+def test_the_replies_of_an_original_are_bounded(tmp_path):
+    settings = config(generator={"max_candidates": 7, "candidates": 6})
+    with run_with_data(tmp_path, settings) as run:
+        generate(run)
+        counts = Counter(row.example_id for row in rows(run, "candidates.jsonl"))
+        assert max(counts.values()) == 7

@@ -1,0 +1,172 @@
+"""What the rounds before a round have shown: attempts, verified flips, and what they cost.
+
+A round may depend on rows of earlier rounds only, never on what its own replies bring, so that a
+search that was killed asks the same requests again.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from codlocal.core.records import Candidate, Verdict
+from codlocal.generation.constraint import words
+from codlocal.generation.prompts import Attempt, Flip
+from codlocal.generation.task import Task
+
+Key = tuple[str, int]
+
+_SHOWN_ATTEMPTS = 3
+_SHOWN_FLIPS = 2
+"""Verified flips of each direction that a prompt shows."""
+_LONGEST_SHOWN = 200
+"""Characters of the longest text that serves as a demonstration."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A verified flip of this run: two texts and the teacher's labels of them."""
+
+    text: str
+    edited: str
+    source_label: int
+    target_label: int
+
+    @property
+    def reverse(self) -> "Solved":
+        """The same pair, read from its other end."""
+        return Solved(self.edited, self.text, self.target_label, self.source_label)
+
+    def named(self, label_names: Sequence[str]) -> Flip:
+        """The pair as a prompt shows it."""
+        return Flip(
+            before=label_names[self.source_label],
+            after=label_names[self.target_label],
+            marked=mark_changes(self.text, self.edited, "[{}]"),
+            blanked=mark_changes(self.text, self.edited, "___"),
+            text=self.text,
+            edited=self.edited,
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """Attempts, best first, and the verified flip of every task that has one; by task key."""
+
+    attempts: Mapping[Key, Sequence[Attempt]] = field(default_factory=dict)
+    solved: Mapping[Key, Solved] = field(default_factory=dict)
+    tokens: int = 0
+    """Generated tokens of the rounds before."""
+    characters: int = 0
+    """Characters of the replies that these tokens made."""
+
+    def words_tried(self, task: Task) -> frozenset[str]:
+        """The words of the attempts at a task that its text doesn't have, in lower case."""
+        own = _words(task.example.text)
+        tried = (_words(attempt.text) for attempt in self.attempts.get(task.key, ()))
+        return frozenset().union(*tried) - own
+
+    def best_tried(self, task: Task) -> Sequence[Attempt]:
+        """The attempts that came nearest to the target."""
+        return self.attempts.get(task.key, ())[:_SHOWN_ATTEMPTS]
+
+    def nearest(self, task: Task) -> list[Solved]:
+        """Verified flips of both directions whose texts are most like a task's, nearest last."""
+        chosen: list[tuple[float, Solved]] = []
+        wanted = (task.source_label, task.target_label)
+        likeness = self._likeness(task.example.text)
+        for direction in (wanted, wanted[::-1]):
+            fitting = [
+                (value, one)
+                for value, one in zip(likeness, self._flips, strict=True)
+                if (one.source_label, one.target_label) == direction
+                and task.example.text not in {one.text, one.edited}
+            ]
+            chosen += sorted(fitting, key=lambda pair: -pair[0])[:_SHOWN_FLIPS]
+        return [one for _, one in sorted(chosen, key=lambda pair: pair[0])]
+
+    @cached_property
+    def _flips(self) -> list[Solved]:
+        """Every solved pair, read from both ends."""
+        pairs = [one for one in self.solved.values() if len(one.text) <= _LONGEST_SHOWN]
+        return [end for one in pairs for end in (one, one.reverse)]
+
+    @cached_property
+    def _index(self) -> tuple[TfidfVectorizer, npt.NDArray[np.float64]]:
+        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+        return vectorizer, vectorizer.fit_transform([one.text for one in self._flips])
+
+    def _likeness(self, text: str) -> list[float]:
+        """The cosine of character n-grams with the first text of every flip."""
+        if not self._flips:
+            return []
+        vectorizer, matrix = self._index
+        return [float(value) for value in (matrix @ vectorizer.transform([text]).T).toarray()[:, 0]]
+
+
+def history_of(
+    candidates: Iterable[Candidate],
+    verdicts: Mapping[str, Verdict],
+    texts: Mapping[str, str],
+    good: Callable[[Candidate, Verdict], bool],
+    before: int,
+) -> History:
+    """Read the rows of the rounds before one, whatever the order in which they came."""
+    rows = sorted((row for row in candidates if row.round < before), key=lambda row: row.id)
+    judged: dict[Key, list[tuple[Candidate, Verdict]]] = {}
+    for row in rows:
+        if row.text is not None and row.id in verdicts:
+            judged.setdefault((row.example_id, row.target_label), []).append(
+                (row, verdicts[row.id])
+            )
+    solved = {}
+    for key, found in judged.items():
+        flips = [pair for pair in found if good(*pair)]
+        if flips:
+            best, _ = min(flips, key=lambda pair: pair[1].edit_distance)
+            solved[key] = _solved(best, texts[best.example_id], verdicts[best.id].label)
+    return History(
+        attempts={key: _attempts(found, key[1]) for key, found in judged.items()},
+        solved=solved,
+        tokens=sum(row.completion_tokens for row in rows),
+        characters=sum(len(row.reply) for row in rows),
+    )
+
+
+def _solved(row: Candidate, text: str, label: int) -> Solved:
+    return Solved(text, row.text or "", row.source_label, label)
+
+
+def _attempts(found: Sequence[tuple[Candidate, Verdict]], target: int) -> list[Attempt]:
+    """Distinct texts with the target's probability, most likely first."""
+    scores = {row.text or "": verdict.probabilities[target] for row, verdict in found}
+    ranked = sorted(scores.items(), key=lambda pair: -pair[1])
+    return [Attempt(text, probability) for text, probability in ranked]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text[span.start : span.end].lower() for span in words(text))
+
+
+def mark_changes(text: str, edited: str, form: str) -> str:
+    """The text with each run of words that an edit changed put into a form, such as "[{}]"."""
+    spans, others = words(text), words(edited)
+    old = [text[span.start : span.end] for span in spans]
+    new = [edited[span.start : span.end] for span in others]
+    parts, at = [], 0
+    for kind, first, last, _, _ in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        if kind == "insert":
+            place = spans[first].start if first < len(spans) else len(text)
+            parts += [text[at:place], form.format(""), " " if first < len(spans) else ""]
+            at = place
+        else:
+            begin, end = spans[first].start, spans[last - 1].end
+            parts += [text[at:begin], form.format(text[begin:end])]
+            at = end
+    return "".join([*parts, text[at:]])

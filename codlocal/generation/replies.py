@@ -1,0 +1,56 @@
+"""Replies to rows: one candidate per reply that was asked for, usable or not."""
+
+from collections.abc import Sequence
+
+from codlocal.core.records import Candidate
+from codlocal.generation.constraint import parse_reply
+from codlocal.generation.engine import Reply
+from codlocal.generation.plan import Planned
+
+
+def candidates_of(planned: Planned, replies: Sequence[Reply]) -> list[Candidate]:
+    """One row per reply that was asked for, whether it is usable or not."""
+    asked = replies[: planned.request.count]  # the ids of more belong to the next request
+    return [_candidate(planned, offset, reply) for offset, reply in enumerate(asked)]
+
+
+def candidate_id(planned: Planned, offset: int) -> str:
+    """The id of one reply of a request: example, target, round and index."""
+    stem = planned.request.id.rsplit("/", 1)[0]
+    return f"{stem}/{planned.first_index + offset}"
+
+
+def _candidate(planned: Planned, offset: int, reply: Reply) -> Candidate:
+    text, failure = _read(planned, reply)
+    return Candidate(
+        id=candidate_id(planned, offset),
+        example_id=planned.task.example.id,
+        round=planned.round,
+        strategy=planned.strategy,
+        source_label=planned.task.source_label,
+        target_label=planned.task.target_label,
+        text=text,
+        failure=failure,
+        reply=reply.text,
+        finish_reason=reply.finish_reason,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+    )
+
+
+def _read(planned: Planned, reply: Reply) -> tuple[str | None, str | None]:
+    """The text of a reply, or why there is none."""
+    if reply.finish_reason != "stop":
+        return None, f"cut off ({reply.finish_reason or 'no finish reason'})"
+    try:
+        edited = parse_reply(reply.text)
+    except ValueError as error:
+        return None, f"not the JSON that was asked for ({error})"
+    if not planned.constraint.allows(reply.text):
+        return None, "outside the edit constraint"
+    text = planned.constraint.splice(edited)
+    if not text.strip():
+        return None, "empty"
+    if text == planned.task.example.text:
+        return None, "a copy of the original"
+    return text, None

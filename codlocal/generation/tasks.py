@@ -1,0 +1,120 @@
+"""From originals to tasks: labels, targets, and how much each word matters, asked only once.
+
+What the teacher was asked word by word costs more than a second for some dozen texts on a CPU, so
+it is kept in the run folder, keyed by what it was asked.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from codlocal.core import hashing, jsonl
+from codlocal.core.records import Example, Row, Teacher
+from codlocal.generation import attribution
+from codlocal.generation.constraint import Span
+from codlocal.generation.edits import Edit, find_edits
+from codlocal.generation.lexicon import Lexicon
+from codlocal.generation.task import Task
+
+Method = Literal["occlusion", "gradient"]
+Reading = tuple[Example, int, int]
+"""An original, the teacher's label of it, and the label that it is to get."""
+
+
+class Attributed(Row):
+    """The importance of each word of one text, under the hash of what was asked."""
+
+    key: str
+    importance: tuple[float, ...]
+
+
+class FoundEdits(Row):
+    """The edits that flip one text: per edit its slots, as start, end and choices."""
+
+    key: str
+    edits: tuple[tuple[tuple[int, int, tuple[str, ...]], ...], ...]
+
+
+def build_tasks(
+    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method, kept: Path
+) -> list[Task]:
+    """One task per reading; the attributions that `kept` lacks are computed and added to it.
+
+    A word is worth editing for what the label loses without it, plus what the target gains when
+    a probe word stands in its place; or, by gradient, for what it adds to the label's lead.
+
+    Raises:
+        ConfigError: a gradient is asked for, and the teacher has none.
+
+    """
+    known = {row.key: row.importance for row in jsonl.read_rows(kept, Attributed)}
+    keys = [_key(method, *reading) for reading in readings]
+    missing = [at for at, key in enumerate(keys) if key not in known]
+    values = _importance(teacher, lexicon, [readings[at] for at in missing], method)
+    new = [
+        Attributed(key=keys[at], importance=tuple(map(float, row)))
+        for at, row in zip(missing, values, strict=True)
+    ]
+    with jsonl.RowWriter(kept) as writer:
+        writer.append(new)
+    known.update((row.key, row.importance) for row in new)
+    return [
+        Task(example, source, target, np.array(known[key], dtype=np.float64))
+        for key, (example, source, target) in zip(keys, readings, strict=True)
+    ]
+
+
+def _importance(
+    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method
+) -> Sequence[npt.NDArray[np.float64]]:
+    if not readings:
+        return []
+    texts = [example.text for example, _, _ in readings]
+    sources = [source for _, source, _ in readings]
+    targets = [target for _, _, target in readings]
+    if method == "gradient":
+        return attribution.gradient(teacher, texts, sources, targets)
+    losses = attribution.leave_one_out(teacher, texts, sources)
+    probes = {target: lexicon.probes(target) for target in set(targets)}
+    gains = attribution.substitution(teacher, texts, targets, probes)
+    return [loss + gain for loss, gain in zip(losses, gains, strict=True)]
+
+
+def _key(kind: str, example: Example, source: int, target: int) -> str:
+    return hashing.of_value([kind, example.text, source, target])
+
+
+class EditFinder:
+    """Finds the edits that flip a task, once: found ones are kept in a file of the run."""
+
+    def __init__(self, teacher: Teacher, lexicon: Lexicon, kept: Path) -> None:
+        self._teacher = teacher
+        self._lexicon = lexicon
+        self._kept = kept
+        self._known = {row.key: _edits(row) for row in jsonl.read_rows(kept, FoundEdits)}
+
+    def __call__(self, task: Task) -> Sequence[Edit]:
+        """The edits of one task, best first."""
+        key = _key("edits", task.example, task.source_label, task.target_label)
+        if key not in self._known:
+            self._known[key] = find_edits(self._teacher, self._lexicon, task)
+            with jsonl.RowWriter(self._kept) as writer:
+                writer.append([_row(key, self._known[key])])
+        return self._known[key]
+
+
+def _row(key: str, edits: Sequence[Edit]) -> FoundEdits:
+    slots = (
+        tuple((span.start, span.end, choices) for span, choices in edit.slots) for edit in edits
+    )
+    return FoundEdits(key=key, edits=tuple(slots))
+
+
+def _edits(row: FoundEdits) -> list[Edit]:
+    return [
+        Edit(tuple((Span(start, end), choices) for start, end, choices in slots))
+        for slots in row.edits
+    ]

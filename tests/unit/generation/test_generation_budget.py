@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from codlocal.core.records import Example
+from codlocal.generation import prompts
+from codlocal.generation.budget import affordable
+from codlocal.generation.engine import Sampling
+from codlocal.generation.history import History
+from codlocal.generation.plan import Planner
+from codlocal.generation.task import Task
+
+
+def planned(texts, candidates=2, most=None, number=0):
+    planner = Planner(
+        prompts.load("sentiment"), ("negative", "positive"), candidates, Sampling(), True, most=most
+    )
+    tasks = [Task(Example(id=text, text=text, label=1), 1, 0, np.array([1.0])) for text in texts]
+    return [plan for task in tasks for plan in planner.plan(task, number, "free")]
+
+
+def test_without_a_budget_everything_is_asked():
+    plans = planned(["good"] * 3)
+    assert affordable(plans, History(tokens=10**9), None) == plans
+
+
+@pytest.mark.parametrize(
+    ("tokens", "history", "asked"),
+    [
+        (12, History(), 1),  # 18 characters twice are 12 tokens
+        (24, History(), 2),
+        (23, History(), 1),
+        (11, History(), 0),
+        (1000, History(), 3),
+        (66, History(tokens=30, characters=30), 1),  # a token a character, as has been seen
+        (102, History(tokens=30, characters=30), 2),
+        (20, History(tokens=30, characters=90), 0),
+    ],
+)
+def test_requests_are_asked_in_order_while_their_expected_tokens_fit(tokens, history, asked):
+    plans = planned(["seven."] * 3)
+    assert affordable(plans, history, tokens) == plans[:asked]
+
+
+@pytest.mark.parametrize(("number", "replies"), [(0, 4), (1, 4), (2, 2), (3, 0)])
+def test_replies_for_one_original_are_bounded_over_all_rounds(number, replies):
+    plans = planned(["good"], candidates=4, most=10, number=number)
+    assert sum(plan.request.count for plan in plans) == replies
