@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
-from codlocal.distillation.composition import TrainingSet, baseline_set, paired_set
+from codlocal.distillation.composition import Pairs, TrainingSet, baseline_set, paired_set
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Material:
 
     Attributes:
         originals: the k labelled texts, in the order of their draw.
-        pairs: the chosen counterfactual of an original, by example id.
+        pairs: the chosen counterfactuals of an original, by example id, the preferred first.
         edits: all usable candidates of an original in the order of asking, by example id.
         seed: the seed of the draw.
 
     """
 
     originals: Sequence[Example]
-    pairs: Mapping[str, CounterfactualPair]
+    pairs: Pairs
     edits: Mapping[str, Sequence[Edit]]
     seed: int
 
@@ -121,7 +121,7 @@ def _mixed(material: Material) -> TrainingSet:
 def _with_edits(material: Material, chosen: Mapping[str, Edit]) -> TrainingSet:
     """The first k/2 originals, each with its chosen edit in the place of the counterfactual."""
     texts = {example.id: example.text for example in material.originals}
-    pairs = {one: _pair(texts[one], edit) for one, edit in chosen.items() if one in texts}
+    pairs = {one: [_pair(texts[one], edit)] for one, edit in chosen.items() if one in texts}
     return paired_set(material.originals, pairs)
 
 

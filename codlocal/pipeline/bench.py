@@ -98,10 +98,9 @@ class Bench:
         """The texts of all cells, done or not: the teacher is asked for all of them at once."""
         train = artifacts.read_examples(self._run, "train")
         splits = {split.seed: split.ids for split in artifacts.read_few_shot(self._run)}
-        pairs: dict[str, CounterfactualPair] = {}
+        pairs: dict[str, list[CounterfactualPair]] = {}
         for pair in jsonl.read_rows(self._run.file("pairs.jsonl"), CounterfactualPair):
-            # An original may have several counterfactuals; at equal budget one of them counts.
-            pairs.setdefault(pair.example_id, pair)
+            pairs.setdefault(pair.example_id, []).append(pair)
         candidates = list(jsonl.read_rows(self._run.file("candidates.jsonl"), Candidate))
         edits = collect_edits(candidates, self._verdicts)
         sets = {}

@@ -28,7 +28,7 @@ from codlocal.core.errors import (
 
 COMMANDS = (
     "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "measures",
-    "compare-generators", "serve", "engine", "doctor",
+    "compare-generators", "ablate", "report", "theory", "serve", "engine", "doctor",
 )  # fmt: skip
 IN_A_PROCESS = [sys.executable, "-m", "codlocal"]
 

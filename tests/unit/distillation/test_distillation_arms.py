@@ -59,7 +59,7 @@ def material():
         ]
         for example in ORIGINALS[: K // 2]
     }
-    return Material(ORIGINALS, {one.id: pair(one) for one in ORIGINALS[:3]}, edits, seed=0)
+    return Material(ORIGINALS, {one.id: [pair(one)] for one in ORIGINALS[:3]}, edits, seed=0)
 
 
 def ids(training_set):

@@ -117,8 +117,9 @@ class Stages:
 
 def scores(agreement):
     return Metrics(
-        accuracy=agreement, macro_f1=agreement, matthews=0.5, teacher_agreement=agreement, n=50
-    )
+        accuracy=agreement, macro_f1=agreement, matthews=0.5, teacher_agreement=agreement,
+        calibration_error=0.1, brier=0.2, boundary_agreement=0.5, boundary_n=10, n=50,
+    )  # fmt: skip
 
 
 def drawn(result):
