@@ -38,6 +38,11 @@ _PARTS = ("server", "memory", "constraints")
     metavar="DIR",
     help="Gets the runs and generation.json.",
 )
+@click.option(
+    "--prompt",
+    type=click.Path(exists=True, path_type=Path),
+    help="Words the task, where the generic prompt is not right for the data.",
+)
 @click.option("--originals", default=16, show_default=True, help="Texts to be flipped.")
 @click.option(
     "--sizes",
@@ -46,10 +51,12 @@ _PARTS = ("server", "memory", "constraints")
     help="Numbers of originals for the memory of the client.",
 )
 @click.option("--only", type=click.Choice(_PARTS), multiple=True, help="Leave out the others.")
-def main(data: Path, out: Path, originals: int, sizes: str, only: tuple[str, ...]) -> None:
+def main(
+    data: Path, out: Path, prompt: Path | None, originals: int, sizes: str, only: tuple[str, ...]
+) -> None:
     """Measure generation with the embedded models; the runs in --out must be new."""
     parts = only or _PARTS
-    config = _config(data, originals)
+    config = _config(data, prompt, originals)
     result: dict[str, Any] = {}
     if "memory" in parts:
         result["memory"] = peak_memory([int(size) for size in sizes.split(",")], out)
@@ -62,9 +69,11 @@ def main(data: Path, out: Path, originals: int, sizes: str, only: tuple[str, ...
     RichConsole(stderr=True).print(_table(result))
 
 
-def _config(data: Path, originals: int) -> Config:
+def _config(data: Path, prompt: Path | None, originals: int) -> Config:
     dataset = {"name": data.stem, "path": str(data.absolute()), "k": 2 * originals, "seeds": 1}
-    return settings.resolve([settings.profile_settings("embedded"), {"dataset": dataset}])
+    generator = {"prompt": str(prompt.absolute())} if prompt else {}
+    chosen = {"dataset": dataset, "generator": generator}
+    return settings.resolve([settings.profile_settings("embedded"), chosen])
 
 
 def _constraints(config: Config, out: Path) -> list[dict[str, Any]]:

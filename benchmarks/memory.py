@@ -55,8 +55,10 @@ def peak_memory(sizes: Sequence[int], folder: Path) -> list[dict[str, Any]]:
 
 
 def _measure(size: int, folder: Path, url: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.memory", str(size), str(folder), url]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    place = str(folder.absolute())
+    command = [sys.executable, "-m", "benchmarks.memory", str(size), place, url]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=root)
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 

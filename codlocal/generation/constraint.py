@@ -22,7 +22,12 @@ _LOWER = "[a-z]{1,14}" + _ENDING
 _CAPITALISED = "[A-Z][a-z]{0,14}" + _ENDING
 _SHOUTED = r"[A-Z]{1,14}"
 _LONGEST_WINDOW = 400
-"""Characters of text that a reply repeats at most; the rest of a long text is kept out of it."""
+"""Characters of text that a reply repeats at most; the rest of a long text is kept out of it.
+
+Compiling costs little by length and much by open slots: xgrammar took 0.1 s for 80 words with one
+slot, 0.4 s with four and 5 s for 160 words with 16, on a busy CPU core; llguidance 0.05 s for 1,000
+words with 16. A choice of 2,000 words took 0.06 s.
+"""
 
 
 class EditReply(BaseModel):

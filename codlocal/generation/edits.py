@@ -142,7 +142,8 @@ class _Finder:
         contracts = taken_back or is_auxiliary(old)
         speaking = self._lexicon.speaking(self._task.target_label, self._task.source_label)
         options += [word for word in speaking if contracts or "n't" not in word]
-        options += [] if taken_back else negated(old)
+        # A word that begins the text leaves its capital to the "not" before it.
+        options += [] if taken_back else negated(old if span.start else old.lower())
         if text[: span.start].endswith(" "):
             fitting = [self._in_place(span, phrase) for phrase in options]
         else:

@@ -69,6 +69,9 @@ class LazyEngine:
         try:
             self._engine = await self._stack.enter_async_context(self._open(self.seeds))
         except EngineError as error:
+            if isinstance(error, SeedError) and self.seeds:
+                self.seeds = False
+                return await self._start()
             self._failure = error
             raise
         return self._engine

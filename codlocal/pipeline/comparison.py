@@ -16,6 +16,7 @@ from codlocal.core import jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
+from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.models import locate
 from codlocal.models.folders import build_folder
@@ -138,6 +139,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
     generate, verify = run.facts("generate"), run.facts("verify")
+    pairs = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
     return {
         "name": contender.name,
         "model": contender.model,
@@ -147,6 +149,7 @@ def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
         "candidates": verify["candidates"],
         "flips": verify["flips"],
         "pairs": verify["pairs"],
+        "solved": len({pair.example_id for pair in pairs}),
         "median_edit_distance": verify["median_edit_distance"],
         "completion_tokens": generate["completion_tokens"],
         "seconds": run.manifest.stages["generate"].seconds,

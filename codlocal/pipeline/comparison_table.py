@@ -35,8 +35,8 @@ def _flips(row: Row) -> str:
 
 
 def _solved(row: Row) -> str:
-    low, high = wilson(row["pairs"] / row["originals"], row["originals"])
-    return f"{row['pairs']} of {row['originals']} [{low:.0%}, {high:.0%}]"
+    low, high = wilson(row["solved"] / row["originals"], row["originals"])
+    return f"{row['solved']} of {row['originals']} [{low:.0%}, {high:.0%}]"
 
 
 def _edit(row: Row) -> str:

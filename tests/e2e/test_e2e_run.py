@@ -97,6 +97,12 @@ def test_a_run_survives_kills_and_ends_whole(
     _check_accounts(run)
     _check_readable(run)
 
+    replay = (*command[:-3], "--run", "replay", "--replay", "r", "--json")
+    _finish(codlocal(*replay, "--engine-python", "/nowhere/python"))
+    assert not (tmp_path / "replay" / "server.log").exists()
+    for name in ("candidates.jsonl", "verdicts.jsonl", "pairs.jsonl", "rejections.jsonl"):
+        assert (tmp_path / "replay" / name).read_bytes() == (run / name).read_bytes()
+
     begun = time.monotonic()
     again = _finish(codlocal(*command))
     assert time.monotonic() - begun < 2.0

@@ -77,6 +77,11 @@ def test_a_slot_may_gain_a_negation_or_lose_one():
     assert "It was good" in loses
 
 
+def test_a_negation_at_the_beginning_takes_the_capital():
+    [edit, *_] = found("Good food", teacher=Negating())
+    assert {"Not good", "Never good"} <= set(edit.slots[0][1])
+
+
 @pytest.mark.parametrize(
     ("word", "plain"),
     [("won't", "will"), ("Can’t", "can"), ("wasn't", "was"), ("never", "always"), ("not", ""),

@@ -24,7 +24,7 @@ class Opener:
     async def __call__(self, seeds):
         self.opened.append(seeds)
         await asyncio.sleep(0.01)
-        if self.failure:
+        if self.failure and (seeds or not isinstance(self.failure, SeedError)):
             raise self.failure
         try:
             yield Dying(self.death) if seeds and self.death else FakeEngine()
@@ -81,6 +81,13 @@ def test_an_engine_that_dies_of_seeds_is_opened_once_more_without_them():
     engine = LazyEngine(opener, seeds=True)
     assert all(len(replies) == 1 for replies in ask(engine, 5))
     assert (opener.opened, opener.closed, engine.seeds) == ([True, False], 2, False)
+
+
+def test_an_engine_that_dies_of_seeds_while_it_opens_is_opened_without_them():
+    opener = Opener(failure=SeedError("dead"))
+    engine = LazyEngine(opener, seeds=True)
+    assert all(len(replies) == 1 for replies in ask(engine, 3))
+    assert (opener.opened, opener.closed, engine.seeds) == ([True, False], 1, False)
 
 
 def test_what_keeps_it_from_opening_is_told_to_all_who_wait():

@@ -9,7 +9,7 @@ from codlocal.core import jsonl
 from codlocal.core.artifacts import read_spec
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
-from codlocal.core.records import Metrics
+from codlocal.core.records import CounterfactualPair, Metrics
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.models import locate
 from codlocal.pipeline.comparison import Contender, compare, contenders, settings_of
@@ -93,6 +93,7 @@ class Stages:
         with run.stage("verify") as facts:
             facts.update(originals=4, candidates=20, flips=5, pairs=self.pairs)
             facts["median_edit_distance"] = 0.25 if self.pairs else None
+        jsonl.write_rows(run.file("pairs.jsonl"), [pair(number) for number in range(self.pairs)])
         total = {"chosen": {"boundary_distance": 0.4, "perplexity_ratio": 1.5, "diversity": None}}
         jsonl.write_json(run.file("generation.json"), {"total": total})
 
@@ -113,6 +114,13 @@ class Stages:
         baselines = [scores(0.6)] * self.seeds
         arms = {"student": students, "baseline": baselines}
         return summarise(arms, scores(1.0), range(self.seeds), describe(spec, 8))
+
+
+def pair(number):
+    return CounterfactualPair(
+        example_id=f"train/{number}", candidate_id=f"{number}", text="so good", label=1,
+        counterfactual="so bad", counterfactual_label=0, edit_distance=0.5, target_probability=0.9,
+    )  # fmt: skip
 
 
 def scores(agreement):
