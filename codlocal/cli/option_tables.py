@@ -50,6 +50,9 @@ _dataset = (
     click.option("--budget", type=click.Choice(["paper", "max"]),
                  help="paper: k/2 originals and k/2 counterfactuals; max: all k originals and "
                  "every counterfactual of them. [default: paper]"),
+    click.option("--select-originals", type=click.Choice(["first", "active"]),
+                 help="Which k/2 texts are flipped: the first drawn, or the teacher's closest "
+                 "calls. [default: first]"),
     click.option("--seed", type=int, help="First seed. [default: 0]"),
     click.option("--seeds", type=int, help="How many seeds: mean and interval over them."),
 )  # fmt: skip

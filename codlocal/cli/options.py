@@ -29,6 +29,7 @@ _SETTINGS = {
     "engine": "generator.engine",
     "prompt": "generator.prompt",
     "budget": "generator.budget",
+    "select_originals": "generator.select_originals",
     "candidates": "generator.candidates",
     "max_candidates": "generator.max_candidates",
     "max_tokens": "generator.max_tokens",

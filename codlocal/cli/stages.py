@@ -1,5 +1,6 @@
 """The commands that bring a run up to a stage."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,11 +13,15 @@ from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
 
 
-def _advance(until: str, given: dict[str, Any]) -> None:
+def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
     from codlocal.pipeline.session import Session, manifest_summary
 
     console = console_of(given)
     with open_run(given, console) as run:
+        if rounds > 1:
+            from codlocal.pipeline.rounds import check_rounds
+
+            check_rounds(run.config)
         worked = Session(run, console).advance(until)
         if not worked:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
@@ -26,6 +31,8 @@ def _advance(until: str, given: dict[str, Any]) -> None:
             tables += _measures(run, summary)
         if until == "evaluate":
             tables.append(_metrics(run, summary))
+        if rounds > 1:
+            tables.append(_rounds(run, rounds, summary, console))
         console.result(summary, tables)
         _say_where(run, until, console)
 
@@ -46,6 +53,22 @@ def _metrics(run: RunFolder, summary: dict[str, Any]) -> Table:
 
     summary["metrics"] = read_metrics(run)
     return table(summary["metrics"])
+
+
+def _rounds(run: RunFolder, rounds: int, summary: dict[str, Any], console: Console) -> Table:
+    """Run the further rounds; one row for each, the first among them."""
+    from codlocal.evaluation.report import agreement
+    from codlocal.pipeline.rounds import refine
+
+    summary["rounds"] = refine(run, rounds, console)
+    table = Table(title="Rounds")
+    for heading in ("round", "counterfactuals", "agreement", "student"):
+        table.add_column(heading, justify="left" if heading == "student" else "right")
+    for row in summary["rounds"]:
+        place = escape(str(Path(row["run"]) / "student"))
+        cells = (str(row["round"]), str(row["counterfactuals"]), agreement(row["metrics"]), place)
+        table.add_row(*cells)
+    return table
 
 
 def _say_where(run: RunFolder, until: str, console: Console) -> None:
@@ -88,9 +111,12 @@ Examples:
 
 @click.command(epilog=_EXAMPLES)
 @options("all")
-def pipeline(**given: Any) -> None:
+@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="After the first, write counterfactuals where the student still parts with the "
+              "teacher, and distil anew (RUN/rounds); needs --budget max.")  # fmt: skip
+def pipeline(rounds: int, **given: Any) -> None:
     """From a dataset to an evaluated student: every stage, in order."""
-    _advance("evaluate", given)
+    _advance("evaluate", given, rounds)
 
 
 @click.command()

@@ -7,13 +7,19 @@ from pydantic import ValidationError
 
 from codlocal.core import jsonl
 from codlocal.core.errors import RunError
-from codlocal.core.records import DatasetSpec, Example, FewShotSplit
+from codlocal.core.records import CounterfactualPair, DatasetSpec, Example, FewShotSplit
 from codlocal.core.run import RunFolder
 
 TRAIN = ("data", "train.jsonl")
 TEST = ("data", "test.jsonl")
 FEW_SHOT = ("data", "fewshot.jsonl")
 SPEC = ("data", "spec.json")
+ORDER = "order.jsonl"
+"""The labelled texts of every seed in the order in which the teacher would have them flipped."""
+FOCUS = ("data", "focus.jsonl")
+"""In a later round: the texts to be flipped, counterfactuals of earlier rounds among them."""
+EARLIER_PAIRS = ("data", "pairs.jsonl")
+"""In a later round: the pairs of the rounds before it."""
 
 
 def read_spec(run: RunFolder) -> DatasetSpec:
@@ -33,35 +39,43 @@ def read_spec(run: RunFolder) -> DatasetSpec:
 
 
 def read_examples(run: RunFolder, split: Literal["train", "test"]) -> dict[str, Example]:
-    """One split by example id, in the order of the file.
+    """One split by example id, in the order of the file; to train belong a round's texts to flip.
 
     Raises:
         RunError: the data stage has not been run, or the file is damaged.
 
     """
     path = _existing(run, TRAIN if split == "train" else TEST)
-    return {example.id: example for example in jsonl.read_rows(path, Example)}
+    examples = {example.id: example for example in jsonl.read_rows(path, Example)}
+    if split == "train":
+        examples |= {row.id: row for row in jsonl.read_rows(run.file(*FOCUS), Example)}
+    return examples
 
 
 def read_few_shot(run: RunFolder) -> list[FewShotSplit]:
-    """The k labelled texts of every seed, in the order of the seeds.
+    """The k labelled texts of every seed, in the order of the seeds; the first ones are flipped.
 
     Raises:
         RunError: the data stage has not been run, or the file is damaged.
 
     """
-    return list(jsonl.read_rows(_existing(run, FEW_SHOT), FewShotSplit))
+    ordered = run.file(ORDER)
+    path = ordered if ordered.exists() else _existing(run, FEW_SHOT)
+    return list(jsonl.read_rows(path, FewShotSplit))
 
 
 def originals(run: RunFolder) -> list[Example]:
     """The texts that get counterfactuals: k/2 or k of every seed, each text once, in order.
 
-    The budget decides: the first k/2 of a seed ("paper"), or all its texts ("max").
+    The budget decides: the first k/2 of a seed ("paper"), or all its texts ("max"). A later round
+    has texts of its own.
 
     Raises:
         RunError: the data stage has not been run, or a file is damaged.
 
     """
+    if run.file(*FOCUS).exists():
+        return list(jsonl.read_rows(run.file(*FOCUS), Example))
     train = read_examples(run, "train")
     part = 1 if run.config.generator.budget == "max" else 2
     ids = dict.fromkeys(
@@ -74,6 +88,21 @@ def originals(run: RunFolder) -> list[Example]:
             "Add --redo data to set the data aside and load it again.",
         )
     return [train[one] for one in ids]
+
+
+def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:
+    """The verified pairs by the id of the labelled text that they go back to, preferred ones first.
+
+    In a later round a counterfactual of a counterfactual belongs to the text of the first.
+    """
+    pairs: dict[str, list[CounterfactualPair]] = {}
+    roots: dict[str, str] = {}
+    for path in (run.file(*EARLIER_PAIRS), run.file("pairs.jsonl")):
+        for pair in jsonl.read_rows(path, CounterfactualPair):
+            root = roots.get(pair.example_id, pair.example_id)
+            roots[pair.candidate_id] = root
+            pairs.setdefault(root, []).append(pair)
+    return pairs
 
 
 def _existing(run: RunFolder, parts: tuple[str, str]) -> Path:

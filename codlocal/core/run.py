@@ -46,6 +46,7 @@ _OUTPUTS = {
     # What the teacher said of single words is as good as the teacher, whatever is generated.
     "teacher": ("teacher.json", "attributions.jsonl", "edits.jsonl"),
     "generate": (
+        "order.jsonl",
         "prompt.jinja",
         "replies.jsonl",
         "originals.jsonl",
@@ -54,7 +55,7 @@ _OUTPUTS = {
     ),
     "verify": ("pairs.jsonl", "rejections.jsonl", "generation.json"),
     "distill": ("teacher_outputs", "students", "student"),
-    "evaluate": ("predictions", "metrics.json"),
+    "evaluate": ("predictions", "metrics.json", "rounds"),
 }
 
 

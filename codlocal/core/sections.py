@@ -70,6 +70,8 @@ class GeneratorConfig(Section):
     is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
     `budget` says which originals get counterfactuals and what a student sees: "paper" k/2 originals
     and k/2 counterfactuals, "max" all k originals and every verified counterfactual of them.
+    `select_originals` "active" flips those of the k texts on which the teacher is least sure,
+    rather than the first ones of the draw; sets for several k are then no longer nested.
     """
 
     engine: Literal["vllm", "transformers"] = "vllm"
@@ -83,6 +85,7 @@ class GeneratorConfig(Section):
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
     attribution: Literal["occlusion", "gradient"] = "occlusion"
     budget: Literal["paper", "max"] = "paper"
+    select_originals: Literal["first", "active"] = "first"
     targets: Literal["runner-up", "all", "confusion"] = "runner-up"
     confused_student: str | None = None
     max_candidates: Positive | None = None

@@ -6,7 +6,7 @@ the budget "max" the student sees the baseline's k texts and every counterfactua
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codlocal.core.records import CounterfactualPair, Example
 
@@ -63,9 +63,18 @@ def paired_set(originals: Sequence[Example], pairs: Pairs) -> TrainingSet:
     return _assemble([*chosen, *((example, ()) for example in fill)], fill=len(fill))
 
 
-def full_set(originals: Sequence[Example], pairs: Pairs) -> TrainingSet:
-    """All k originals, each with every counterfactual that it has."""
-    return _assemble([(example, pairs.get(example.id, ())) for example in originals])
+def full_set(originals: Sequence[Example], pairs: Pairs, largest: int) -> TrainingSet:
+    """All k originals, each with every counterfactual that it has, in groups of at most `largest`.
+
+    Where an original has more, those beyond its own group form further groups.
+    """
+    whole = _assemble([(example, pairs.get(example.id, ())) for example in originals])
+    groups = (
+        group[start : start + largest]
+        for group in whole.groups
+        for start in range(0, len(group), largest)
+    )
+    return replace(whole, groups=tuple(groups))
 
 
 def _balancing(others: Sequence[Example], labels: Sequence[int], count: int) -> list[Example]:

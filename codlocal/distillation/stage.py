@@ -6,11 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from codlocal.core import jsonl, processes
-from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
+from codlocal.core import processes
+from codlocal.core.artifacts import read_examples, read_few_shot, read_pairs, read_spec
 from codlocal.core.config import Config
 from codlocal.core.console import Console
-from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
@@ -110,14 +109,13 @@ def _range(counts: Sequence[int]) -> str:
 def _training_sets(run: RunFolder, console: Console) -> dict[tuple[str, int], TrainingSet]:
     """The texts of every student, by arm and seed; the first seed's student comes first."""
     examples = read_examples(run, "train")
-    pairs: dict[str, list[CounterfactualPair]] = {}
-    for pair in jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair):
-        pairs.setdefault(pair.example_id, []).append(pair)
-    compose = full_set if run.config.generator.budget == "max" else paired_set
+    pairs = read_pairs(run)
+    largest = run.config.distillation.batch_size
+    whole = run.config.generator.budget == "max"
     sets = {}
     for split in read_few_shot(run):
         originals = [examples[one] for one in split.ids]
-        student = compose(originals, pairs)
+        student = full_set(originals, pairs, largest) if whole else paired_set(originals, pairs)
         if not student.pairs:
             console.warn(
                 f"Seed {split.seed} has no verified pair: its student is trained on originals only."

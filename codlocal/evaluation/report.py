@@ -58,6 +58,12 @@ def table(metrics: Mapping[str, Any]) -> Table:
     return drawn
 
 
+def agreement(metrics: Mapping[str, Any]) -> str:
+    """The student's agreement with the teacher, and its interval."""
+    bounds = metrics["intervals"]["student"]["teacher_agreement"]
+    return _cell(metrics, metrics["student"]["teacher_agreement"], bounds)
+
+
 def caption(metrics: Mapping[str, Any]) -> str:
     """Say in words what the intervals are, how student and baseline differ, and what else counts.
 

@@ -9,7 +9,7 @@ import numpy as np
 from codlocal.core import artifacts, hashing, jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console, Task
-from codlocal.core.records import Candidate, CounterfactualPair, Metrics, Verdict
+from codlocal.core.records import Candidate, Metrics, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS, Material, collect_edits
 from codlocal.distillation.composition import TrainingSet
@@ -98,9 +98,7 @@ class Bench:
         """The texts of all cells, done or not: the teacher is asked for all of them at once."""
         train = artifacts.read_examples(self._run, "train")
         splits = {split.seed: split.ids for split in artifacts.read_few_shot(self._run)}
-        pairs: dict[str, list[CounterfactualPair]] = {}
-        for pair in jsonl.read_rows(self._run.file("pairs.jsonl"), CounterfactualPair):
-            pairs.setdefault(pair.example_id, []).append(pair)
+        pairs = artifacts.read_pairs(self._run)
         candidates = list(jsonl.read_rows(self._run.file("candidates.jsonl"), Candidate))
         edits = collect_edits(candidates, self._verdicts)
         sets = {}

@@ -79,7 +79,9 @@ class Session:
     def _generate(self) -> None:
         from codlocal.generation.stage import run_generate
         from codlocal.pipeline.opening import open_engine
+        from codlocal.pipeline.originals import order_originals
 
+        order_originals(self.run, self._teacher)
         run_generate(
             self.run,
             lambda: open_engine(self.run, self.console),

@@ -1,7 +1,7 @@
 """Which of the good flips become counterfactuals: by rule, several an original, none twice."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from codlocal.core.records import (
     Candidate,
@@ -19,12 +19,17 @@ from codlocal.verification.selection import Gate, cost, learn_gate, refusal
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known when pairs are chosen, keyed by example id or candidate id."""
+    """All that is known when pairs are chosen, keyed by example id or candidate id.
+
+    `earlier` has the texts of pairs of earlier rounds, normalised, with their ids: none of them is
+    taken once more.
+    """
 
     examples: Mapping[str, Example]
     originals: Mapping[str, Original]
     candidates: Mapping[str, Candidate]
     verdicts: Mapping[str, Verdict]
+    earlier: Mapping[str, str] = field(default_factory=dict)
 
 
 Good = Mapping[str, Sequence[Candidate]]
@@ -94,7 +99,7 @@ def choose(
     texts: dict[str, str] = {}
     for example_id, candidates in good.items():
         flips = [_flip(row, evidence, settings.fluency_weight) for row in candidates]
-        taken, refused = _take(flips, texts, settings)
+        taken, refused = _take(flips, texts, evidence.earlier, settings)
         chosen += taken
         texts.update((flip.candidate.id, flip.text) for flip in taken)
         rejections += refused
@@ -105,7 +110,10 @@ def choose(
 
 
 def _take(
-    flips: Sequence[_Flip], others: Mapping[str, str], settings: VerificationConfig
+    flips: Sequence[_Flip],
+    others: Mapping[str, str],
+    earlier: Mapping[str, str],
+    settings: VerificationConfig,
 ) -> tuple[list[_Flip], list[Rejection]]:
     """Choose among the flips of one original, given the texts chosen for others, by their ids."""
     rule = RULES[settings.select]
@@ -122,7 +130,7 @@ def _take(
         full = len(taken) == settings.per_example
         flip = waiting[0] if full else min(waiting, key=price)
         waiting.remove(flip)
-        twin = _twin(flip, taken, others)
+        twin = earlier.get(flip.text) or _twin(flip, taken, others)
         if twin:
             refused.append(_rejection(flip.candidate, "a duplicate of a chosen text", twin))
         elif full:

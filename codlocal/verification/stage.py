@@ -20,6 +20,7 @@ from codlocal.core.records import (
 )
 from codlocal.core.run import RunFolder
 from codlocal.verification.choice import Evidence, choose, sieve
+from codlocal.verification.duplicates import normalised
 from codlocal.verification.judge import judge, vocabulary
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
@@ -93,7 +94,14 @@ def _evidence(run: RunFolder) -> Evidence:
         originals=_keyed(originals, lambda row: row.example_id),
         candidates=_keyed(candidates, lambda row: row.id),
         verdicts=_keyed(verdicts, lambda row: row.candidate_id),
+        earlier=_earlier(run),
     )
+
+
+def _earlier(run: RunFolder) -> dict[str, str]:
+    pairs = list(jsonl.read_rows(run.file(*artifacts.EARLIER_PAIRS), CounterfactualPair))
+    texts = {normalised(pair.text): pair.example_id for pair in pairs}
+    return {**texts, **{normalised(pair.counterfactual): pair.candidate_id for pair in pairs}}
 
 
 def _judge_missing(

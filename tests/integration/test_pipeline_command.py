@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.cli import main
 from codlocal.core import jsonl
-from codlocal.core.records import Candidate, CounterfactualPair, Rejection
+from codlocal.core.records import Candidate, CounterfactualPair, Example, Rejection
 
 pytestmark = [
     pytest.mark.integration,
@@ -51,8 +51,8 @@ def call(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     before = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--run", "run", "--json"])
+    def run(*arguments, folder="run"):
+        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--run", folder, "--json"])
         with pytest.raises(SystemExit) as caught:
             main()
         said = capsys.readouterr()
@@ -117,3 +117,36 @@ def test_the_full_budget_asks_for_counterfactuals_of_all_labelled_texts(place, c
     candidates = list(jsonl.read_rows(place / "run/candidates.jsonl", Candidate))
     assert len({row.example_id for row in candidates}) == 8
     assert not place.joinpath("run/student").exists()
+
+
+def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
+    settings = (
+        "pipeline", "--config", "mine.toml", "--data", "mine.csv", "--text-column", "body",
+        "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
+        "--generator", "generator", "--budget", "max", "--select-originals", "active",
+        "--set", "generator.rounds=['lexical']", "--set", "verification.fluency_slack=1000",
+        "--rounds", "2",
+    )  # fmt: skip
+    summary, _ = call(*settings, folder="rounds")
+    first, second = summary["rounds"]
+    assert (first["run"], second["run"]) == ("rounds", "rounds/rounds/2")
+    focus = list(jsonl.read_rows(place / "rounds/rounds/2/data/focus.jsonl", Example))
+    assert len(focus) == 4
+    new = list(jsonl.read_rows(place / "rounds/rounds/2/pairs.jsonl", CounterfactualPair))
+    old = list(jsonl.read_rows(place / "rounds/pairs.jsonl", CounterfactualPair))
+    assert {pair.example_id for pair in new} <= {row.id for row in focus}
+    assert not {pair.counterfactual for pair in new} & {pair.counterfactual for pair in old}
+    assert second["counterfactuals"] == first["counterfactuals"] + len(new)
+    assert second["metrics"]["student"]["n"] == first["metrics"]["student"]["n"]
+    again, err = call(*settings, folder="rounds")
+    assert again["rounds"] == summary["rounds"]
+    assert "Nothing to do" in err
+
+
+def test_further_rounds_need_room_for_more_counterfactuals(place, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["codlocal", "pipeline", "--run", "paper", "--rounds", "2"])
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert "--budget max" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_without_any_pair_the_student_sees_the_baselines_texts():
 
 @pytest.mark.parametrize("each", [1, 3])
 def test_the_full_budget_is_all_originals_and_all_their_counterfactuals(each: int):
-    found = full_set(_originals(4), _pairs({0, 3}, each))
+    found = full_set(_originals(4), _pairs({0, 3}, each), largest=8)
     assert [text.id for text in found.texts if text.gold is not None] == [
         f"train-{i}" for i in range(4)
     ]
@@ -83,3 +83,10 @@ def test_the_full_budget_is_all_originals_and_all_their_counterfactuals(each: in
     for group in found.groups:
         first, *others = (found.texts[index].id for index in group)
         assert all(other.startswith(f"{first}/") for other in others)
+
+
+@pytest.mark.parametrize("largest", [2, 3, 8])
+def test_a_full_set_splits_groups_that_no_batch_can_hold(largest: int):
+    found = full_set(_originals(4), _pairs({0, 3}, 4), largest)
+    assert max(map(len, found.groups)) <= largest
+    assert sorted(at for group in found.groups for at in group) == list(range(len(found.texts)))

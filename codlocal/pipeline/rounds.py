@@ -1,0 +1,141 @@
+"""Further rounds: counterfactuals where student and teacher still part, then a new student.
+
+Round n > 1 is an ordinary run folder, `RUN/rounds/N`: the data and the teacher of the run, the
+pairs of the rounds before, and the texts to flip next. Those are chosen for each seed by its own
+student, from its k labelled texts and their counterfactuals; the test split has no say.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import Config
+from codlocal.core.console import Console
+from codlocal.core.errors import ConfigError
+from codlocal.core.records import CounterfactualPair, Example, Teacher
+from codlocal.core.run import RunFolder
+from codlocal.distillation.focus import focus
+from codlocal.evaluation.report import read_metrics
+from codlocal.models.classifier import Classifier
+from codlocal.models.teacher import TEACHER_FILE, load_teacher
+from codlocal.pipeline.session import Session
+
+FOLDER = "rounds"
+
+
+def check_rounds(config: Config) -> None:
+    """Refuse further rounds that could not add anything.
+
+    Raises:
+        ConfigError: the budget leaves no room for more counterfactuals.
+
+    """
+    if config.generator.budget != "max":
+        raise ConfigError(
+            "Further rounds add counterfactuals, and the paper's budget has no room for them.",
+            "Add --budget max.",
+        )
+
+
+def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]]:
+    """Bring every round of a finished run to its end.
+
+    Returns:
+        One row a round, the run itself first: its number, its folder, how many counterfactuals its
+        students saw over all seeds, and its metrics.
+
+    """
+    rows = [_row(1, run)]
+    before = run
+    for number in range(2, rounds + 1):
+        console.info(f"Round {number}: counterfactuals where the student parts with the teacher")
+        place = run.file(FOLDER, str(number))
+        with RunFolder.open(place, _settings(run.config, number)) as child:
+            if not child.is_done("teacher"):
+                _prepare(child, before)
+            Session(child, console).advance("evaluate")
+            rows.append(_row(number, child))
+        before = child
+    return rows
+
+
+def _settings(config: Config, number: int) -> Config:
+    """The run's settings, with replies of the round's own; few new pairs are no error here."""
+    seed = config.generator.seed + number - 1
+    updates = {
+        "generator": config.generator.model_copy(update={"seed": seed}),
+        "verification": config.verification.model_copy(update={"min_pairs": 0}),
+        "distillation": config.distillation.model_copy(update={"baseline": False}),
+    }
+    return config.model_copy(update=updates)
+
+
+def _row(number: int, run: RunFolder) -> dict[str, Any]:
+    students = run.facts("distill")["students"]
+    counterfactuals = sum(one["pairs"] for one in students.values())
+    return {
+        "round": number,
+        "run": str(run.path),
+        "counterfactuals": counterfactuals,
+        "metrics": read_metrics(run),
+    }
+
+
+def _prepare(child: RunFolder, before: RunFolder) -> None:
+    with child.stage("data") as facts:
+        facts.update(before.facts("data"))
+        for parts in (artifacts.TRAIN, artifacts.TEST, artifacts.FEW_SHOT, artifacts.SPEC):
+            _copy(before.file(*parts), child.file(*parts))
+        earlier = [
+            *jsonl.read_rows(before.file(*artifacts.EARLIER_PAIRS), CounterfactualPair),
+            *jsonl.read_rows(before.file("pairs.jsonl"), CounterfactualPair),
+        ]
+        jsonl.write_rows(child.file(*artifacts.EARLIER_PAIRS), earlier)
+        jsonl.write_rows(child.file(*artifacts.FOCUS), _focus(before, load_teacher(before)))
+    with child.stage("teacher") as facts:
+        facts.update(before.facts("teacher"))
+        _copy(before.file(TEACHER_FILE), child.file(TEACHER_FILE))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _focus(before: RunFolder, teacher: Teacher) -> list[Example]:
+    """The texts to flip next: k/2 a seed, each once."""
+    chosen: dict[str, Example] = {}
+    for seed, texts in _known_texts(before):
+        student = _student(before, seed)
+        words = [text.text for text in texts]
+        found = focus(
+            student.predict_proba(words),
+            teacher.predict_proba(words),
+            before.config.dataset.k // 2,
+        )
+        chosen.update((texts[at].id, texts[at]) for at in found)
+    return list(chosen.values())
+
+
+def _known_texts(run: RunFolder) -> Iterator[tuple[int, list[Example]]]:
+    """Per seed its labelled texts and their counterfactuals, which have the teacher's label."""
+    train, pairs = artifacts.read_examples(run, "train"), artifacts.read_pairs(run)
+    for split in artifacts.read_few_shot(run):
+        written = [
+            Example(id=pair.candidate_id, text=pair.counterfactual, label=pair.counterfactual_label)
+            for one in split.ids
+            for pair in pairs.get(one, ())
+        ]
+        yield split.seed, [*(train[one] for one in split.ids), *written]
+
+
+def _student(run: RunFolder, seed: int) -> Classifier:
+    return Classifier.load(
+        run.file("students", f"student-seed{seed}"),
+        device=run.config.runtime.device,
+        dtype=run.config.runtime.dtype,
+        max_length=run.config.distillation.max_length,
+        label_names=artifacts.read_spec(run).label_names,
+    )
