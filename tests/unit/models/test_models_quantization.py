@@ -50,6 +50,8 @@ def test_adapters_change_nothing_before_they_are_trained(tmp_path: Path):
     np.testing.assert_array_equal(student.logits(TEXTS), plain.logits(TEXTS))
     trained = {name for name, one in student.model.named_parameters() if one.requires_grad}
     assert all("lora_" in name or "pooler" in name or "classifier" in name for name in trained)
+    head = {"bert.pooler.dense.weight", "classifier.weight", "classifier.bias"}
+    assert head <= trained
     first = {name: one.clone() for name, one in student.model.named_parameters()}
     other = Classifier.load(full, device="cpu")
     train_in_4_bits(other, tmp_path, torch.float32, seed=1)
