@@ -57,13 +57,13 @@ def train_in_4_bits(student: Classifier, folder: Path, compute: torch.dtype, see
     model.config.pad_token_id = student.model.config.pad_token_id
     model.requires_grad_(False)
     targets = list(linears_in_4_bits(model))
-    for part in model.modules():
-        if type(part) is torch.nn.Linear:
-            part.requires_grad_(True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         settings = LoraConfig(r=_RANK, lora_alpha=_ALPHA, target_modules=targets)
         inject_adapter_in_model(settings, model)
+    for part in model.modules():  # all but the adapters is frozen by now
+        if type(part) is torch.nn.Linear:
+            part.requires_grad_(True)
     place(model, device)
     student.model = model
 

@@ -59,7 +59,7 @@ def test_a_student_in_4_bits_agrees_with_the_teacher(finished, tmp_path, body, c
     lost = run.facts("distill")["students"]["student-seed0"]["quantization"]
     assert lost["texts"] == len(TEXTS)
     assert lost["agreement"] >= 0.9
-    assert 0 < lost["max_difference"] < 0.5
+    assert 0 < lost["max_difference"] < 2
     assert lost["bytes"] == run.file("student", "model.safetensors").stat().st_size
     assert "student-seed0 in 4 bits" in capsys.readouterr().err
 
@@ -82,7 +82,8 @@ def test_training_in_4_bits_that_was_cut_off_ends_in_the_same_weights(
         run_distill(cut, load_teacher(cut), QUIET)
     checkpoint = cut.file("students", "student-seed0.partial", "checkpoint-0000040")
     kept = load_file(checkpoint / "model.safetensors")
-    assert all("lora" in one or "classifier" in one or "projections" in one for one in kept)
+    trained = ("lora", "pooler", "classifier", "projections")
+    assert all(any(part in name for part in trained) for name in kept)
     run_distill(cut, load_teacher(cut), QUIET)
     assert same(weights(cut), weights(whole))
     assert not list(cut.file("student").glob("unquantised*"))

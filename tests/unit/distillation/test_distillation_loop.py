@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codlocal.core.errors import ModelError
 from codlocal.core.sections import RuntimeConfig
@@ -143,3 +144,11 @@ def test_parameters_without_a_gradient_have_no_moments_to_save(tmp_path: Path):
     optimizer = _adam(model)
     save_checkpoint(tmp_path, 1, model, optimizer, "k")
     assert load_checkpoint(tmp_path, model, optimizer, "k") == 1
+
+
+def test_weights_that_do_not_train_are_not_saved(tmp_path: Path):
+    model = _model()
+    model[0].requires_grad_(False)
+    save_checkpoint(tmp_path, 1, model, _adam(model), "k")
+    kept = load_file(tmp_path / "checkpoint-0000001" / "model.safetensors")
+    assert set(kept) == {"3.weight", "3.bias"}

@@ -10,7 +10,7 @@ from codlocal.core.errors import ModelError, RunError
 from codlocal.core.run import RunFolder
 from codlocal.models import store
 from codlocal.models.folders import model_hash
-from codlocal.models.teacher import TEACHER_FILE, TeacherRecord, load_teacher
+from codlocal.models.teacher import TEACHER_FILE, TeacherRecord, load_teacher, read_teacher
 
 LABELS = ("negative", "positive")
 ROWS = [("good", 1), ("bad", 0)]
@@ -65,6 +65,8 @@ def test_the_stores_key_covers_all_that_the_weights_depend_on(tmp_path: Path):
     assert len(set(keys)) == len(keys)
     renamed = settings.model_copy(update={"model": "another name of the same folder"})
     assert store.teacher_key(base, ROWS, LABELS, renamed) == keys[0]
+    quantised = settings.model_copy(update={"quantization": "nf4"})
+    assert store.teacher_key(base, ROWS, LABELS, quantised) == keys[0]
 
 
 def test_a_stored_teacher_is_built_once(tmp_path: Path, monkeypatch):
@@ -82,3 +84,10 @@ def test_a_stored_teacher_is_built_once(tmp_path: Path, monkeypatch):
         == store.find("k")
     )
     assert len(built) == 1
+
+
+def test_in_4_bits_it_is_another_teacher(run: RunFolder):
+    record = read_teacher(run)
+    assert record.identity == record.sha256
+    quantised = record.model_copy(update={"quantization": "nf4"})
+    assert quantised.sha256 == record.sha256 != quantised.identity
