@@ -28,7 +28,7 @@ from codlocal.models.devices import training_dtype
 from codlocal.models.folders import build_folder, model_hash
 
 RECORD_FILE = "codlocal.json"
-_LAST_PHASE = "Training"
+_FIRST_PHASE, _LAST_PHASE = "Contrasting", "Training"
 _CONTRASTIVE_PART = 0.5
 """Steps of a contrastive start, as a part of those of the distillation."""
 _PLAIN = {"method": "kd", "pair_weight": 0.0, "interpolation_weight": 0.0}
@@ -135,7 +135,7 @@ def distil(
 
     if config.warm_start == "contrastive":
         step = contrastive_step(student, job.training_set, targets.labels)
-        run("Contrasting", student.model, step, _CONTRASTIVE_PART)
+        run(_FIRST_PHASE, student.model, step, _CONTRASTIVE_PART)
     if config.warm_start != "none":
         warm_start_head(student, [text.text for text in texts], teacher_logits)
     if config.quantization == "nf4":
@@ -202,6 +202,7 @@ def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
 
 def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) -> LoopSettings:
     settings = job.config.distillation
+    adapted = settings.quantization == "nf4" and phase != _FIRST_PHASE
     key = hashing.of_value(
         [
             phase,
@@ -218,8 +219,7 @@ def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) ->
     return LoopSettings(
         steps=steps,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate
-        * (ADAPTER_RATE if settings.quantization == "nf4" else 1),
+        learning_rate=settings.learning_rate * (ADAPTER_RATE if adapted else 1),
         seed=job.seed,
         key=key,
     )
