@@ -127,6 +127,7 @@ def test_the_sweep_goes_on_past_failures_and_says_so(place, call):
     baseline = done["baseline", 8, 1]
     assert baseline["facts"]["texts"] == 8 and baseline["facts"]["pairs"] == 0
     assert baseline["metrics"]["n"] == 12
+    assert done["untrained", 8, 0]["facts"] is None
     assert baseline["generator"] is None and done["student", 8, 0]["generator"] == "generator"
     assert len(list(jsonl.read_rows(place / "sweep/results.jsonl", CellResult))) == len(ARMS) * 4
     assert not list(place.joinpath("sweep/work").iterdir())

@@ -27,8 +27,8 @@ from codlocal.core.errors import (
 )
 
 COMMANDS = (
-    "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "serve", "engine",
-    "doctor",
+    "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "ablate", "report",
+    "theory", "serve", "engine", "doctor",
 )  # fmt: skip
 IN_A_PROCESS = [sys.executable, "-m", "codlocal"]
 
