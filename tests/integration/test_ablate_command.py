@@ -183,10 +183,10 @@ def test_the_report_reads_all_sweeps(place, call):
     summary, _ = call("report", "sweep", "second", "--out", "report")
     text = place.joinpath("report/report.md").read_text()
     assert summary["report"] == "report/report.md"
-    assert "## mine, kd" in text and "## mine, lwd" in text and "## Failed" in text
+    assert "## mine, kd" in text and "## mine, lwd" in text and "half" in text
     assert place.joinpath("report/figure-2.svg").is_file()
     failed, _ = call("report", "nothing", code=1)
-    assert "nothing/results.jsonl is missing" in failed["error"]
+    assert "nothing/plan.json is missing" in failed["error"]
 
 
 def test_the_theory_is_drawn(place, call):
