@@ -6,8 +6,7 @@ from typing import Any
 import click
 import tomli_w
 
-from codlocal.cli.ablate import ablate
-from codlocal.cli.report import report
+from codlocal.cli import cli
 from codlocal.core import jsonl
 from codlocal.data.registry import ACCEPTABILITY, SENTIMENT
 from codlocal.generation import prompts
@@ -43,11 +42,11 @@ def main(data: Path, out: Path, *, dry_run: bool, **given: Any) -> int:
     """Train and score the arms, resumably, and write the report to OUT/report."""
     grid = out / "quality.toml"
     jsonl.write_text(grid, tomli_w.dumps(_grid(data, given)))
-    words = [str(grid), "--out", str(out)]
+    words = ["ablate", str(grid), "--out", str(out)]
     words += [word for one in given["assignments"] for word in ("--set", one)]
-    code = ablate.main([*words, *(["--dry-run"] if dry_run else [])], standalone_mode=False)
+    code = cli.main([*words, *(["--dry-run"] if dry_run else [])], standalone_mode=False)
     if not dry_run:
-        report.main([str(out)], standalone_mode=False)
+        cli.main(["report", str(out)], standalone_mode=False)
     return int(code)
 
 

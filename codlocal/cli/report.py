@@ -22,22 +22,18 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     """Draw the results of `codlocal ablate` as curves over k, beside the published ones.
 
     Writes report.md with every number, its interval and where the student lost, and a PNG and an
-    SVG for each dataset and method. Needs matplotlib: pip install 'codlocal[report]'.
+    SVG for each dataset and method. Of equal cells in several DIRs the last one counts. Needs
+    matplotlib: pip install 'codlocal[report]'.
     """
-    from codlocal.evaluation.results import RESULTS, read_results
+    from codlocal.evaluation.results import planned_results
     from codlocal.evaluation.written import REPORT, write_report
 
     console = console_of(given)
-    rows = {}
-    for folder in folders:
-        found = read_results(folder)
-        if not found:
-            raise RunError(
-                f"{folder / RESULTS} is missing or empty.", "Run `codlocal ablate` first."
-            )
-        rows.update(found)
+    rows = [row for folder in folders for row in planned_results(folder)]
+    if not rows:
+        raise RunError("There are no results yet.", "Let `codlocal ablate` do some cells first.")
     target = out or folders[0] / "report"
-    lost = write_report(list(rows.values()), target)
+    lost = write_report(rows, target)
     console.info(f"Report: {target / REPORT}")
     for one in lost:
         console.info(f"The student lost to {one.other} at k = {one.k}: {one}")

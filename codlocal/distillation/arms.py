@@ -149,7 +149,7 @@ ARMS: Mapping[str, Arm] = {
     "baseline": Arm("k originals", _originals),
     "half": Arm("k/2 originals alone", _half),
     "unverified": Arm(
-        "the first edit, its flip assumed: hard labels from the data, soft ones from the teacher",
+        "the first edit, its flip assumed; hard labels of originals from the data",
         _unverified,
         True,
         settings={"hard_labels": "gold"},

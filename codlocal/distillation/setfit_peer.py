@@ -58,7 +58,6 @@ def train_setfit(
     check_setfit()
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
     from setfit import SetFitModel, Trainer, TrainingArguments
     from sklearn.linear_model import LogisticRegression
 
@@ -67,9 +66,9 @@ def train_setfit(
     body.save_pretrained(folder)
     start.encoder.tokenizer.save_pretrained(folder)
     make_readable(folder)
-    layers = Transformer(str(folder), max_seq_length=start.encoder.max_length)
-    pooling = Pooling(int(start.model.config.hidden_size))
-    sentences = SentenceTransformer(modules=[layers, pooling], device=str(start.device))
+    # A plain body gets mean pooling.
+    sentences = SentenceTransformer(str(folder), device=str(start.device), local_files_only=True)
+    sentences.max_seq_length = start.encoder.max_length
     model = SetFitModel(model_body=sentences, model_head=LogisticRegression(max_iter=_ITERATIONS))
     arguments = TrainingArguments(
         output_dir=str(folder),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _SPREAD = 0.02
 """How far the arms at one k stand apart, as a share of k, so that their bars don't overlap."""
 
+_MARGIN = 0.1
+"""What is shown below the lowest mean and above the highest; longer bars are cut off."""
+
 
 def check_matplotlib() -> None:
     """Refuse to draw where matplotlib is not installed.
@@ -33,8 +36,8 @@ def check_matplotlib() -> None:
 def draw_panel(series: Sequence[Series], path: Path) -> None:
     """Draw the series of one dataset and method: agreement on the left, accuracy on the right.
 
-    Bars are 95 % intervals over seeds. Published accuracies are dashed. Writes `path` with the
-    endings .png and .svg.
+    Bars are 95 % intervals over seeds, cut off at the edge of the figure; published accuracies are
+    grey. Writes `path` with the endings .png and .svg.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -67,20 +70,23 @@ def save(figure: "Figure", path: Path) -> None:
 
 
 def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> None:
-    for place, one in enumerate(series):
-        points = one.curve(measure)
-        shift = 1 + _SPREAD * (place - (len(series) - 1) / 2)
+    curves = {one.arm: points for one in series if (points := one.curve(measure))}
+    for place, (arm, points) in enumerate(curves.items()):
+        shift = 1 + _SPREAD * (place - (len(curves) - 1) / 2)
         axes.errorbar(
             [point.k * shift for point in points],
             [point.mean for point in points],
             yerr=[point.half or 0.0 for point in points],
-            label=one.arm,
+            label=arm,
             marker="o",
             markersize=4,
             capsize=2,
-            linewidth=2.5 if one.arm.startswith("student") else 1.2,
+            linewidth=2.5 if arm.startswith("student") else 1.2,
         )
     sizes = sorted({k for one in series for k in one.sizes})
+    # The bars of two or three seeds may be many times as long as the curves are apart.
+    means = [point.mean for points in curves.values() for point in points] or [0.0, 1.0]
+    axes.set_ylim(max(0.0, min(means) - _MARGIN), min(1.0, max(means) + _MARGIN))
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(k) for k in sizes])
     axes.minorticks_off()

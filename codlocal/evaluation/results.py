@@ -2,14 +2,18 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from codlocal.core import jsonl
+from codlocal.core.errors import RunError
 from codlocal.core.records import Metrics, Row
 
 RESULTS = "results.jsonl"
+PLAN = "plan.json"
+"""The keys of the cells that the folder was last asked for: rows of earlier grids stay beside."""
 
 
 class SetFacts(Row):
@@ -62,6 +66,23 @@ def read_results(folder: Path) -> dict[str, CellResult]:
 
     """
     return {row.key: row for row in jsonl.read_rows(folder / RESULTS, CellResult)}
+
+
+def planned_results(folder: Path) -> list[CellResult]:
+    """The rows of the cells that a sweep was last asked for, as far as they are there.
+
+    Raises:
+        RunError: the folder is no sweep, or a file is damaged.
+
+    """
+    try:
+        keys = json.loads(folder.joinpath(PLAN).read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / PLAN} is missing or damaged.", "Run `codlocal ablate` first, or again."
+        ) from error
+    rows = read_results(folder)
+    return [rows[key] for key in keys if key in rows]
 
 
 def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:

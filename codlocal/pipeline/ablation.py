@@ -15,7 +15,7 @@ from codlocal.core.console import Console, Task
 from codlocal.core.errors import CodlocalError
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
-from codlocal.evaluation.results import RESULTS, CellResult, read_results, write_tables
+from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results, write_tables
 from codlocal.models.folders import locked
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
@@ -51,11 +51,13 @@ def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> l
     """
     with locked(folder / "ablate.lock", console):
         done = read_results(folder)
+        keys = [cell.key for source in sources for cell in source.cells]
+        jsonl.write_json(folder / PLAN, keys)
         with jsonl.RowWriter(folder / RESULTS) as writer:
             for row in _new_results(sources, done, folder, console):
                 writer.append([row])
                 done[row.key] = row
-        rows = [done[cell.key] for source in sources for cell in source.cells]
+        rows = [done[key] for key in keys]
         write_tables(folder, rows)
     return rows
 

@@ -40,8 +40,10 @@ class Bench:
         self._shared: dict[str, tuple[Knowledge, FrozenEncoder]] = {}
         limit_threads(run.config.runtime.threads)
 
-    def measure(self, cell: Cell) -> tuple[Metrics, SetFacts]:
+    def measure(self, cell: Cell) -> tuple[Metrics, SetFacts | None]:
         """Train a cell's classifier, score it on the full test split, and drop it.
+
+        An arm that is not trained has no facts of its texts.
 
         Raises:
             CodlocalError: a model can't be loaded, or training broke down.
@@ -64,8 +66,10 @@ class Bench:
         model = learn(arm, Lesson(job, knowledge, encoder, folder, self._console))
         found = predict(model, self._test, cell.arm, Task(cell.arm, None))
         shutil.rmtree(folder, ignore_errors=True)
-        facts = self._facts(job.training_set, knowledge, encoder)
-        return score(found, self._test.gold, self._test.teacher), facts
+        metrics = score(found, self._test.gold, self._test.teacher)
+        if arm.learner == "start":
+            return metrics, None
+        return metrics, self._facts(job.training_set, knowledge, encoder)
 
     @cached_property
     def teacher_accuracy(self) -> float:

@@ -9,6 +9,7 @@ either boundary may be from where that boundary crosses a pair.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,26 @@ from codlocal.distillation.objectives import hard_label_ce, soft_targets_kl
 from codlocal.evaluation.figures import check_matplotlib, save
 from codlocal.evaluation.information import fisher_trace
 from codlocal.models.classifier import softmax
+from codlocal.pipeline.boundaries import (
+    SIDE,
+    Array,
+    Labels,
+    across,
+    boundary,
+    crossings,
+    distances,
+    grid_axes,
+    grid_points,
+    reach,
+)
 
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 Pairs = tuple[Array, Array]
 
-WINDOW = ((-1.5, 2.5), (-1.0, 1.5))
-"""The part of the plane that is looked at, as (x, y)."""
-SIDE = 160
-"""How many points the grid of the window has in each direction."""
 _NEAR = 0.25
 """Boundaries are compared where a point of the data is as near as this."""
 _POINTS, _NOISE = 600, 0.15
 _STEPS, _RATE = 400, 0.01
 _TEMPERATURE, _KL_WEIGHT = 2.0, 20.0
-_SAMPLES = 200
 
 
 class MoonResult(Row):
@@ -89,17 +95,17 @@ def demonstrate(k: int, seed: int) -> tuple[list[MoonResult], Moons]:
 
     data, gold = make_moons(_POINTS, noise=_NOISE, random_state=seed)
     teacher = _trained(data, torch.from_numpy(gold), None, width=64, seed=seed)
-    grid = _grid()
-    its_labels = _logits(teacher, grid).argmax(axis=1)
+    grid = grid_points()
+    its_labels = _labels(teacher, grid)
     originals = _draw(data, gold, k, seed)
     half = originals[: k // 2]
-    counterfactuals = across(half, _logits(teacher, half).argmax(axis=1), grid, its_labels)
+    counterfactuals = across(half, _labels(teacher, half), its_labels)
     points = {"student": np.concatenate([half, counterfactuals]), "baseline": originals}
     results, labels = [], {}
     for arm, mine in points.items():
         logits = torch.from_numpy(_logits(teacher, mine))
         student = _trained(mine, logits.argmax(dim=1), logits, width=32, seed=seed + 1)
-        labels[arm] = _logits(student, grid).argmax(axis=1)
+        labels[arm] = _labels(student, grid)
         pairs = (half, counterfactuals) if arm == "student" else None
         measured = _measure(data, (teacher, student), (its_labels, labels[arm]), pairs)
         fisher = fisher_trace(softmax(logits.numpy()))
@@ -119,11 +125,10 @@ def draw(moons: Moons, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = [np.linspace(low, high, SIDE) for low, high in WINDOW]
     titles = {"baseline": "k points", "student": "k/2 points and their counterfactuals"}
     for place, (arm, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        place.contourf(*axes, moons.students[arm], levels=1, alpha=0.25, cmap="coolwarm")
-        place.contour(*axes, moons.teacher, levels=[0.5], colors="black", linestyles="--")
+        place.contourf(*grid_axes(), moons.students[arm], levels=1, alpha=0.25, cmap="coolwarm")
+        place.contour(*grid_axes(), moons.teacher, levels=[0.5], colors="black", linestyles="--")
         place.scatter(*moons.data.T, c=moons.gold, s=4, alpha=0.3, cmap="coolwarm")
         place.scatter(*moons.points[arm].T, color="black", s=24, zorder=3)
         if arm == "student":
@@ -134,79 +139,27 @@ def draw(moons: Moons, path: Path) -> None:
     save(figure, path)
 
 
-def across(points: Array, labels: Labels, grid: Array, grid_labels: Labels) -> Array:
-    """The nearest grid point of the other class for each of n points, shape [n, 2]."""
-    from scipy.spatial import KDTree
-
-    found = np.empty_like(points)
-    for label in (0, 1):
-        other = grid[grid_labels != label]
-        mine = labels == label
-        found[mine] = other[KDTree(other).query(points[mine])[1]]
-    return found
-
-
-def boundary(labels: Labels) -> Array:
-    """The points halfway between neighbours of the grid with different labels, shape [n, 2]."""
-    points, square = _grid().reshape(SIDE, SIDE, 2), labels.reshape(SIDE, SIDE)
-    rows, columns = square[1:] != square[:-1], square[:, 1:] != square[:, :-1]
-    upright = (points[1:][rows] + points[:-1][rows]) / 2
-    flat = (points[:, 1:][columns] + points[:, :-1][columns]) / 2
-    return np.concatenate([upright, flat])
-
-
-def _reach(points: Array, goals: Array) -> float:
-    """How far the points may be from the nearest goal."""
-    from scipy.spatial import KDTree
-
-    return float(KDTree(goals).query(points)[0].max(initial=0.0))
-
-
 def _measure(
     data: Array, models: Sequence[torch.nn.Module], labels: Sequence[Labels], pairs: Pairs | None
 ) -> dict[str, Any]:
     """Compare teacher and student, given in this order with their labels of the grid."""
-    near = _near(_grid(), data)
+    near = distances(grid_points(), data) <= _NEAR
     found: dict[str, Any] = {"agreement": float(np.mean((labels[0] == labels[1])[near]))}
     edges = [boundary(one) for one in labels]
     if not all(map(len, edges)):
         return {**found, "hausdorff": None}
-    shown = [edge[_near(edge, data)] for edge in edges]
-    found["hausdorff"] = max(_reach(shown[0], edges[1]), _reach(shown[1], edges[0]))
+    shown = [edge[distances(edge, data) <= _NEAR] for edge in edges]
+    found["hausdorff"] = max(reach(shown[0], edges[1]), reach(shown[1], edges[0]))
     if pairs is None:
         return found
-    crossings = [_crossings(model, *pairs) for model in models]
+    crossed = [crossings(partial(_labels, model), *pairs) for model in models]
     # The theorem speaks of pairs on which both agree: each boundary crosses them.
-    fitted = ~np.isnan(crossings).any(axis=(0, 2))
+    fitted = ~np.isnan(crossed).any(axis=(0, 2))
     if fitted.any():
         edit = float(np.linalg.norm(pairs[0] - pairs[1], axis=1)[fitted].max())
-        cover = max(_reach(edge, at[fitted]) for edge, at in zip(shown, crossings, strict=True))
+        cover = max(reach(edge, at[fitted]) for edge, at in zip(shown, crossed, strict=True))
         found.update(edit=edit, coverage=cover, bound=edit + cover)
     return found
-
-
-def _near(points: Array, data: Array) -> npt.NDArray[np.bool_]:
-    from scipy.spatial import KDTree
-
-    near: npt.NDArray[np.bool_] = KDTree(data).query(points)[0] <= _NEAR
-    return near
-
-
-def _crossings(model: torch.nn.Module, starts: Array, ends: Array) -> Array:
-    """Where a model's label changes first from each start to its end, [n, 2]; NaN if it doesn't."""
-    shares = np.linspace(0, 1, _SAMPLES)[:, None, None]
-    segments = starts + shares * (ends - starts)
-    labels = _logits(model, segments.reshape(-1, 2)).argmax(axis=1).reshape(_SAMPLES, -1)
-    changed = labels != labels[0]
-    at: Array = segments[changed.argmax(axis=0), np.arange(len(starts))]
-    at[~changed[-1]] = np.nan
-    return at
-
-
-def _grid() -> Array:
-    axes = [np.linspace(low, high, SIDE) for low, high in WINDOW]
-    grid: Array = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    return grid
 
 
 def _draw(data: Array, gold: Labels, k: int, seed: int) -> Array:
@@ -237,6 +190,11 @@ def _trained(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return model
+
+
+def _labels(model: torch.nn.Module, points: Array) -> Labels:
+    labels: Labels = _logits(model, points).argmax(axis=1)
+    return labels
 
 
 def _logits(model: torch.nn.Module, points: Array) -> npt.NDArray[np.float32]:

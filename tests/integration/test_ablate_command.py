@@ -127,6 +127,7 @@ def test_the_sweep_goes_on_past_failures_and_says_so(place, call):
     baseline = done["baseline", 8, 1]
     assert baseline["facts"]["texts"] == 8 and baseline["facts"]["pairs"] == 0
     assert baseline["metrics"]["n"] == 12
+    assert done["untrained", 8, 0]["facts"] is None
     assert baseline["generator"] is None and done["student", 8, 0]["generator"] == "generator"
     assert len(list(jsonl.read_rows(place / "sweep/results.jsonl", CellResult))) == len(ARMS) * 4
     assert not list(place.joinpath("sweep/work").iterdir())
@@ -182,10 +183,10 @@ def test_the_report_reads_all_sweeps(place, call):
     summary, _ = call("report", "sweep", "second", "--out", "report")
     text = place.joinpath("report/report.md").read_text()
     assert summary["report"] == "report/report.md"
-    assert "## mine, kd" in text and "## mine, lwd" in text and "## Failed" in text
+    assert "## mine, kd" in text and "## mine, lwd" in text and "half" in text
     assert place.joinpath("report/figure-2.svg").is_file()
     failed, _ = call("report", "nothing", code=1)
-    assert "nothing/results.jsonl is missing" in failed["error"]
+    assert "nothing/plan.json is missing" in failed["error"]
 
 
 def test_the_theory_is_drawn(place, call):

@@ -6,12 +6,20 @@ import pyarrow.parquet
 import pytest
 
 from codlocal.core import jsonl
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Metrics
 from codlocal.evaluation import figures
 from codlocal.evaluation.comparison import by_arm, compare, over_seeds, panels
 from codlocal.evaluation.published import published
-from codlocal.evaluation.results import RESULTS, CellResult, SetFacts, read_results, write_tables
+from codlocal.evaluation.results import (
+    PLAN,
+    RESULTS,
+    CellResult,
+    SetFacts,
+    planned_results,
+    read_results,
+    write_tables,
+)
 from codlocal.evaluation.statistics import interval
 from codlocal.evaluation.written import write_report
 
@@ -74,6 +82,15 @@ def test_the_last_row_of_a_cell_counts(tmp_path):
     found = read_results(tmp_path)
     assert found[first.key] == again
     assert len(found) == 2
+
+
+def test_rows_of_earlier_grids_are_left_out(tmp_path):
+    old, new = row("baseline", 8, 0, 0.1, key="old"), row("baseline", 8, 0, 0.7, key="new")
+    jsonl.write_rows(tmp_path / RESULTS, [new, old])
+    jsonl.write_json(tmp_path / PLAN, ["not done", "new"])
+    assert planned_results(tmp_path) == [new]
+    with pytest.raises(RunError, match=r"plan\.json is missing"):
+        planned_results(tmp_path / "nowhere")
 
 
 def test_the_table_has_a_row_a_cell_and_a_column_a_setting(tmp_path):

@@ -34,19 +34,3 @@ def test_a_seed_gives_the_same_again(shown):
     results, found = moons.demonstrate(20, seed=0)
     assert results == shown[0]
     assert np.array_equal(found.students["student"], shown[1].students["student"])
-
-
-def test_a_counterfactual_is_the_nearest_point_of_the_other_class():
-    grid = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
-    points, labels = np.array([[0.1, 0.0], [2.9, 0.0]]), np.array([0, 1])
-    found = moons.across(points, labels, grid, np.array([0, 0, 1, 1]))
-    assert found.tolist() == [[2.0, 0.0], [1.0, 0.0]]
-
-
-def test_a_straight_boundary_lies_halfway_between_neighbours():
-    (low, high), _ = moons.WINDOW
-    labels = np.tile(np.arange(moons.SIDE) >= moons.SIDE // 2, moons.SIDE).astype(np.int64)
-    edge = moons.boundary(labels)
-    step = (high - low) / (moons.SIDE - 1)
-    assert edge[:, 0] == pytest.approx(np.full(moons.SIDE, low + (moons.SIDE // 2 - 0.5) * step))
-    assert moons.boundary(np.zeros_like(labels)).shape == (0, 2)
