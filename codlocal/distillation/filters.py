@@ -124,7 +124,6 @@ def train_filters(
     parameters = torch.nn.ModuleList(probes).parameters()
     optimizer = torch.optim.AdamW(parameters, lr=_LEARNING_RATE)
     for _ in range(_STEPS):
-        optimizer.zero_grad()
         # A sum over layers is one optimisation for each: they share no parameter.
         losses = [
             functional.cross_entropy(probe(states), labels)
@@ -132,6 +131,7 @@ def train_filters(
         ]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        optimizer.zero_grad()  # so that no gradient goes on into the training that comes next
     return torch.nn.ModuleList([probe.filter for probe in probes])
 
 
