@@ -118,8 +118,7 @@ _student = (
     click.option("--student-init", type=click.Choice(["pretrained", "teacher"]),
                  help="teacher: made of the teacher's own layers and head. [default: pretrained]"),
     click.option("--student-layers", type=int, metavar="N",
-                 help="Layers of the student, evenly spaced: of a pretrained one with the first, "
-                 "of a teacher with the last. [default: all, of a teacher half]"),
+                 help="Layers of the student, evenly spaced. [default: all, of a teacher half]"),
     click.option("--warm-start", type=click.Choice(["none", "head", "contrastive"]),
                  help="head: fit the head on frozen features first; contrastive: pull features "
                  "of a label together before that. [default: none]"),

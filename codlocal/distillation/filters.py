@@ -52,7 +52,8 @@ def teacher_filters(
     """Return the filters of some of a teacher's layers, trained unless `folder` has them.
 
     They are part of what the teacher knows: it gives its own labels to `texts`, the split that it
-    was trained on itself (a sample of `MOST_TEXTS` of it), and no student sees these texts.
+    was trained on itself (a sample of `MOST_TEXTS` of it). No student sees more of that split than
+    the texts it has anyway.
 
     Raises:
         ModelError: the teacher does not give the hidden states of its layers.
@@ -76,6 +77,7 @@ def own_filters(
     labels: torch.Tensor,
     layers: Sequence[int],
     width: int,
+    seed: int = 0,
 ) -> torch.nn.ModuleList:
     """Train filters of a classifier's layers; the classifier itself is left as it is.
 
@@ -85,6 +87,7 @@ def own_filters(
         labels: int64 [n].
         layers: numbers of the layers, from 1.
         width: of the filtered states.
+        seed: draws filters, poolers and heads.
 
     Returns:
         One `torch.nn.Linear` per layer.
@@ -94,7 +97,8 @@ def own_filters(
 
     """
     means = layer_means(classifier, texts, layers)
-    return train_filters(means, labels.to(means.device), len(classifier.label_names), width)
+    classes = len(classifier.label_names)
+    return train_filters(means, labels.to(means.device), classes, width, seed)
 
 
 def train_filters(
@@ -124,7 +128,6 @@ def train_filters(
     parameters = torch.nn.ModuleList(probes).parameters()
     optimizer = torch.optim.AdamW(parameters, lr=_LEARNING_RATE)
     for _ in range(_STEPS):
-        optimizer.zero_grad()
         # A sum over layers is one optimisation for each: they share no parameter.
         losses = [
             functional.cross_entropy(probe(states), labels)
@@ -132,6 +135,7 @@ def train_filters(
         ]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        optimizer.zero_grad()  # so that no gradient goes on into the training that comes next
     return torch.nn.ModuleList([probe.filter for probe in probes])
 
 

@@ -157,7 +157,7 @@ def _trainee(
     width = int(knowledge.teacher.model.config.hidden_size)
     if method == "ted":
         texts = [text.text for text in job.training_set.texts]
-        projections = own_filters(student, texts, labels, layers, width)
+        projections = own_filters(student, texts, labels, layers, width, job.seed)
     else:
         own_width = int(student.model.config.hidden_size)
         projections = new_projections(len(layers), own_width, width, job.seed)

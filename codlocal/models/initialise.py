@@ -1,7 +1,7 @@
 """A classifier to be trained: a pretrained body, as many of its layers as asked, a fresh head."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,8 @@ def new_classifier(
 ) -> Classifier:
     """Load a body in float32 and put a head drawn from `seed` on it, whatever head it had.
 
-    `layers` keeps that many of its layers (see `lower_layers`). `pooling` has the head read a
-    text's "first" token or the "mean" of its tokens; None leaves it as it is.
+    `layers` keeps that many of its layers, evenly spaced and the last among them. `pooling` has
+    the head read a text's "first" token or the "mean" of its tokens; None leaves it as it is.
 
     Raises:
         ModelError: the folder can't be loaded, is quantised, has fewer layers, or its family has
@@ -62,7 +62,7 @@ def new_classifier(
             **options,
         )
         if layers is not None:
-            model = keep_layers(model, layers, lower_layers)
+            model = keep_layers(model, layers)
     _draw_head(model, seed)
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
@@ -98,10 +98,10 @@ def shortened_classifier(
     device: str = "auto",
     max_length: int = 256,
 ) -> Classifier:
-    """Load a classifier in float32 with some of its own layers, and keep its head.
+    """Load a classifier in float32 with evenly spaced layers of its own, and keep its head.
 
-    `layers` is how many to keep (see `upper_layers`), by default half of them. The columns of its
-    logits are put in the order of `label_names`.
+    `layers` is how many to keep, by default half of them. The columns of its logits are put in
+    the order of `label_names`.
 
     Raises:
         ModelError: the folder can't be loaded, is quantised, has fewer layers or other labels.
@@ -112,8 +112,7 @@ def shortened_classifier(
     names = tuple(label_names)
     model = load_model(path, dtype=torch.float32)
     order = column_order(names_of(model.config.id2label), names)
-    kept = layers or max(1, model.config.num_hidden_layers // 2)
-    model = keep_layers(model, kept, upper_layers)
+    model = keep_layers(model, layers or max(1, model.config.num_hidden_layers // 2))
     _reorder(output_layer(model), order)
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
@@ -165,29 +164,13 @@ def _draw_head(model: "PreTrainedModel", seed: int) -> None:
                         module.bias.zero_()
 
 
-def upper_layers(count: int, kept: int) -> list[int]:
-    """Indices of `kept` of `count` layers, evenly spaced, with the last: 6, 3 -> 1, 3, 5.
-
-    For a classifier whose head is kept: it reads what the last layer gives.
-    """
+def spaced_layers(count: int, kept: int) -> list[int]:
+    """Indices of `kept` of `count` layers, evenly spaced, with the last: 6, 3 -> 1, 3, 5."""
     return [round((index + 1) * count / kept) - 1 for index in range(kept)]
 
 
-def lower_layers(count: int, kept: int) -> list[int]:
-    """Indices of `kept` of `count` layers, evenly spaced, with the first: 6, 3 -> 0, 2, 4.
-
-    For a pretrained body with a fresh head: its last layers serve its old task, and what comes
-    after the embeddings is best the layer that was trained on them.
-    """
-    return [index * count // kept for index in range(kept)]
-
-
-def keep_layers(
-    model: "PreTrainedModel", kept: int, choose: Callable[[int, int], list[int]]
-) -> "PreTrainedModel":
-    """Return a model with `kept` layers of another, everything else being equal.
-
-    `choose` gives the indices of the layers from how many there are and how many are kept.
+def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
+    """Return a model with `kept` evenly spaced layers of another, everything else being equal.
 
     Raises:
         ModelError: the model has fewer layers, or keeps them in an unknown place.
@@ -201,7 +184,7 @@ def keep_layers(
             f"The model has {count} layers, fewer than the {kept} asked for.",
             f"Use --set distillation.student_layers={count}, or fewer.",
         )
-    chosen = choose(count, kept)
+    chosen = spaced_layers(count, kept)
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
     shorter = type(model)(_shorter_config(model.config, count, chosen))
     shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)

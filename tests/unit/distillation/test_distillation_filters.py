@@ -58,6 +58,7 @@ def test_filters_depend_on_means_labels_and_seed_alone():
     torch.manual_seed(1)
     state = torch.get_rng_state()
     first = train_filters(means, labels, 2, 7)[0].weight
+    assert first.grad is None
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
     assert torch.equal(train_filters(means, labels, 2, 7)[0].weight, first)

@@ -12,10 +12,9 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import (
     keep_layers,
-    lower_layers,
     new_classifier,
     shortened_classifier,
-    upper_layers,
+    spaced_layers,
 )
 
 TEXTS = ["good food", "the service was awful"]
@@ -26,26 +25,21 @@ def _new(path: Path, **options: object) -> Classifier:
     return new_classifier(path, ("negative", "positive"), device="cpu", **options)
 
 
-def test_layers_are_spaced_evenly_with_the_last_or_the_first_among_them():
-    assert upper_layers(6, 3) == [1, 3, 5]
-    assert upper_layers(12, 6) == [1, 3, 5, 7, 9, 11]
-    assert upper_layers(28, 4) == [6, 13, 20, 27]
-    assert lower_layers(6, 3) == [0, 2, 4]
-    assert lower_layers(28, 4) == [0, 7, 14, 21]
+def test_layers_are_spaced_evenly_with_the_last_among_them():
+    assert spaced_layers(6, 3) == [1, 3, 5]
+    assert spaced_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+    assert spaced_layers(28, 4) == [6, 13, 20, 27]
 
 
 @given(st.integers(1, 80), st.integers(1, 80))
 def test_kept_layers_are_different_and_in_order(count: int, kept: int):
     if kept > count:
         return
-    upper, lower = upper_layers(count, kept), lower_layers(count, kept)
-    for chosen in (upper, lower):
-        assert len(set(chosen)) == kept
-        assert chosen == sorted(chosen)
-    assert upper[-1] == count - 1
-    assert upper[0] >= 0
-    assert lower[0] == 0
-    assert lower[-1] < count
+    chosen = spaced_layers(count, kept)
+    assert len(set(chosen)) == kept
+    assert chosen == sorted(chosen)
+    assert chosen[-1] == count - 1
+    assert chosen[0] >= 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,7 +83,7 @@ def test_a_family_with_one_pooling_is_refused_with_those_that_have_more(kind: st
 def test_the_kept_layers_are_those_of_the_body(tmp_path: Path):
     tiny_model(tmp_path, layers=6)
     whole, short = _new(tmp_path), _new(tmp_path, layers=3)
-    for position, index in enumerate([0, 2, 4]):
+    for position, index in enumerate([1, 3, 5]):
         expected = whole.model.bert.encoder.layer[index].state_dict()
         found = short.model.bert.encoder.layer[position].state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -104,7 +98,7 @@ def test_layers_in_an_unknown_place_are_a_model_error(tmp_path: Path):
     model = _new(tiny_model(tmp_path)).model
     model.config.num_hidden_layers = 5
     with pytest.raises(ModelError, match="can't be dropped"):
-        keep_layers(model, 1, lower_layers)
+        keep_layers(model, 1)
 
 
 def test_the_head_depends_on_the_seed_alone(tmp_path: Path):
