@@ -65,8 +65,7 @@ def _words_of(phrase: str) -> set[str]:
 def find_edits(teacher: Teacher, lexicon: Lexicon, task: Task) -> list[Edit]:
     """Edits after which the teacher gives the target label, fewest words and most choices first.
 
-    Whatever is chosen in one slot flips if the other slots hold the words they were tried with;
-    so a joint edit's choices are likely to flip, and a single word's are certain to.
+    Every choice of a single word flips, and most combinations of a joint edit's choices do.
     """
     return _Finder(teacher, lexicon, task).find()
 
@@ -120,16 +119,25 @@ class _Finder:
             best = int(np.argmax(scores))
             chosen = tried[best]
             if flipped[best]:
-                slots = ((span, self._choices(span, chosen)) for span in sorted_spans(chosen))
-                return [Edit(tuple(slots))]
+                return [self._widened(chosen)]
         return []
 
-    def _choices(self, span: Span, chosen: Mapping[Span, str]) -> tuple[str, ...]:
-        """What flips in one slot while the others hold their words."""
-        options = self._options(span)
-        _, flipped = self._ask([{**chosen, span: phrase} for phrase in options])
-        kept = [phrase for phrase, flips in zip(options, flipped, strict=True) if flips]
-        return tuple(kept) or (chosen[span],)
+    def _widened(self, chosen: dict[Span, str]) -> Edit:
+        """Give each word of a joint flip its choice: what flips while the others hold theirs.
+
+        A word found so far was the strongest one; the next choice is made beside a middling one,
+        so that most combinations flip too.
+        """
+        slots: list[Slot] = []
+        for span in sorted_spans(chosen):
+            options = self._options(span)
+            scores, flipped = self._ask([{**chosen, span: phrase} for phrase in options])
+            kept = [at for at, flips in enumerate(flipped) if flips]
+            if kept:
+                ranked = sorted(kept, key=scores.__getitem__)
+                chosen = {**chosen, span: options[ranked[len(ranked) // 2]]}
+            slots.append((span, tuple(options[at] for at in kept) or (chosen[span],)))
+        return Edit(tuple(slots))
 
     def _options(self, span: Span) -> list[str]:
         """Words of a word's own kind: function words for one of them, else words that speak."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ _SHOWN_FLIPS = 2
 """Verified flips of each direction that a prompt shows."""
 _LONGEST_SHOWN = 200
 """Characters of the longest text that serves as a demonstration."""
+_POOL = 500
+"""Pairs that are compared with a text; enough to have a similar one, whatever the run's size."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,9 @@ class History:
 
     @cached_property
     def _flips(self) -> list[Solved]:
-        """Every solved pair, read from both ends."""
-        pairs = [one for one in self.solved.values() if len(one.text) <= _LONGEST_SHOWN]
+        """Solved pairs, read from both ends."""
+        short = (one for one in self.solved.values() if len(one.text) <= _LONGEST_SHOWN)
+        pairs = list(islice(short, _POOL))
         return [end for one in pairs for end in (one, one.reverse)]
 
     @cached_property

@@ -5,9 +5,9 @@ any words in the places that its decision rests on ("guided"), more of them ("wi
 text under a plain JSON type ("free").
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from typing import Literal
 
 import numpy as np
@@ -98,12 +98,13 @@ class Planner:
             wanted = min(wanted, self.most - round_number * self.candidates)
         if not len(task.importance):
             strategy = "free"
+        shown = self._shown(task, history)
         planned, index = [], 0
         for part, (constraint, count) in enumerate(self._groups(task, strategy, wanted, history)):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
                 id=request_id,
-                prompt=self._prompt(task, constraint, strategy, history),
+                prompt=self._prompt(shown, constraint, strategy),
                 constraint=constraint.pattern,
                 count=count,
                 seed=self._seed(request_id),
@@ -158,37 +159,44 @@ class Planner:
         around = _important_spans(task)[0] if len(task.importance) else None
         return rewrite_constraint(task.example.text, around)
 
-    def _prompt(
-        self, task: Task, constraint: EditConstraint, strategy: Strategy, history: History
-    ) -> str:
+    def _shown(self, task: Task, history: History) -> PromptInput:
+        """What all prompts of one task in one round have in common."""
+        return PromptInput(
+            text=task.example.text,
+            style="free",
+            source_label=self.label_names[task.source_label],
+            target_label=self.label_names[task.target_label],
+            label_names=self.label_names,
+            demonstrations=self._demonstrations(task),
+            flips=[flip.named(self.label_names) for flip in history.nearest(task)],
+            tried=history.best_tried(task),
+        )
+
+    def _prompt(self, shown: PromptInput, constraint: EditConstraint, strategy: Strategy) -> str:
         if strategy == "free":
             text, style = constraint.window, "free"
         elif self.fill:
             text, style = constraint.blanked, "fill"
         else:
             text, style = constraint.marked, "mark"
-        return self.template.render(
-            PromptInput(
-                text=text,
-                style=style,
-                source_label=self.label_names[task.source_label],
-                target_label=self.label_names[task.target_label],
-                label_names=self.label_names,
-                demonstrations=self._demonstrations(task),
-                flips=[flip.named(self.label_names) for flip in history.nearest(task)],
-                tried=history.best_tried(task),
-            )
-        )
+        return self.template.render(replace(shown, text=text, style=style))
 
     def _demonstrations(self, task: Task) -> list[Demonstration]:
         """Other labelled texts, of the source and the target label in turn."""
-        usable = [one for one in self.others if one.example is not task.example]
-        by_label = [
-            [one for one in usable if one.source_label == label and len(one.importance)]
-            for label in (task.source_label, task.target_label)
-        ]
-        turns = zip_longest(*(ones[:_DEMONSTRATIONS] for ones in by_label))
+        turns = zip_longest(
+            *(
+                islice(self._labelled(task, label), _DEMONSTRATIONS)
+                for label in (task.source_label, task.target_label)
+            )
+        )
         return [self._demonstration(one) for turn in turns for one in turn if one is not None]
+
+    def _labelled(self, task: Task, label: int) -> Iterator[Task]:
+        """The other tasks that start from a label."""
+        for one in self.others:
+            is_other = one.example is not task.example
+            if is_other and one.source_label == label and len(one.importance):
+                yield one
 
     def _demonstration(self, task: Task) -> Demonstration:
         text = task.example.text

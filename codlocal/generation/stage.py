@@ -61,7 +61,7 @@ def run_generate(
     it is asked anything.
 
     Raises:
-        ConfigError: the prompt can't be used.
+        ConfigError: the prompt can't be used, or the teacher has no gradients to attribute by.
         RunError: the prompt was changed since the first candidate was written.
         EngineError: the engine can't be started, ignores constraints, or died.
 
@@ -77,10 +77,10 @@ def run_generate(
         facts["prompt_sha256"] = template.sha256
         plan = _prepare(run, teacher, template)
         rounds = config.rounds[: config.max_rounds]
-        if rounds[0] == "lexical":
-            _find_edits(plan, console)
         for strategy in rounds:
             plan.planner.plan(plan.tasks[0], 0, strategy)
+        if rounds[0] == "lexical":
+            _find_edits(plan, console)
         with open_engine() as engine:
             asyncio.run(_search(run, engine, plan, verification, console))
         # Replies come in any order; a finished run is a function of its settings alone.

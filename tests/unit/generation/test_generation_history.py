@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example, Verdict
@@ -64,6 +64,7 @@ def test_only_rows_of_earlier_rounds_count():
 
 
 @given(st.permutations(ROWS))
+@settings(deadline=None, max_examples=15)
 def test_the_order_of_the_rows_changes_nothing(rows):
     assert history(2, rows) == history(2)
 
@@ -112,6 +113,7 @@ def test_changed_words_are_marked(text, edited, marked):
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
+@settings(deadline=None)
 def test_what_is_not_marked_is_the_text_itself(text, edited):
     marked = mark_changes(text, edited, "\x00{}\x00")
     assert sum(marked.count(text[s.start : s.end]) > 0 for s in words(text)) == len(words(text))
