@@ -20,6 +20,9 @@ FOCUS = ("data", "focus.jsonl")
 """In a later round: the texts to be flipped, counterfactuals of earlier rounds among them."""
 EARLIER_PAIRS = ("data", "pairs.jsonl")
 """In a later round: the pairs of the rounds before it."""
+EARLIER_CANDIDATES = ("data", "candidates.jsonl")
+EARLIER_VERDICTS = ("data", "verdicts.jsonl")
+"""In a later round: what was tried before, so that it is not tried again."""
 
 
 def read_spec(run: RunFolder) -> DatasetSpec:

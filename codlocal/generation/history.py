@@ -9,17 +9,36 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from codlocal.core import jsonl
 from codlocal.core.records import Candidate, Verdict
 from codlocal.generation.constraint import words
 from codlocal.generation.prompts import Attempt, Flip
 from codlocal.generation.task import Task
 
 Key = tuple[str, int]
+
+
+@dataclass
+class Known:
+    """What earlier runs of a search have already learned, by candidate id."""
+
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, candidates: Path, verdicts: Path) -> "Known":
+        """Read the rows of two files; a missing one has none."""
+        return cls(
+            {row.id: row for row in jsonl.read_rows(candidates, Candidate)},
+            {row.candidate_id: row for row in jsonl.read_rows(verdicts, Verdict)},
+        )
+
 
 _SHOWN_ATTEMPTS = 3
 _SHOWN_FLIPS = 2
@@ -58,10 +77,14 @@ class Solved:
 
 @dataclass(frozen=True)
 class History:
-    """Attempts, best first, and the verified flip of every task that has one; by task key."""
+    """Attempts, best first, and the verified flip of every task that has one; by task key.
+
+    `ended` are the tasks that have as many flips as they need.
+    """
 
     attempts: Mapping[Key, Sequence[Attempt]] = field(default_factory=dict)
     solved: Mapping[Key, Solved] = field(default_factory=dict)
+    ended: frozenset[Key] = frozenset()
     tokens: int = 0
     """Generated tokens of the rounds before."""
     characters: int = 0
@@ -112,33 +135,53 @@ class History:
         return [float(value) for value in (matrix @ vectorizer.transform([text]).T).toarray()[:, 0]]
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What ends the search for a task: so many different flips that are good."""
+
+    good: Callable[[Candidate, Verdict], bool]
+    flips: int = 1
+
+
 def history_of(
-    candidates: Iterable[Candidate],
-    verdicts: Mapping[str, Verdict],
-    texts: Mapping[str, str],
-    good: Callable[[Candidate, Verdict], bool],
-    before: int,
+    known: Known, texts: Mapping[str, str], goal: Goal, before: int, earlier: Known
 ) -> History:
-    """Read the rows of the rounds before one, whatever the order in which they came."""
-    rows = sorted((row for row in candidates if row.round < before), key=lambda row: row.id)
-    judged: dict[Key, list[tuple[Candidate, Verdict]]] = {}
-    for row in rows:
-        if row.text is not None and row.id in verdicts:
-            judged.setdefault((row.example_id, row.target_label), []).append(
-                (row, verdicts[row.id])
-            )
-    solved = {}
+    """Read the rows of the rounds before one, whatever the order in which they came.
+
+    What an `earlier` search tried is not offered again, but solves nothing here.
+    """
+    rows = [row for row in known.candidates.values() if row.round < before]
+    judged = _judged(rows, known.verdicts)
+    tried = _judged(earlier.candidates.values(), earlier.verdicts)
+    solved, ended = {}, set()
     for key, found in judged.items():
-        flips = [pair for pair in found if good(*pair)]
+        flips = [pair for pair in found if goal.good(*pair)]
         if flips:
-            best, _ = min(flips, key=lambda pair: pair[1].edit_distance)
-            solved[key] = _solved(best, texts[best.example_id], verdicts[best.id].label)
+            best, verdict = min(flips, key=lambda pair: pair[1].edit_distance)
+            solved[key] = _solved(best, texts[best.example_id], verdict.label)
+        if len({row.text for row, _ in flips}) >= goal.flips:
+            ended.add(key)
     return History(
-        attempts={key: _attempts(found, key[1]) for key, found in judged.items()},
+        attempts={
+            key: _attempts([*judged.get(key, ()), *tried.get(key, ())], key[1])
+            for key in judged.keys() | tried.keys()
+        },
         solved=solved,
+        ended=frozenset(ended),
         tokens=sum(row.completion_tokens for row in rows),
         characters=sum(len(row.reply) for row in rows),
     )
+
+
+def _judged(
+    rows: Iterable[Candidate], verdicts: Mapping[str, Verdict]
+) -> dict[Key, list[tuple[Candidate, Verdict]]]:
+    judged: dict[Key, list[tuple[Candidate, Verdict]]] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        if row.text is not None and row.id in verdicts:
+            key = (row.example_id, row.target_label)
+            judged.setdefault(key, []).append((row, verdicts[row.id]))
+    return judged
 
 
 def _solved(row: Candidate, text: str, label: int) -> Solved:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from codlocal.core.records import Candidate, Fluency, Original, Verdict
 from codlocal.generation.budget import affordable
 from codlocal.generation.engine import Engine
-from codlocal.generation.history import history_of
+from codlocal.generation.history import Goal, Known, history_of
 from codlocal.generation.plan import Planned, Planner, Strategy
 from codlocal.generation.replies import candidate_id, candidates_of
 from codlocal.generation.task import Task
@@ -37,29 +37,26 @@ class Hooks:
     good: Callable[[Verdict, Original], bool]
 
 
-@dataclass
-class Known:
-    """What earlier runs of the same search have already learned, by candidate id."""
-
-    candidates: dict[str, Candidate] = field(default_factory=dict)
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Limits:
     """How much a search may do: requests in flight, and generated tokens in all.
 
     With `exact_targets` a flip solves its task only if it has the very label that was asked for.
+    `flips` is how many good ones a task needs.
     """
 
     concurrency: int
     max_tokens: int | None = None
     exact_targets: bool = False
+    flips: int = 1
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search over a set of originals. Resumes from `known`, which it also fills."""
+    """One search over a set of originals. Resumes from `known`, which it also fills.
+
+    `earlier` is what a search before this one has tried of the same originals.
+    """
 
     engine: Engine
     judge: Judge
@@ -68,6 +65,7 @@ class Search:
     hooks: Hooks
     known: Known
     limits: Limits
+    earlier: Known = field(default_factory=Known)
 
     async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
         """Run the rounds over the tasks; the engine's errors pass through.
@@ -77,20 +75,19 @@ class Search:
         undisturbed.
         """
         texts = {task.example.id: task.example.text for task in tasks}
+        goal = Goal(self._solves, self.limits.flips)
         for number, strategy in enumerate(rounds):
-            history = history_of(
-                self.known.candidates.values(), self.known.verdicts, texts, self._solves, number
-            )
+            history = history_of(self.known, texts, goal, number, self.earlier)
             planned = [
                 plan
                 for task in tasks
-                if task.key not in history.solved
+                if task.key not in history.ended
                 for plan in self.planner.plan(task, number, strategy, history)
             ]
             await self._round(affordable(planned, history, self.limits.max_tokens))
 
     def _solves(self, row: Candidate, verdict: Verdict) -> bool:
-        """Whether a candidate ends the search for its task."""
+        """Whether a candidate is a flip that its task needs."""
         reached = verdict.label == row.target_label or not self.limits.exact_targets
         return reached and self.hooks.good(verdict, self.originals[row.example_id])
 

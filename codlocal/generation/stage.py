@@ -24,9 +24,10 @@ from codlocal.core.records import (
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.generation.engine import Engine, Sampling
+from codlocal.generation.history import Known
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.plan import Planner
-from codlocal.generation.search import Hooks, Judge, Known, Limits, Search, score_all
+from codlocal.generation.search import Hooks, Judge, Limits, Search, score_all
 from codlocal.generation.targets import choose_targets, confusion_matrix
 from codlocal.generation.task import Task
 from codlocal.generation.tasks import EditFinder, build_tasks
@@ -123,6 +124,7 @@ def _prepare(run: RunFolder, teacher: Teacher, template: prompts.PromptTemplate)
     ]
     lexicon = Lexicon(teacher, corpus, len(spec.label_names))
     kept = run.file("attributions.jsonl")
+    known = Known.read(run.file("candidates.jsonl"), run.file("verdicts.jsonl"))
     tasks = build_tasks(teacher, lexicon, readings, config.attribution, kept)
     planner = Planner(
         template=template,
@@ -134,7 +136,7 @@ def _prepare(run: RunFolder, teacher: Teacher, template: prompts.PromptTemplate)
         edits=EditFinder(teacher, lexicon, run.file("edits.jsonl")),
         most=config.max_candidates,
     )
-    return _Plan(planner, examples, probabilities, tasks, _known(run))
+    return _Plan(planner, examples, probabilities, tasks, known)
 
 
 def _find_edits(plan: _Plan, console: Console) -> None:
@@ -179,6 +181,9 @@ async def _search(
     verification: Verification,
     console: Console,
 ) -> None:
+    earlier = Known.read(
+        run.file(*artifacts.EARLIER_CANDIDATES), run.file(*artifacts.EARLIER_VERDICTS)
+    )
     try:
         originals = await _originals(run, engine, plan)
         jsonl.write_text(run.file(_PROMPT), plan.planner.template.text)
@@ -202,8 +207,9 @@ async def _search(
             funnel.candidates(list(plan.known.candidates.values()))
             funnel.verdicts(list(plan.known.verdicts.values()))
             search = Search(
-                engine, verification.judge, plan.planner, originals, hooks, plan.known, _limits(run)
-            )
+                engine, verification.judge, plan.planner, originals, hooks, plan.known,
+                _limits(run), earlier,
+            )  # fmt: skip
             settings = run.config.generator
             await search.run(plan.tasks, settings.rounds[: settings.max_rounds])
     finally:
@@ -216,15 +222,7 @@ def _limits(run: RunFolder) -> Limits:
         run.config.runtime.concurrency,
         settings.max_tokens,
         exact_targets=settings.targets != "runner-up",
-    )
-
-
-def _known(run: RunFolder) -> Known:
-    candidates = jsonl.read_rows(run.file("candidates.jsonl"), Candidate)
-    verdicts = jsonl.read_rows(run.file("verdicts.jsonl"), Verdict)
-    return Known(
-        candidates={row.id: row for row in candidates},
-        verdicts={row.candidate_id: row for row in verdicts},
+        flips=run.config.verification.per_example,
     )
 
 

@@ -14,7 +14,7 @@ from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
-from codlocal.core.records import CounterfactualPair, Example, Teacher
+from codlocal.core.records import Candidate, CounterfactualPair, Example, Row, Teacher, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.distillation.focus import focus
 from codlocal.evaluation.report import read_metrics
@@ -23,6 +23,11 @@ from codlocal.models.teacher import TEACHER_FILE, load_teacher
 from codlocal.pipeline.session import Session
 
 FOLDER = "rounds"
+_EARLIER: dict[tuple[str, str], type[Row]] = {
+    artifacts.EARLIER_PAIRS: CounterfactualPair,
+    artifacts.EARLIER_CANDIDATES: Candidate,
+    artifacts.EARLIER_VERDICTS: Verdict,
+}
 
 
 def check_rounds(config: Config) -> None:
@@ -88,11 +93,12 @@ def _prepare(child: RunFolder, before: RunFolder) -> None:
         facts.update(before.facts("data"))
         for parts in (artifacts.TRAIN, artifacts.TEST, artifacts.FEW_SHOT, artifacts.SPEC):
             _copy(before.file(*parts), child.file(*parts))
-        earlier = [
-            *jsonl.read_rows(before.file(*artifacts.EARLIER_PAIRS), CounterfactualPair),
-            *jsonl.read_rows(before.file("pairs.jsonl"), CounterfactualPair),
-        ]
-        jsonl.write_rows(child.file(*artifacts.EARLIER_PAIRS), earlier)
+        for parts, row_type in _EARLIER.items():
+            rows = [
+                *jsonl.read_rows(before.file(*parts), row_type),
+                *jsonl.read_rows(before.file(parts[-1]), row_type),
+            ]
+            jsonl.write_rows(child.file(*parts), rows)
         jsonl.write_rows(child.file(*artifacts.FOCUS), _focus(before, load_teacher(before)))
     with child.stage("teacher") as facts:
         facts.update(before.facts("teacher"))

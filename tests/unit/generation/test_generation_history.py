@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.generation.constraint import words
-from codlocal.generation.history import History, Solved, history_of, mark_changes
+from codlocal.generation.history import Goal, History, Known, Solved, history_of, mark_changes
 from codlocal.generation.task import Task
 
 TEXTS = {"a": "the food was good", "b": "the soup was good too", "c": "so bad a place"}
@@ -44,10 +44,14 @@ ROWS = [
 ]
 
 
-def history(before, rows=ROWS):
+def known(rows):
     verdicts = {one.id: verdict(one, p) for one, p in rows if p is not None}
-    found = [one for one, _ in rows]
-    return history_of(found, verdicts, TEXTS, lambda _row, judged: judged.flipped, before)
+    return Known({one.id: one for one, _ in rows}, verdicts)
+
+
+def history(before, rows=ROWS, flips=1, earlier=()):
+    goal = Goal(lambda _row, judged: judged.flipped, flips)
+    return history_of(known(rows), TEXTS, goal, before, known(earlier))
 
 
 def task(name, source=1):
@@ -118,3 +122,16 @@ def test_what_is_not_marked_is_the_text_itself(text, edited):
     marked = mark_changes(text, edited, "\x00{}\x00")
     assert sum(marked.count(text[s.start : s.end]) > 0 for s in words(text)) == len(words(text))
     assert marked.count("\x00") % 2 == 0 or "\x00" in text
+
+
+def test_a_task_ends_when_it_has_as_many_different_flips_as_it_needs():
+    assert history(2).ended == {("a", 0), ("b", 0), ("c", 1)}
+    assert history(2, flips=2).ended == {("b", 0)}
+    again = [*ROWS, (row("a", 1, "the food was bad", 1), 0.9)]
+    assert ("a", 0) not in history(2, again, flips=2).ended
+
+
+def test_what_an_earlier_search_tried_is_not_offered_again_and_solves_nothing():
+    found = history(0, earlier=ROWS)
+    assert "awful" in found.words_tried(task("b"))
+    assert (found.solved, found.ended, found.tokens) == ({}, frozenset(), 0)
