@@ -63,7 +63,7 @@ def main(
     if "constraints" in parts:
         result["constraints"] = _constraints(config, out)
     if "server" in parts:
-        result |= _with_server(config, out)
+        _with_server(config, out, result)
     jsonl.write_json(out / "generation.json", result)
     click.echo(json.dumps(result))
     RichConsole(stderr=True).print(_table(result))
@@ -86,11 +86,14 @@ def _constraints(config: Config, out: Path) -> list[dict[str, Any]]:
         return compile_times(server.python, server.model, (row.text for row in rows))
 
 
-def _with_server(config: Config, out: Path) -> dict[str, Any]:
+def _with_server(config: Config, out: Path, result: dict[str, Any]) -> None:
+    """Add what one server shows to the result, which is kept after each part."""
     server = _server_settings(config, out)
     with running(server, Console()) as started:
         bench = Bench(started, beginning_of_sequence(server.model), config, out)
-        return {"throughput": throughput(bench), "efficiency": efficiency(bench)}
+        for name, measure in (("throughput", throughput), ("efficiency", efficiency)):
+            result[name] = measure(bench)
+            jsonl.write_json(out / "generation.json", result)
 
 
 def _server_settings(config: Config, out: Path) -> ServerSettings:
