@@ -1,10 +1,10 @@
 """The parts of scripts/bench that need no real server."""
 
 import pytest
-from fake_server import openai_server
-
 from benchmarks.bare_client import requests_per_second
 from benchmarks.memory import peak_memory
+from fake_server import openai_server
+
 from codlocal.core import jsonl
 from codlocal.core.records import Verdict
 from codlocal.generation.constraint import EditReply

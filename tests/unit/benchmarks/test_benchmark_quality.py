@@ -1,8 +1,8 @@
 import tomllib
 
+from benchmarks import quality
 from click.testing import CliRunner
 
-from benchmarks import quality
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import read_grid
 
