@@ -1,6 +1,7 @@
 """The generate stage: originals in, candidates with verdicts out, resumable reply by reply."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -208,7 +209,7 @@ async def _search(
             funnel.verdicts(list(plan.known.verdicts.values()))
             search = Search(
                 engine, verification.judge, plan.planner, originals, hooks, plan.known,
-                _limits(run), earlier,
+                _limits(run, plan), earlier,
             )  # fmt: skip
             settings = run.config.generator
             await search.run(plan.tasks, settings.rounds[: settings.max_rounds])
@@ -216,13 +217,13 @@ async def _search(
         await engine.aclose()
 
 
-def _limits(run: RunFolder) -> Limits:
+def _limits(run: RunFolder, plan: _Plan) -> Limits:
     settings = run.config.generator
     return Limits(
         run.config.runtime.concurrency,
         settings.max_tokens,
         exact_targets=settings.targets != "runner-up",
-        flips=run.config.verification.per_example,
+        flips=math.ceil(run.config.verification.per_example * len(plan.examples) / len(plan.tasks)),
     )
 
 
