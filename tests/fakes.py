@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codlocal.core.records import Fluency
-from codlocal.generation.engine import Reply, Request
+from codlocal.generation.engines.engine import Reply, Request
 
 WEIGHTS = {
     **dict.fromkeys(("great", "good", "delicious", "friendly", "perfect", "love", "clean"), 2.0),

@@ -16,7 +16,7 @@ from codlocal.core.errors import EngineError
 from codlocal.core.run import RunFolder
 
 if TYPE_CHECKING:
-    from codlocal.generation.server import VllmServer
+    from codlocal.generation.engines.server import VllmServer
 
 
 @click.command()
@@ -27,7 +27,7 @@ def serve(**given: Any) -> None:
     It listens on loopback only and wants a key, which is generated anew each time. Other runs use
     it with --server-url, which saves them the start.
     """
-    from codlocal.generation.server import running
+    from codlocal.generation.engines.server import running
     from codlocal.models import locate
     from codlocal.pipeline import preflight
     from codlocal.pipeline.engines import KEY_VARIABLE, server_settings
@@ -57,8 +57,8 @@ def serve(**given: Any) -> None:
 
 
 async def _check(server: "VllmServer") -> None:
-    from codlocal.generation import canary
-    from codlocal.generation.vllm_engine import VllmEngine
+    from codlocal.generation.engines import canary
+    from codlocal.generation.engines.vllm_engine import VllmEngine
 
     engine = VllmEngine(server.url, server.key, server.model_name, explain_death=server.death)
     try:

@@ -24,7 +24,7 @@ from codlocal.generation.constraint import (
     words,
 )
 from codlocal.generation.edits import Edit
-from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.engines.engine import Request, Sampling
 from codlocal.generation.history import History
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
 from codlocal.generation.task import Task

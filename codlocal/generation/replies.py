@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codlocal.core.records import Candidate
 from codlocal.generation.constraint import parse_reply
-from codlocal.generation.engine import Reply
+from codlocal.generation.engines.engine import Reply
 from codlocal.generation.plan import Planned
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from codlocal.core.records import Candidate, Fluency, Original, Verdict
 from codlocal.generation.budget import affordable
-from codlocal.generation.engine import Engine
+from codlocal.generation.engines.engine import Engine
 from codlocal.generation.history import Goal, Known, history_of
 from codlocal.generation.plan import Planned, Planner, Strategy
 from codlocal.generation.replies import candidate_id, candidates_of

@@ -24,7 +24,7 @@ from codlocal.core.records import (
 )
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
-from codlocal.generation.engine import Engine, Sampling
+from codlocal.generation.engines.engine import Engine, Sampling
 from codlocal.generation.history import Known
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.plan import Planner

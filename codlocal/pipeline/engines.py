@@ -14,14 +14,14 @@ from codlocal.core.config import Config
 from codlocal.core.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
-    from codlocal.generation.server import ServerSettings
+    from codlocal.generation.engines.server import ServerSettings
 
 KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
 
 
 def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
     """How to start the server for a configuration."""
-    from codlocal.generation.server import ServerSettings
+    from codlocal.generation.engines.server import ServerSettings
 
     return ServerSettings(
         python=find_engine(config.runtime.engine_python),
@@ -78,7 +78,7 @@ def check_server(url: str, *, offline: bool) -> str:
         EngineError: nothing answers there, or it refuses the key.
 
     """
-    from codlocal.generation.vllm_engine import is_loopback
+    from codlocal.generation.engines.vllm_engine import is_loopback
 
     root = root_of(url)
     if not _is_http(root):

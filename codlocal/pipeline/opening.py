@@ -12,13 +12,13 @@ from pathlib import Path
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
-from codlocal.generation import canary
-from codlocal.generation.engine import Engine
-from codlocal.generation.lazy import LazyEngine
-from codlocal.generation.recording import STORE, Generator, Recorder, store_at
-from codlocal.generation.replay import Replay, recorded_generator
-from codlocal.generation.server import started
-from codlocal.generation.vllm_engine import VllmEngine
+from codlocal.generation.engines import canary
+from codlocal.generation.engines.engine import Engine
+from codlocal.generation.engines.lazy import LazyEngine
+from codlocal.generation.engines.recording import STORE, Generator, Recorder, store_at
+from codlocal.generation.engines.replay import Replay, recorded_generator
+from codlocal.generation.engines.server import started
+from codlocal.generation.engines.vllm_engine import VllmEngine
 from codlocal.models import locate
 from codlocal.models.folders import model_hash
 from codlocal.pipeline import engines
@@ -120,7 +120,7 @@ async def _attached(config: Config, served: str, seeds: bool) -> AsyncIterator[E
 async def _in_process(
     run: RunFolder, model: Path, _console: Console, _seeds: bool
 ) -> AsyncIterator[Engine]:
-    from codlocal.generation.transformers_engine import TransformersEngine
+    from codlocal.generation.engines.transformers_engine import TransformersEngine
     from codlocal.models.devices import device_of, dtype_of
 
     device = device_of(run.config.runtime.device)

@@ -8,7 +8,7 @@ from codlocal.core import config as settings
 from codlocal.core.config import Config
 from codlocal.core.errors import CodlocalError, ConfigError
 from codlocal.core.run import RunFolder
-from codlocal.generation.recording import STORE
+from codlocal.generation.engines.recording import STORE
 
 
 def store_of(place: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 
-from codlocal.generation.recording import Question
+from codlocal.generation.engines.recording import Question
 
 
 def requests_per_second(

@@ -17,7 +17,7 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.records import Example
 from codlocal.core.run import RunFolder
-from codlocal.generation.server import ServerSettings, running
+from codlocal.generation.engines.server import ServerSettings, running
 from codlocal.models import locate
 from codlocal.pipeline.engines import beginning_of_sequence, server_settings
 

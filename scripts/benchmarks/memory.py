@@ -64,9 +64,9 @@ def _measure(size: int, folder: Path, url: str) -> dict[str, Any]:
 
 
 def _client(size: int, folder: Path, url: str) -> dict[str, Any]:
-    from codlocal.generation.recording import STORE, Generator, Recorder, store_at
+    from codlocal.generation.engines.recording import STORE, Generator, Recorder, store_at
+    from codlocal.generation.engines.vllm_engine import VllmEngine
     from codlocal.generation.stage import run_generate
-    from codlocal.generation.vllm_engine import VllmEngine
     from codlocal.pipeline.session import verification_of
 
     settings = {

@@ -14,11 +14,18 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.records import Candidate, Verdict
 from codlocal.core.run import RunFolder
-from codlocal.generation.engine import Engine
-from codlocal.generation.recording import STORE, Exchange, Generator, Question, Recorder, store_at
-from codlocal.generation.server import VllmServer
+from codlocal.generation.engines.engine import Engine
+from codlocal.generation.engines.recording import (
+    STORE,
+    Exchange,
+    Generator,
+    Question,
+    Recorder,
+    store_at,
+)
+from codlocal.generation.engines.server import VllmServer
+from codlocal.generation.engines.vllm_engine import VllmEngine
 from codlocal.generation.stage import run_generate
-from codlocal.generation.vllm_engine import VllmEngine
 from codlocal.models.teacher import load_teacher
 from codlocal.pipeline.session import Session, verification_of
 

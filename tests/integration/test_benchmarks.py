@@ -8,8 +8,8 @@ from fake_server import openai_server
 from codlocal.core import jsonl
 from codlocal.core.records import Verdict
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.recording import Question
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.recording import Question
 
 pytestmark = pytest.mark.integration
 

@@ -14,13 +14,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codlocal.core.errors import ModelError
 from codlocal.core.records import Example
-from codlocal.generation import canary, prompts
+from codlocal.generation import prompts
 from codlocal.generation.constraint import EditReply, Span, edit_constraint, parse_reply
-from codlocal.generation.engine import Request, Sampling
+from codlocal.generation.engines import canary
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.transformers_engine import TransformersEngine
 from codlocal.generation.plan import Planner
 from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
-from codlocal.generation.transformers_engine import TransformersEngine
 
 pytestmark = [
     pytest.mark.integration,

@@ -15,7 +15,7 @@ from codlocal.core import jsonl, paths
 from codlocal.core.config import STAGES
 from codlocal.core.errors import CodlocalError
 from codlocal.core.records import Example, FewShotSplit
-from codlocal.generation import server as server_module
+from codlocal.generation.engines import server as server_module
 from codlocal.models import locate
 from codlocal.pipeline import engines
 

@@ -4,7 +4,7 @@ import pytest
 from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.budget import affordable
-from codlocal.generation.engine import Sampling
+from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.history import History
 from codlocal.generation.plan import Planner
 from codlocal.generation.task import Task

@@ -12,7 +12,7 @@ from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import Edit
-from codlocal.generation.engine import Sampling, fluency
+from codlocal.generation.engines.engine import Sampling, fluency
 from codlocal.generation.history import History, Solved
 from codlocal.generation.plan import Planner, _halve
 from codlocal.generation.prompts import Attempt

@@ -10,7 +10,7 @@ from fakes import FakeEngine, FakeTeacher, obedient, score_of
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Example, Original, Verdict
 from codlocal.generation import prompts
-from codlocal.generation.engine import Sampling
+from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.plan import Planner
 from codlocal.generation.search import Hooks, Known, Limits, Search, score_all
 from codlocal.generation.task import Task

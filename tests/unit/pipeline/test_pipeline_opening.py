@@ -10,8 +10,8 @@ from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError, SeedError
 from codlocal.core.run import RunFolder
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.recording import STORE
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.recording import STORE
 from codlocal.models import locate
 from codlocal.pipeline import engines, opening, preflight
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from codlocal.core import hashing
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency, Row
-from codlocal.generation.engine import Engine, Reply, Request, Sampling
+from codlocal.generation.engines.engine import Engine, Reply, Request, Sampling
 
 STORE = "replies.jsonl"
 

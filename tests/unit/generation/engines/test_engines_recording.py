@@ -5,8 +5,8 @@ import pytest
 from fakes import FakeEngine, as_reply, score_of
 
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.recording import Generator, Question, Recorder, key_of, store_at
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
 REQUEST = Request("1/0", "Fill in: ___", r'\{"text": "(good|bad)"\}', 2, 7, Sampling())

@@ -16,8 +16,8 @@ from outlines.types import JsonSchema, Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
-from codlocal.generation.causes import SEED_CRASH
-from codlocal.generation.engine import Constraint, Reply, Request, fluency
+from codlocal.generation.engines.causes import SEED_CRASH
+from codlocal.generation.engines.engine import Constraint, Reply, Request, fluency
 
 _TIMEOUT_SECONDS = 600.0
 _RETRIES = 3

@@ -7,8 +7,8 @@ from codlocal.core.errors import EngineError
 from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency
-from codlocal.generation.engine import Reply, Request
-from codlocal.generation.recording import Exchange, Generator, Question, key_of
+from codlocal.generation.engines.engine import Reply, Request
+from codlocal.generation.engines.recording import Exchange, Generator, Question, key_of
 
 _HINT = (
     "A replay needs the recorded run's settings, texts and teacher: take the settings with "

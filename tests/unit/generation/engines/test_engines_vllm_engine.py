@@ -6,10 +6,10 @@ import pytest
 from fake_server import FakeServer, http_server, openai_server
 
 from codlocal.core.errors import EngineError
-from codlocal.generation import vllm_engine
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.vllm_engine import VllmEngine, is_loopback
+from codlocal.generation.engines import vllm_engine
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.vllm_engine import VllmEngine, is_loopback
 
 PATTERN = r'\{"text": "so (good|bad)"\}'
 

@@ -21,7 +21,7 @@ import httpx
 
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import EngineError
-from codlocal.generation import causes
+from codlocal.generation.engines import causes
 
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 20.0

@@ -5,8 +5,8 @@ from fake_server import openai_server
 from fakes import FakeEngine, as_reply, obedient
 
 from codlocal.core.errors import EngineError
-from codlocal.generation import canary
-from codlocal.generation.vllm_engine import VllmEngine
+from codlocal.generation.engines import canary
+from codlocal.generation.engines.vllm_engine import VllmEngine
 
 
 def check(reply):

@@ -15,8 +15,8 @@ import pytest
 
 from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
-from codlocal.generation import guard, server
-from codlocal.generation.server import ServerSettings, running
+from codlocal.generation.engines import guard, server
+from codlocal.generation.engines.server import ServerSettings, running
 
 QUIET = Console(-1)
 
@@ -256,7 +256,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from codlocal.core.console import Console
-from codlocal.generation import server
+from codlocal.generation.engines import server
 folder = Path(sys.argv[1])
 python, log = folder / "python-with-vllm", folder / "server.log"
 chosen = server.ServerSettings(python, folder, log, timeout=30)

@@ -5,8 +5,8 @@ import pytest
 from fakes import FakeEngine
 
 from codlocal.core.errors import EngineError, SeedError
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.lazy import LazyEngine
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.lazy import LazyEngine
 
 REQUEST = Request("1/0", "Fill in: ___", "(good|bad)", 1, 7, Sampling())
 

@@ -5,9 +5,9 @@ import pytest
 from fakes import FakeEngine
 
 from codlocal.core.errors import EngineError
-from codlocal.generation.engine import Request, Sampling
-from codlocal.generation.recording import Generator, Recorder, store_at
-from codlocal.generation.replay import Replay, recorded_generator
+from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.recording import Generator, Recorder, store_at
+from codlocal.generation.engines.replay import Replay, recorded_generator
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
 UNKNOWN = GEMMA.model_copy(update={"weights": ""})

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from codlocal.core.errors import ModelError
 from codlocal.core.records import Fluency
-from codlocal.generation.engine import Reply, Request, fluency
+from codlocal.generation.engines.engine import Reply, Request, fluency
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from codlocal.core.errors import EngineError, SeedError
 from codlocal.core.records import Fluency
-from codlocal.generation.engine import Engine, Reply, Request
+from codlocal.generation.engines.engine import Engine, Reply, Request
 
 AnswerT = TypeVar("AnswerT")
 OpenEngine = Callable[[bool], AbstractAsyncContextManager[Engine]]

@@ -1,7 +1,7 @@
 import pytest
 
 from codlocal.core.errors import SeedError
-from codlocal.generation import causes
+from codlocal.generation.engines import causes
 
 # Shortened from logs of vLLM 0.12 to 0.33.
 LOGS = {

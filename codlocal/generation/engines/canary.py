@@ -8,7 +8,7 @@ import re
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply, parse_reply
-from codlocal.generation.engine import Engine, Reply, Request, Sampling
+from codlocal.generation.engines.engine import Engine, Reply, Request, Sampling
 
 _PATTERN = r'\{"text": "zq[0-9]{3}\-(alpha|omega)"\}'
 _PROMPT = "Write one friendly English sentence about the weather."
