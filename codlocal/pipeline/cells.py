@@ -81,10 +81,12 @@ def plan(grid: Grid) -> list[Source]:
     """All cells of a grid, each once, by the run that serves them.
 
     Raises:
-        ConfigError: settings are wrong, or a run of `pairs_from` fits no part of the grid.
+        ConfigError: settings are wrong, or a run of `pairs_from` fits no part of the grid, or the
+            texts of a smaller k would be no prefix of those of a larger one.
 
     """
     found = combinations(grid)
+    _refuse_unnested(grid, [config for config, _ in found])
     lenders = _lenders(grid, [config for config, _ in found])
     sources: dict[str, Source] = {}
     seen: set[str] = set()
@@ -96,6 +98,15 @@ def plan(grid: Grid) -> list[Source]:
         seen.update(cell.key for cell in cells)
         source.cells.extend(cells)
     return [source for source in sources.values() if source.cells]
+
+
+def _refuse_unnested(grid: Grid, configs: Sequence[Config]) -> None:
+    active = any(config.generator.select_originals == "active" for config in configs)
+    if active and len(set(grid.k)) > 1:
+        raise ConfigError(
+            'select_originals = "active" orders the texts of one k: several are not nested.',
+            "Give the grid a single k, or leave select_originals out.",
+        )
 
 
 def _source_key(config: Config, lender: Path | None) -> str:

@@ -201,3 +201,10 @@ def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):
     shutil.copytree(lender, twin)
     with pytest.raises(ConfigError, match="are of the same part"):
         plan(grid_of(**wanted, pairs_from=[str(lender), str(twin)]))
+
+
+def test_texts_that_the_teacher_orders_are_of_one_k_only():
+    settings = {"generator": {"select_originals": "active"}}
+    with pytest.raises(ConfigError, match="not nested"):
+        plan(grid_of(settings=settings))
+    assert plan(grid_of(settings=settings, k=16))
