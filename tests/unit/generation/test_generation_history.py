@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.generation.constraint import words
-from codlocal.generation.history import Goal, History, Known, Solved, history_of, mark_changes
+from codlocal.generation.history import (
+    Goal,
+    History,
+    Known,
+    Solved,
+    Spent,
+    history_of,
+    mark_changes,
+)
 from codlocal.generation.task import Task
 
 TEXTS = {"a": "the food was good", "b": "the soup was good too", "c": "so bad a place"}
@@ -60,10 +68,10 @@ def task(name, source=1):
 
 def test_only_rows_of_earlier_rounds_count():
     nothing = history(0)
-    assert (nothing.tokens, nothing.attempts, nothing.solved) == (0, {}, {})
+    assert (nothing.spent, nothing.attempts, nothing.solved) == (Spent(), {}, {})
     first = history(1)
     assert set(first.solved) == {("b", 0), ("c", 1)}
-    assert (first.tokens, first.characters) == (60, 180)
+    assert first.spent == Spent(60, 180)
     assert set(history(2).solved) == {("a", 0), ("b", 0), ("c", 1)}
 
 
@@ -134,4 +142,4 @@ def test_a_task_ends_when_it_has_as_many_different_flips_as_it_needs():
 def test_what_an_earlier_search_tried_is_not_offered_again_and_solves_nothing():
     found = history(0, earlier=ROWS)
     assert "awful" in found.words_tried(task("b"))
-    assert (found.solved, found.ended, found.tokens) == ({}, frozenset(), 0)
+    assert (found.solved, found.ended, found.spent) == ({}, frozenset(), Spent())
