@@ -83,8 +83,8 @@ def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> 
 def _ask_teacher(shards: Shards, console: Console) -> int:
     """Have the teacher say where to edit before the engine takes the device; count the tasks.
 
-    Every kind of prompt is worded once, so that a mistake in it is found here. Edits are sought
-    if all tasks need them.
+    One prompt of every kind is worded, so that a mistake in it is found here. Edits are sought if
+    all tasks need them.
     """
     config, count = shards.run.config.generator, 0
     with console.progress("Asking the teacher where to edit", 0) as progress:

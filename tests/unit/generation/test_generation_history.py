@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codlocal.core import jsonl
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.generation.constraint import words
 from codlocal.generation.history import (
@@ -73,6 +75,20 @@ def test_only_rows_of_earlier_rounds_count():
     assert set(first.solved) == {("b", 0), ("c", 1)}
     assert first.spent == Spent(60, 180)
     assert set(history(2).solved) == {("a", 0), ("b", 0), ("c", 1)}
+
+
+def test_what_is_known_of_some_originals_is_read_or_looked_up(tmp_path):
+    expected, paths = known(ROWS), (tmp_path / "candidates.jsonl", tmp_path / "verdicts.jsonl")
+    jsonl.write_rows(paths[0], expected.candidates.values())
+    jsonl.write_rows(paths[1], expected.verdicts.values())
+    with (
+        KeyedRows(paths[0], Candidate, lambda one: one.id) as candidates,
+        KeyedRows(paths[1], Verdict, lambda one: one.candidate_id) as verdicts,
+    ):
+        assert Known.find(candidates, verdicts, ["a", "b", "c"]) == expected
+        some = Known.find(candidates, verdicts, ["a", "c", "d"])
+    assert some == Known.read(*paths, {"a", "c", "d"}) == known([*ROWS[:4], ROWS[6]])
+    assert Known.read(tmp_path / "no", tmp_path / "none", {"a"}) == Known()
 
 
 @given(st.permutations(ROWS))

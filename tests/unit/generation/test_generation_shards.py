@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from fakes import FakeEngine, FakeTeacher
 from runs import REVIEWS, config, run_with_data
@@ -11,6 +12,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.generation.results import open_results
+from codlocal.generation.shards import Shard
 from codlocal.generation.stage import Verification, run_generate
 from codlocal.pipeline.session import verification_of
 
@@ -214,5 +216,5 @@ def test_rows_of_other_originals_are_not_read(tmp_path):
     with run_with_data(tmp_path) as run:
         jsonl.write_rows(run.file("candidates.jsonl"), [other, deeper, row])
         with open_results(run) as results:
-            shard = type("Shard", (), {"ids": ["train/1"]})
-            assert list(results.known(shard).candidates) == [row.id]
+            shard = Shard([REVIEWS[1]], np.zeros((1, 2)))
+            assert results.known(shard).candidates == {row.id: row}
