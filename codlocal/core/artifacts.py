@@ -1,5 +1,6 @@
 """What the data stage left in a run folder, as later stages read it."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from codlocal.core import jsonl
 from codlocal.core.errors import RunError
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import CounterfactualPair, DatasetSpec, Example, FewShotSplit
 from codlocal.core.run import RunFolder
 
@@ -48,11 +50,19 @@ def read_examples(run: RunFolder, split: Literal["train", "test"]) -> dict[str, 
         RunError: the data stage has not been run, or the file is damaged.
 
     """
+    return {example.id: example for example in stream_examples(run, split)}
+
+
+def stream_examples(run: RunFolder, split: Literal["train", "test"]) -> Iterator[Example]:
+    """The rows of `read_examples` one by one, so that they need not be held together."""
     path = _existing(run, TRAIN if split == "train" else TEST)
-    examples = {example.id: example for example in jsonl.read_rows(path, Example)}
-    if split == "train":
-        examples |= {row.id: row for row in jsonl.read_rows(run.file(*FOCUS), Example)}
-    return examples
+    focus = run.file(*FOCUS) if split == "train" else None
+    added = {row.id for row in jsonl.read_rows(focus, Example)} if focus else set()
+    for example in jsonl.read_rows(path, Example):
+        added.discard(example.id)
+        yield example
+    if focus:
+        yield from (row for row in jsonl.read_rows(focus, Example) if row.id in added)
 
 
 def read_few_shot(run: RunFolder) -> list[FewShotSplit]:
@@ -77,20 +87,44 @@ def originals(run: RunFolder) -> list[Example]:
         RunError: the data stage has not been run, or a file is damaged.
 
     """
+    with original_texts(run) as texts:
+        return pick(texts, original_ids(run))
+
+
+def original_ids(run: RunFolder) -> list[str]:
+    """The ids of the `originals`, in order."""
     if run.file(*FOCUS).exists():
-        return list(jsonl.read_rows(run.file(*FOCUS), Example))
-    train = read_examples(run, "train")
+        return [row.id for row in jsonl.read_rows(run.file(*FOCUS), Example)]
     part = 1 if run.config.generator.budget == "max" else 2
-    ids = dict.fromkeys(
-        one for split in read_few_shot(run) for one in split.ids[: len(split.ids) // part]
-    )
-    missing = next((one for one in ids if one not in train), None)
-    if missing is not None:
+    ids = (one for split in read_few_shot(run) for one in split.ids[: len(split.ids) // part])
+    return list(dict.fromkeys(ids))
+
+
+def original_texts(run: RunFolder) -> KeyedRows[Example]:
+    """The file that has the `originals`, to be read by id."""
+    focus = run.file(*FOCUS)
+    path = focus if focus.exists() else _existing(run, TRAIN)
+    return KeyedRows(path, Example, lambda row: row.id)
+
+
+def pick(texts: KeyedRows[Example], ids: Iterable[str]) -> list[Example]:
+    """The examples with some ids.
+
+    Raises:
+        RunError: one of them is missing.
+
+    """
+    return [_found(texts, one) for one in ids]
+
+
+def _found(texts: KeyedRows[Example], example_id: str) -> Example:
+    example = texts.get(example_id)
+    if example is None:
         raise RunError(
-            f"{run.file(*TRAIN)} lacks the text {missing}.",
+            f"{texts.path} lacks the text {example_id}.",
             "Add --redo data to set the data aside and load it again.",
         )
-    return [train[one] for one in ids]
+    return example
 
 
 def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:

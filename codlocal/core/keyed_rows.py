@@ -5,7 +5,7 @@ and the rest in a file without a name. So memory stays flat however many rows th
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ class KeyedRows(Generic[RowT]):
     """
 
     def __init__(self, path: Path, row_type: type[RowT], key: Callable[[RowT], str]) -> None:
-        self._path = path
+        self.path = path
         self._row_type = row_type
         self._key = key
         self._open = ExitStack()
@@ -42,24 +42,34 @@ class KeyedRows(Generic[RowT]):
     def get(self, key: str) -> RowT | None:
         """The first row with a key, or None."""
         found = self._index.execute("SELECT begin FROM at WHERE key = ?", (key,)).fetchone()
-        if found is None:
-            return None
-        with self._path.open("rb") as handle:
-            handle.seek(found[0])
-            return self._row_type.model_validate_json(handle.readline())
+        return next(self._rows_at([found]), None) if found else None
 
     def in_order(self) -> Iterator[RowT]:
         """The rows in the order of their keys, one of each key."""
-        with self._path.open("rb") as handle:
-            for (begin,) in self._index.execute("SELECT begin FROM at ORDER BY key"):
+        return self._rows_at(self._index.execute("SELECT begin FROM at ORDER BY key"))
+
+    def starting_with(self, prefix: str) -> list[RowT]:
+        """The rows whose keys start so, in the order of their keys, one of each key."""
+        between = (prefix, prefix + "\U0010ffff")
+        query = "SELECT begin FROM at WHERE key >= ? AND key < ? ORDER BY key"
+        found = self._index.execute(query, between).fetchall()
+        return list(self._rows_at(found)) if found else []
+
+    def _rows_at(self, places: Iterable[tuple[int]]) -> Iterator[RowT]:
+        with self.path.open("rb") as handle:
+            for (begin,) in places:
                 handle.seek(begin)
                 yield self._row_type.model_validate_json(handle.readline())
 
     def append(self, row: RowT) -> None:
         """Write one more row."""
+        self.extend([row])
+
+    def extend(self, rows: Sequence[RowT]) -> None:
+        """Write more rows, all in one write."""
         if self._writer is None:
-            self._writer = self._open.enter_context(RowWriter(self._path))
-        self._remember([(self._key(row), self._writer.append([row])[0])])
+            self._writer = self._open.enter_context(RowWriter(self.path))
+        self._remember(zip(map(self._key, rows), self._writer.append(rows), strict=True))
 
     def __len__(self) -> int:
         (count,) = self._index.execute("SELECT count(*) FROM at").fetchone()

@@ -62,7 +62,8 @@ class GeneratorConfig(Section):
     """The model that writes counterfactuals, and how it is asked.
 
     `max_candidates` bounds the replies for one original and target, `max_tokens` the expected
-    generated tokens of the whole run, `max_rounds` the rounds; None leaves each unbounded.
+    generated tokens of the whole run, `max_rounds` the rounds; None leaves each unbounded. Where
+    the originals are more than one shard, each shard has its share of the tokens.
     `rounds` loosen the constraint: "lexical" lets the model choose among words with which the
     teacher is known to flip, "guided" lets it write words of its own in the places that matter,
     "wide" more of them, "free" the whole text.

@@ -4,7 +4,7 @@ A round may depend on rows of earlier rounds only, never on what its own replies
 search that was killed asks the same requests again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from codlocal.core import jsonl
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Candidate, Verdict
 from codlocal.generation.constraint import words
 from codlocal.generation.prompts import Attempt, Flip
@@ -32,12 +33,56 @@ class Known:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, candidates: Path, verdicts: Path) -> "Known":
-        """Read the rows of two files; a missing one has none."""
+    def read(cls, candidates: Path, verdicts: Path, originals: Container[str]) -> "Known":
+        """Read what two files have of some originals; a missing file has nothing."""
         return cls(
-            {row.id: row for row in jsonl.read_rows(candidates, Candidate)},
-            {row.candidate_id: row for row in jsonl.read_rows(verdicts, Verdict)},
+            {
+                row.id: row
+                for row in jsonl.read_rows(candidates, Candidate)
+                if row.example_id in originals
+            },
+            {
+                row.candidate_id: row
+                for row in jsonl.read_rows(verdicts, Verdict)
+                if row.example_id in originals
+            },
         )
+
+    @classmethod
+    def find(
+        cls,
+        candidates: KeyedRows[Candidate],
+        verdicts: KeyedRows[Verdict],
+        originals: Iterable[str],
+    ) -> "Known":
+        """Look up what two files have of some originals, which is quicker where they are many."""
+        rows = {
+            row.id: row
+            for one in originals
+            for row in candidates.starting_with(f"{one}/")
+            if row.example_id == one
+        }
+        found = ((key, verdicts.get(key)) for key in rows)
+        return cls(rows, {key: verdict for key, verdict in found if verdict is not None})
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What replies have cost: generated tokens, and the characters that these made."""
+
+    tokens: int = 0
+    characters: int = 0
+
+    @classmethod
+    def on(cls, rows: Collection[Candidate]) -> "Spent":
+        """What some replies have cost."""
+        return cls(
+            tokens=sum(row.completion_tokens for row in rows),
+            characters=sum(len(row.reply) for row in rows),
+        )
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.tokens + other.tokens, self.characters + other.characters)
 
 
 _SHOWN_ATTEMPTS = 3
@@ -85,10 +130,8 @@ class History:
     attempts: Mapping[Key, Sequence[Attempt]] = field(default_factory=dict)
     solved: Mapping[Key, Solved] = field(default_factory=dict)
     ended: frozenset[Key] = frozenset()
-    tokens: int = 0
-    """Generated tokens of the rounds before."""
-    characters: int = 0
-    """Characters of the replies that these tokens made."""
+    spent: Spent = field(default_factory=Spent)
+    """What the rounds before have cost."""
 
     def words_tried(self, task: Task) -> frozenset[str]:
         """The words of the attempts at a task that its text doesn't have, in lower case."""
@@ -168,8 +211,7 @@ def history_of(
         },
         solved=solved,
         ended=frozenset(ended),
-        tokens=sum(row.completion_tokens for row in rows),
-        characters=sum(len(row.reply) for row in rows),
+        spent=Spent.on(rows),
     )
 
 

@@ -5,8 +5,9 @@ any words in the places that its decision rests on ("guided"), more of them ("wi
 text under a plain JSON type ("free").
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice, zip_longest
 from typing import Literal
 
@@ -131,7 +132,7 @@ class Planner:
         self, task: Task, wanted: int, history: History
     ) -> list[tuple[EditConstraint, int]]:
         """Constraints of one reply each, no two of which can give the same text."""
-        used, places = history.words_tried(task), _PLACES if history.tokens else _FIRST_PLACES
+        used, places = history.words_tried(task), _PLACES if history.spent.tokens else _FIRST_PLACES
         groups: list[tuple[EditConstraint, int]] = []
         edits = [edit.without(used) for edit in self.edits(task)[:places]]
         for edit, count in zip(edits, _halve(wanted, len(edits)), strict=True):
@@ -193,10 +194,18 @@ class Planner:
 
     def _labelled(self, task: Task, label: int) -> Iterator[Task]:
         """The other tasks that start from a label."""
-        for one in self.others:
-            is_other = one.example is not task.example
-            if is_other and one.source_label == label and len(one.importance):
+        for one in self._by_label.get(label, ()):
+            if one.example is not task.example:
                 yield one
+
+    @cached_property
+    def _by_label(self) -> Mapping[int, Sequence[Task]]:
+        """The tasks that can be shown, by the label that they start from."""
+        found: dict[int, list[Task]] = {}
+        for one in self.others:
+            if len(one.importance):
+                found.setdefault(one.source_label, []).append(one)
+        return found
 
     def _demonstration(self, task: Task) -> Demonstration:
         text = task.example.text

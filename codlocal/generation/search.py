@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from codlocal.core.records import Candidate, Fluency, Original, Verdict
 from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Engine
-from codlocal.generation.history import Goal, Known, history_of
+from codlocal.generation.history import Goal, Known, Spent, history_of
 from codlocal.generation.plan import Planned, Planner, Strategy
 from codlocal.generation.replies import candidate_id, candidates_of
 from codlocal.generation.task import Task
@@ -42,13 +42,15 @@ class Limits:
     """How much a search may do: requests in flight, and generated tokens in all.
 
     With `exact_targets` a flip solves its task only if it has the very label that was asked for.
-    `flips` is how many good ones a task needs.
+    `flips` is how many good ones a task needs. `spent` is what searches before this one have cost;
+    it counts toward `max_tokens`.
     """
 
     concurrency: int
     max_tokens: int | None = None
     exact_targets: bool = False
     flips: int = 1
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Search:
                 if task.key not in history.ended
                 for plan in self.planner.plan(task, number, strategy, history)
             ]
-            await self._round(affordable(planned, history, self.limits.max_tokens))
+            spent = self.limits.spent + history.spent
+            await self._round(affordable(planned, spent, self.limits.max_tokens))
 
     def _solves(self, row: Candidate, verdict: Verdict) -> bool:
         """Whether a candidate is a flip that its task needs."""

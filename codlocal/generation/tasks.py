@@ -5,13 +5,13 @@ it is kept in the run folder, keyed by what it was asked.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from codlocal.core import hashing, jsonl
+from codlocal.core import hashing
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Example, Row, Teacher
 from codlocal.generation import attribution
 from codlocal.generation.constraint import Span
@@ -39,7 +39,11 @@ class FoundEdits(Row):
 
 
 def build_tasks(
-    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method, kept: Path
+    teacher: Teacher,
+    lexicon: Lexicon,
+    readings: Sequence[Reading],
+    method: Method,
+    kept: KeyedRows[Attributed],
 ) -> list[Task]:
     """One task per reading; the attributions that `kept` lacks are computed and added to it.
 
@@ -50,16 +54,15 @@ def build_tasks(
         ConfigError: a gradient is asked for, and the teacher has none.
 
     """
-    known = {row.key: row.importance for row in jsonl.read_rows(kept, Attributed)}
     keys = [_key(method, *reading) for reading in readings]
+    known = {key: row.importance for key in keys if (row := kept.get(key)) is not None}
     missing = [at for at, key in enumerate(keys) if key not in known]
     values = _importance(teacher, lexicon, [readings[at] for at in missing], method)
     new = [
         Attributed(key=keys[at], importance=tuple(map(float, row)))
         for at, row in zip(missing, values, strict=True)
     ]
-    with jsonl.RowWriter(kept) as writer:
-        writer.append(new)
+    kept.extend(new)
     known.update((row.key, row.importance) for row in new)
     return [
         Task(example, source, target, np.array(known[key], dtype=np.float64))
@@ -90,20 +93,20 @@ def _key(kind: str, example: Example, source: int, target: int) -> str:
 class EditFinder:
     """Finds the edits that flip a task, once: found ones are kept in a file of the run."""
 
-    def __init__(self, teacher: Teacher, lexicon: Lexicon, kept: Path) -> None:
+    def __init__(self, teacher: Teacher, lexicon: Lexicon, kept: KeyedRows[FoundEdits]) -> None:
         self._teacher = teacher
         self._lexicon = lexicon
         self._kept = kept
-        self._known = {row.key: _edits(row) for row in jsonl.read_rows(kept, FoundEdits)}
 
     def __call__(self, task: Task) -> Sequence[Edit]:
         """The edits of one task, best first."""
         key = _key("edits", task.example, task.source_label, task.target_label)
-        if key not in self._known:
-            self._known[key] = find_edits(self._teacher, self._lexicon, task)
-            with jsonl.RowWriter(self._kept) as writer:
-                writer.append([_row(key, self._known[key])])
-        return self._known[key]
+        kept = self._kept.get(key)
+        if kept is not None:
+            return _edits(kept)
+        found = find_edits(self._teacher, self._lexicon, task)
+        self._kept.append(_row(key, found))
+        return found
 
 
 def _row(key: str, edits: Sequence[Edit]) -> FoundEdits:

@@ -1,6 +1,6 @@
 """One run from its first stage to its last; every stage brings those before it up to date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -129,14 +129,13 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     from codlocal.verification.judge import judge, vocabulary
     from codlocal.verification.selection import learn_gate, refusal
 
-    examples = artifacts.read_examples(run, "train")
-    known = vocabulary(example.text for example in examples.values())
+    known = vocabulary(example.text for example in artifacts.stream_examples(run, "train"))
 
-    def learn(originals: Sequence[Original]) -> Callable[[Verdict, Original], bool]:
+    def learn(originals: Iterable[Original]) -> Callable[[Verdict, Original], bool]:
         gate = learn_gate(originals, run.config.verification)
         return lambda verdict, original: refusal(verdict, original, gate) is None
 
-    return Verification(lambda rows: judge(teacher, examples, rows, known), learn)
+    return Verification(lambda examples, rows: judge(teacher, examples, rows, known), learn)
 
 
 def manifest_summary(run: RunFolder) -> dict[str, Any]:

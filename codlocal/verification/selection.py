@@ -5,6 +5,7 @@ a student worse than no counterfactual at all. What counts as language is learne
 originals under the same generator, never set by hand.
 """
 
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -46,12 +47,15 @@ def learn_gate(originals: Iterable[Original], settings: VerificationConfig) -> G
     `fluency_quantile` quantile of the originals' worst tokens. An unknown word may be
     `fluency_slack` times as many pieces as an ordinary word of its original.
     """
-    scores = [original.fluency for original in originals if original.fluency is not None]
-    if len(scores) < 2:
+    totals, worst, tokens = array("d"), array("d"), 0
+    for score in (one.fluency for one in originals if one.fluency is not None):
+        totals.append(score.total)
+        worst.append(score.worst)
+        tokens += score.tokens
+    if len(totals) < 2:
         unlimited = float("inf")
         return Gate(settings.max_edit_distance, unlimited, -unlimited, unlimited)
-    surprisal = -sum(score.total for score in scores) / max(sum(one.tokens for one in scores), 1)
-    worst = np.array([score.worst for score in scores])
+    surprisal = -sum(totals) / max(tokens, 1)
     return Gate(
         max_edit_distance=settings.max_edit_distance,
         drop_per_edit=settings.fluency_slack * surprisal,

@@ -167,8 +167,8 @@ def test_a_run_lends_its_counterfactuals(place, call):
     first = jsonl.read_rows(place / "sweep/results.jsonl", CellResult)
     same = {(row.arm, row.k, row.seed): row for row in first if row.method == "kd"}
     for key, metrics in rows.items():
-        # The teacher was asked for other texts beside these: equal but for rounding, which training grows.
-        assert same[key].metrics.model_dump() == pytest.approx(metrics, abs=1e-5)
+        # The teacher was asked for other texts beside these: equal but for rounding.
+        assert same[key].metrics.model_dump() == pytest.approx(metrics, abs=1e-3)
 
 
 def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):

@@ -76,3 +76,12 @@ def test_a_text_that_is_gone_is_named(run):
     jsonl.write_rows(run.file(*artifacts.TRAIN), TRAIN[:2])
     with pytest.raises(RunError, match="lacks the text train-3"):
         artifacts.originals(run)
+
+
+def test_the_texts_of_a_later_round_follow_those_of_the_first(run):
+    written = Example(id="train-3/0/0/1", text="text four", label=0)
+    jsonl.write_rows(run.file(*artifacts.FOCUS), [written, TRAIN[2]])
+    expected = [*TRAIN, written]
+    assert list(artifacts.stream_examples(run, "train")) == expected
+    assert list(artifacts.read_examples(run, "train").values()) == expected
+    assert artifacts.originals(run) == [written, TRAIN[2]]

@@ -64,3 +64,12 @@ def test_rows_are_put_in_the_order_of_their_keys(tmp_path):
     assert list(jsonl.read_rows(path, Example)) == rows(12)
     sort_rows(tmp_path / "nothing.jsonl", Example, lambda row: row.id)
     assert not (tmp_path / "nothing.jsonl").exists()
+
+
+def test_rows_are_found_by_how_their_keys_start(tmp_path):
+    with opened(tmp_path / "rows.jsonl") as table:
+        assert table.starting_with("row/") == []
+        table.extend(rows(21)[::-1])
+        assert [row.id for row in table.starting_with("row/2")] == ["row/2", "row/20"]
+        assert len(table.starting_with("row/")) == 21
+        assert table.starting_with("other") == []

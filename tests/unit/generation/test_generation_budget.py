@@ -5,7 +5,7 @@ from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Sampling
-from codlocal.generation.history import History
+from codlocal.generation.history import Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.task import Task
 
@@ -20,25 +20,25 @@ def planned(texts, candidates=2, most=None, number=0):
 
 def test_without_a_budget_everything_is_asked():
     plans = planned(["good"] * 3)
-    assert affordable(plans, History(tokens=10**9), None) == plans
+    assert affordable(plans, Spent(tokens=10**9), None) == plans
 
 
 @pytest.mark.parametrize(
-    ("tokens", "history", "asked"),
+    ("tokens", "spent", "asked"),
     [
-        (12, History(), 1),  # 18 characters twice are 12 tokens
-        (24, History(), 2),
-        (23, History(), 1),
-        (11, History(), 0),
-        (1000, History(), 3),
-        (66, History(tokens=30, characters=30), 1),  # a token a character, as has been seen
-        (102, History(tokens=30, characters=30), 2),
-        (20, History(tokens=30, characters=90), 0),
+        (12, Spent(), 1),  # 18 characters twice are 12 tokens
+        (24, Spent(), 2),
+        (23, Spent(), 1),
+        (11, Spent(), 0),
+        (1000, Spent(), 3),
+        (66, Spent(tokens=30, characters=30), 1),  # a token a character, as has been seen
+        (102, Spent(tokens=30, characters=30), 2),
+        (20, Spent(tokens=30, characters=90), 0),
     ],
 )
-def test_requests_are_asked_in_order_while_their_expected_tokens_fit(tokens, history, asked):
+def test_requests_are_asked_in_order_while_their_expected_tokens_fit(tokens, spent, asked):
     plans = planned(["seven."] * 3)
-    assert affordable(plans, history, tokens) == plans[:asked]
+    assert affordable(plans, spent, tokens) == plans[:asked]
 
 
 @pytest.mark.parametrize(("number", "replies"), [(0, 4), (1, 4), (2, 2), (3, 0)])

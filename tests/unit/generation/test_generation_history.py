@@ -3,9 +3,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codlocal.core import jsonl
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.generation.constraint import words
-from codlocal.generation.history import Goal, History, Known, Solved, history_of, mark_changes
+from codlocal.generation.history import (
+    Goal,
+    History,
+    Known,
+    Solved,
+    Spent,
+    history_of,
+    mark_changes,
+)
 from codlocal.generation.task import Task
 
 TEXTS = {"a": "the food was good", "b": "the soup was good too", "c": "so bad a place"}
@@ -60,11 +70,25 @@ def task(name, source=1):
 
 def test_only_rows_of_earlier_rounds_count():
     nothing = history(0)
-    assert (nothing.tokens, nothing.attempts, nothing.solved) == (0, {}, {})
+    assert (nothing.spent, nothing.attempts, nothing.solved) == (Spent(), {}, {})
     first = history(1)
     assert set(first.solved) == {("b", 0), ("c", 1)}
-    assert (first.tokens, first.characters) == (60, 180)
+    assert first.spent == Spent(60, 180)
     assert set(history(2).solved) == {("a", 0), ("b", 0), ("c", 1)}
+
+
+def test_what_is_known_of_some_originals_is_read_or_looked_up(tmp_path):
+    expected, paths = known(ROWS), (tmp_path / "candidates.jsonl", tmp_path / "verdicts.jsonl")
+    jsonl.write_rows(paths[0], expected.candidates.values())
+    jsonl.write_rows(paths[1], expected.verdicts.values())
+    with (
+        KeyedRows(paths[0], Candidate, lambda one: one.id) as candidates,
+        KeyedRows(paths[1], Verdict, lambda one: one.candidate_id) as verdicts,
+    ):
+        assert Known.find(candidates, verdicts, ["a", "b", "c"]) == expected
+        some = Known.find(candidates, verdicts, ["a", "c", "d"])
+    assert some == Known.read(*paths, {"a", "c", "d"}) == known([*ROWS[:4], ROWS[6]])
+    assert Known.read(tmp_path / "no", tmp_path / "none", {"a"}) == Known()
 
 
 @given(st.permutations(ROWS))
@@ -134,4 +158,4 @@ def test_a_task_ends_when_it_has_as_many_different_flips_as_it_needs():
 def test_what_an_earlier_search_tried_is_not_offered_again_and_solves_nothing():
     found = history(0, earlier=ROWS)
     assert "awful" in found.words_tried(task("b"))
-    assert (found.solved, found.ended, found.tokens) == ({}, frozenset(), 0)
+    assert (found.solved, found.ended, found.spent) == ({}, frozenset(), Spent())

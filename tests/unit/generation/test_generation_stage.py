@@ -11,6 +11,7 @@ from codlocal.core import jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError, RunError
 from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
+from codlocal.generation.shards import SHARD
 from codlocal.generation.stage import Verification, run_generate
 from codlocal.verification.judge import judge
 from codlocal.verification.selection import learn_gate, refusal
@@ -37,7 +38,7 @@ class InterruptedEngine(FakeEngine):
         return await super().generate(request)
 
 
-def generate(run, engine=None, *, teacher=None, judging=None):
+def generate(run, engine=None, *, teacher=None, judging=None, shard_size=SHARD):
     engine = engine or FakeEngine()
     teacher = teacher or FakeTeacher()
 
@@ -49,8 +50,8 @@ def generate(run, engine=None, *, teacher=None, judging=None):
     def open_engine():
         yield engine
 
-    judging = judging or (lambda rows: judge(teacher, EXAMPLES, rows))
-    run_generate(run, open_engine, teacher, Verification(judging, learn), QUIET)
+    judging = judging or (lambda examples, rows: judge(teacher, examples, rows))
+    run_generate(run, open_engine, teacher, Verification(judging, learn), QUIET, shard_size)
     return engine
 
 
@@ -183,7 +184,7 @@ def test_a_mistake_in_the_prompt_is_found_before_the_engine_starts(tmp_path):
 
 
 def test_an_error_of_the_judge_leaves_the_stage_to_be_continued(tmp_path, undisturbed):
-    def broken(_rows):
+    def broken(_examples, _rows):
         raise RuntimeError("out of memory")
 
     with run_with_data(tmp_path) as run:
@@ -216,7 +217,7 @@ def test_progress_shows_the_funnel(tmp_path, capsys):
             yield engine
 
         verification = Verification(
-            lambda some: judge(teacher, EXAMPLES, some),
+            lambda examples, some: judge(teacher, examples, some),
             lambda _originals: lambda verdict, _original: verdict.flipped,
         )
         run_generate(run, open_engine, teacher, verification, Console())

@@ -3,9 +3,10 @@ import pytest
 from fakes import FakeTeacher
 
 from codlocal.core.errors import ConfigError
+from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Example
 from codlocal.generation.lexicon import Lexicon
-from codlocal.generation.tasks import EditFinder, build_tasks
+from codlocal.generation.tasks import Attributed, EditFinder, FoundEdits, build_tasks
 
 CORPUS = ["awful bad good food", "the great place"]
 EXAMPLES = [
@@ -16,7 +17,8 @@ READINGS = [(EXAMPLES[0], 1, 0), (EXAMPLES[1], 0, 1)]
 
 
 def build(teacher, path, readings=READINGS, method="occlusion"):
-    return build_tasks(teacher, Lexicon(teacher, CORPUS, 2), readings, method, path)
+    with KeyedRows(path, Attributed, lambda row: row.key) as kept:
+        return build_tasks(teacher, Lexicon(teacher, CORPUS, 2), readings, method, kept)
 
 
 def test_a_word_counts_for_what_is_lost_without_it_and_what_is_gained_in_its_place(tmp_path):
@@ -72,11 +74,14 @@ def test_gradients_take_the_place_of_occlusion(tmp_path):
 def test_edits_are_searched_once_and_read_back_as_they_were(tmp_path):
     path, teacher = tmp_path / "edits.jsonl", FakeTeacher()
     tasks = build(teacher, tmp_path / "kept.jsonl")
-    finder = EditFinder(teacher, Lexicon(teacher, CORPUS, 2), path)
-    found = [finder(task) for task in tasks]
-    assert all(found)
-    calls = len(teacher.calls)
-    assert [finder(task) for task in tasks] == found
-    later = EditFinder(teacher, Lexicon(teacher, CORPUS, 2), path)
-    assert [later(task) for task in tasks] == found
+    lexicon = Lexicon(teacher, CORPUS, 2)
+    with KeyedRows(path, FoundEdits, lambda row: row.key) as kept:
+        finder = EditFinder(teacher, lexicon, kept)
+        found = [finder(task) for task in tasks]
+        assert all(found)
+        calls = len(teacher.calls)
+        assert [finder(task) for task in tasks] == found
+    with KeyedRows(path, FoundEdits, lambda row: row.key) as kept:
+        later = EditFinder(teacher, lexicon, kept)
+        assert [later(task) for task in tasks] == found
     assert len(teacher.calls) == calls

@@ -1,0 +1,79 @@
+"""The rows that the generate stage leaves: originals, candidates and verdicts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from codlocal.core import artifacts, jsonl
+from codlocal.core.keyed_rows import KeyedRows, sort_rows
+from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.core.run import RunFolder
+from codlocal.generation.history import Known
+from codlocal.generation.shards import Shard
+
+_CANDIDATES, _VERDICTS = "candidates.jsonl", "verdicts.jsonl"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The row files of a run, open for reading and writing."""
+
+    run: RunFolder
+    originals: KeyedRows[Original]
+    candidates: KeyedRows[Candidate]
+    verdicts: KeyedRows[Verdict]
+
+    def scored(self, shard: Shard) -> dict[str, Original]:
+        """The originals of a shard that have been scored, by id."""
+        found = (self.originals.get(one) for one in shard.ids)
+        return {row.example_id: row for row in found if row is not None}
+
+    def all_scored(self) -> Iterator[Original]:
+        """All originals that have been scored, in their order."""
+        return jsonl.read_rows(self.originals.path, Original)
+
+    def known(self, shard: Shard) -> Known:
+        """What this search has learned of a shard before it was interrupted."""
+        return Known.find(self.candidates, self.verdicts, shard.ids)
+
+    def earlier(self, shard: Shard) -> Known:
+        """What the searches of earlier distillation rounds have tried with a shard."""
+        candidates = self.run.file(*artifacts.EARLIER_CANDIDATES)
+        verdicts = self.run.file(*artifacts.EARLIER_VERDICTS)
+        return Known.read(candidates, verdicts, frozenset(shard.ids))
+
+
+@contextmanager
+def open_results(run: RunFolder) -> Iterator[Results]:
+    """Open the row files of a run; those that are missing are made by their first row.
+
+    Raises:
+        RunError: one of them is damaged.
+
+    """
+    with (
+        KeyedRows(run.file("originals.jsonl"), Original, lambda row: row.example_id) as originals,
+        KeyedRows(run.file(_CANDIDATES), Candidate, lambda row: row.id) as candidates,
+        KeyedRows(run.file(_VERDICTS), Verdict, lambda row: row.candidate_id) as verdicts,
+    ):
+        yield Results(run, originals, candidates, verdicts)
+
+
+def sort_results(run: RunFolder) -> None:
+    """Put candidates and verdicts in the order of their ids.
+
+    Replies come in any order; a finished run is a function of its settings alone.
+    """
+    sort_rows(run.file(_CANDIDATES), Candidate, lambda row: row.id)
+    sort_rows(run.file(_VERDICTS), Verdict, lambda row: row.candidate_id)
+
+
+def count_results(run: RunFolder) -> dict[str, int]:
+    """How many candidates, failures, flips and generated tokens the files of a run have."""
+    counts = dict.fromkeys(("candidates", "failed", "flips", "completion_tokens"), 0)
+    for row in jsonl.read_rows(run.file(_CANDIDATES), Candidate):
+        counts["candidates"] += 1
+        counts["failed"] += row.text is None
+        counts["completion_tokens"] += row.completion_tokens
+    counts["flips"] = sum(row.flipped for row in jsonl.read_rows(run.file(_VERDICTS), Verdict))
+    return counts

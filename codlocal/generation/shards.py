@@ -1,0 +1,112 @@
+"""The originals of a run in shards: what a search needs of them is held for one shard at a time.
+
+So the memory of a run does not grow with its originals. Of a text that is not in the shard, only
+its id and the teacher's probabilities are held; all else is on disk.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from codlocal.core import artifacts
+from codlocal.core.keyed_rows import KeyedRows
+from codlocal.core.records import Example, Teacher
+from codlocal.core.run import RunFolder
+from codlocal.generation.confusion import confusion_of
+from codlocal.generation.engines.engine import Sampling
+from codlocal.generation.lexicon import Lexicon
+from codlocal.generation.plan import Planner
+from codlocal.generation.prompts import PromptTemplate
+from codlocal.generation.targets import Matrix, choose_targets
+from codlocal.generation.task import Task
+from codlocal.generation.tasks import Attributed, EditFinder, FoundEdits, build_tasks
+
+SHARD = 1000
+"""Originals that are searched together, all rounds of them before the next ones. They show each
+other's demonstrations and verified flips; so the number is part of what a run computes."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some originals, and the teacher's probabilities of them, shape [originals, classes]."""
+
+    examples: Sequence[Example]
+    probabilities: Matrix
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the originals."""
+        return [example.id for example in self.examples]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Reads the originals shard by shard, as often as is wanted; the teacher is asked once."""
+
+    run: RunFolder
+    teacher: Teacher
+    lexicon: Lexicon
+    planner: Planner
+    ids: Sequence[str]
+    size: int
+    confusion: Matrix | None
+    texts: KeyedRows[Example]
+    attributions: KeyedRows[Attributed]
+    _probabilities: dict[int, Matrix] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Shard]:
+        for first in range(0, len(self.ids), self.size):
+            examples = artifacts.pick(self.texts, self.ids[first : first + self.size])
+            if first not in self._probabilities:
+                texts = [example.text for example in examples]
+                self._probabilities[first] = self.teacher.predict_proba(texts)
+            yield Shard(examples, self._probabilities[first])
+
+    def plan(self, shard: Shard) -> tuple[Planner, Sequence[Task]]:
+        """What to flip into what and where, and a planner that knows these tasks.
+
+        Raises:
+            ConfigError: attributions by gradient are asked for, and the teacher has none.
+
+        """
+        config = self.run.config.generator
+        targets = choose_targets(config.targets, shard.probabilities, self.confusion)
+        labels = shard.probabilities.argmax(axis=1)
+        readings = [
+            (example, int(label), target)
+            for example, label, wanted in zip(shard.examples, labels, targets, strict=True)
+            for target in wanted
+        ]
+        method, kept = config.attribution, self.attributions
+        tasks = build_tasks(self.teacher, self.lexicon, readings, method, kept)
+        return replace(self.planner, others=tasks), tasks
+
+
+@contextmanager
+def open_shards(
+    run: RunFolder, teacher: Teacher, template: PromptTemplate, size: int
+) -> Iterator[Shards]:
+    """The originals of a run, and what is known of where they are to be edited."""
+    config, label_names = run.config.generator, artifacts.read_spec(run).label_names
+    corpus = (example.text for example in artifacts.stream_examples(run, "train"))
+    lexicon = Lexicon(teacher, corpus, len(label_names))
+    with (
+        artifacts.original_texts(run) as texts,
+        KeyedRows(run.file("attributions.jsonl"), Attributed, lambda row: row.key) as attributions,
+        KeyedRows(run.file("edits.jsonl"), FoundEdits, lambda row: row.key) as edits,
+    ):
+        planner = Planner(
+            template=template,
+            label_names=[name.replace("_", " ") for name in label_names],
+            candidates=config.candidates,
+            sampling=Sampling(
+                config.temperature, config.top_p, config.reply_tokens, seed=config.seed
+            ),
+            fill=config.prompting == "completion",
+            edits=EditFinder(teacher, lexicon, edits),
+            most=config.max_candidates,
+        )
+        yield Shards(
+            run, teacher, lexicon, planner, artifacts.original_ids(run), size,
+            confusion_of(run, teacher), texts, attributions,
+        )  # fmt: skip
