@@ -1,5 +1,6 @@
 """What the data stage left in a run folder, as later stages read it."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ TRAIN = ("data", "train.jsonl")
 TEST = ("data", "test.jsonl")
 FEW_SHOT = ("data", "fewshot.jsonl")
 SPEC = ("data", "spec.json")
+_ROUND = re.compile(r"~\d+$")
 ORDER = "order.jsonl"
 """The labelled texts of every seed in the order in which the teacher would have them flipped."""
 FOCUS = ("data", "focus.jsonl")
@@ -127,6 +129,16 @@ def _found(texts: KeyedRows[Example], example_id: str) -> Example:
     return example
 
 
+def id_in_round(text_id: str, number: int) -> str:
+    """The id of a text that a later round flips, so that its candidates have ids of their own."""
+    return f"{text_id}~{number}"
+
+
+def flipped_text(example_id: str) -> str:
+    """The id of the text itself, whatever round flips it."""
+    return _ROUND.sub("", example_id)
+
+
 def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:
     """The verified pairs by the id of the labelled text that they go back to, preferred ones first.
 
@@ -136,7 +148,8 @@ def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:
     roots: dict[str, str] = {}
     for path in (run.file(*EARLIER_PAIRS), run.file("pairs.jsonl")):
         for pair in jsonl.read_rows(path, CounterfactualPair):
-            root = roots.get(pair.example_id, pair.example_id)
+            text = flipped_text(pair.example_id)
+            root = roots.get(text, text)
             roots[pair.candidate_id] = root
             pairs.setdefault(root, []).append(pair)
     return pairs

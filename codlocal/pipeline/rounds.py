@@ -6,9 +6,9 @@ student, from its k labelled texts and their counterfactuals; the test split has
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config
@@ -23,11 +23,8 @@ from codlocal.models.teacher import TEACHER_FILE, load_teacher
 from codlocal.pipeline.session import Session
 
 FOLDER = "rounds"
-_EARLIER: dict[tuple[str, str], type[Row]] = {
-    artifacts.EARLIER_PAIRS: CounterfactualPair,
-    artifacts.EARLIER_CANDIDATES: Candidate,
-    artifacts.EARLIER_VERDICTS: Verdict,
-}
+RowT = TypeVar("RowT", bound=Row)
+AttemptT = TypeVar("AttemptT", Candidate, Verdict)
 
 
 def check_rounds(config: Config) -> None:
@@ -59,7 +56,7 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
         place = run.file(FOLDER, str(number))
         with RunFolder.open(place, _settings(run.config, number)) as child:
             if not child.is_done("teacher"):
-                _prepare(child, before)
+                _prepare(child, before, number)
             Session(child, console).advance("evaluate")
             rows.append(_row(number, child))
         before = child
@@ -88,21 +85,38 @@ def _row(number: int, run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _prepare(child: RunFolder, before: RunFolder) -> None:
+def _prepare(child: RunFolder, before: RunFolder, number: int) -> None:
     with child.stage("data") as facts:
         facts.update(before.facts("data"))
         for parts in (artifacts.TRAIN, artifacts.TEST, artifacts.FEW_SHOT, artifacts.SPEC):
             _copy(before.file(*parts), child.file(*parts))
-        for parts, row_type in _EARLIER.items():
-            rows = [
-                *jsonl.read_rows(before.file(*parts), row_type),
-                *jsonl.read_rows(before.file(parts[-1]), row_type),
-            ]
-            jsonl.write_rows(child.file(*parts), rows)
-        jsonl.write_rows(child.file(*artifacts.FOCUS), _focus(before, load_teacher(before)))
+        chosen = [
+            row.model_copy(update={"id": artifacts.id_in_round(row.id, number)})
+            for row in _focus(before, load_teacher(before))
+        ]
+        pairs = _so_far(before, artifacts.EARLIER_PAIRS, CounterfactualPair)
+        jsonl.write_rows(child.file(*artifacts.EARLIER_PAIRS), pairs)
+        names = {artifacts.flipped_text(row.id): row.id for row in chosen}
+        candidates = _so_far(before, artifacts.EARLIER_CANDIDATES, Candidate)
+        jsonl.write_rows(child.file(*artifacts.EARLIER_CANDIDATES), _renamed(candidates, names))
+        verdicts = _so_far(before, artifacts.EARLIER_VERDICTS, Verdict)
+        jsonl.write_rows(child.file(*artifacts.EARLIER_VERDICTS), _renamed(verdicts, names))
+        jsonl.write_rows(child.file(*artifacts.FOCUS), chosen)
     with child.stage("teacher") as facts:
         facts.update(before.facts("teacher"))
         _copy(before.file(TEACHER_FILE), child.file(TEACHER_FILE))
+
+
+def _so_far(run: RunFolder, earlier: tuple[str, str], row_type: type[RowT]) -> list[RowT]:
+    """The rows of the rounds before a run, and its own."""
+    places = (run.file(*earlier), run.file(earlier[-1]))
+    return [row for place in places for row in jsonl.read_rows(place, row_type)]
+
+
+def _renamed(rows: Iterable[AttemptT], names: Mapping[str, str]) -> list[AttemptT]:
+    """What was tried, under the ids that texts have in a round that flips them again."""
+    own = ((row, artifacts.flipped_text(row.example_id)) for row in rows)
+    return [row.model_copy(update={"example_id": names.get(text, text)}) for row, text in own]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -125,10 +125,10 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
         "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
         "--generator", "generator", "--budget", "max", "--select-originals", "active",
         "--set", "generator.rounds=['lexical']", "--set", "verification.fluency_slack=1000",
-        "--rounds", "2",
+        "--rounds", "3",
     )  # fmt: skip
     summary, _ = call(*settings, folder="rounds")
-    first, second = summary["rounds"]
+    first, second, third = summary["rounds"]
     assert (first["run"], second["run"]) == ("rounds", "rounds/rounds/2")
     focus = list(jsonl.read_rows(place / "rounds/rounds/2/data/focus.jsonl", Example))
     assert len(focus) == 4
@@ -136,7 +136,13 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
     old = list(jsonl.read_rows(place / "rounds/pairs.jsonl", CounterfactualPair))
     assert {pair.example_id for pair in new} <= {row.id for row in focus}
     assert not {pair.counterfactual for pair in new} & {pair.counterfactual for pair in old}
+    assert not {pair.candidate_id for pair in new} & {pair.candidate_id for pair in old}
     assert second["counterfactuals"] == first["counterfactuals"] + len(new)
+    assert third["counterfactuals"] >= second["counterfactuals"]
+    for number in (2, 3):
+        student = place / f"rounds/rounds/{number}/students/student-seed0/codlocal.json"
+        record = json.loads(student.read_text())
+        assert record["texts"] == 8 + summary["rounds"][number - 1]["counterfactuals"]
     assert second["metrics"]["student"]["n"] == first["metrics"]["student"]["n"]
     again, err = call(*settings, folder="rounds")
     assert again["rounds"] == summary["rounds"]
