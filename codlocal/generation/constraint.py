@@ -21,6 +21,9 @@ _ENDING = "('(s|t|d|m|ll|re|ve))?"
 _LOWER = "[a-z]{1,14}" + _ENDING
 _CAPITALISED = "[A-Z][a-z]{0,14}" + _ENDING
 _SHOUTED = r"[A-Z]{1,14}"
+_ANY_REPLY = r'\{"text": "([^"\\\x00-\x1f]|\\["\\])+"\}'
+"""Any JSON string. Tokens bound its length: with a bound of 150 characters in the pattern xgrammar
+took 0.3 s for every token (Gemma's vocabulary, one CPU core), without one 0.01 ms."""
 _LONGEST_WINDOW = 400
 """Characters of text that a reply repeats at most; the rest of a long text is kept out of it.
 
@@ -104,22 +107,13 @@ def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
     left, right = _window(text, *((around.start, around.end) if around else (0, 1)))
     window = text[left:right]
     return EditConstraint(
-        pattern=_rewrite_pattern(window),
+        pattern=_ANY_REPLY,
         before=text[:left],
         window=window,
         after=text[right:],
         marked=window,
         blanked=window,
     )
-
-
-def _rewrite_pattern(text: str) -> str:
-    """A JSON string that may be anything, but not grow beyond half as much again.
-
-    The bound makes every reply end: a small model in a JSON string often does not.
-    """
-    longest = len(text) + max(len(text) // 2, 20)
-    return r'\{"text": "([^"\\\x00-\x1f]|\\["\\]){1,' + str(longest) + r'}"\}'
 
 
 def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> EditConstraint:

@@ -51,6 +51,9 @@ _FIRST_PLACES, _PLACES = 2, 4
 _OWN_WORDS = 3
 """One reply in so many of a lexical round may use words that are not in the lexicon."""
 
+_CHARACTERS_A_TOKEN, _FREE_TOKENS = 2, 24
+"""A free reply may have a token for so many characters of its text, and so many more."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -109,11 +112,16 @@ class Planner:
                 constraint=constraint.pattern,
                 count=count,
                 seed=self._seed(request_id),
-                sampling=self.sampling,
+                sampling=self._bounded(constraint) if strategy == "free" else self.sampling,
             )
             planned.append(Planned(request, task, round_number, strategy, index, constraint))
             index += count
         return planned
+
+    def _bounded(self, constraint: EditConstraint) -> Sampling:
+        """End free replies: a small model in a JSON string often finds no end of its own."""
+        most = _FREE_TOKENS + len(constraint.window) // _CHARACTERS_A_TOKEN
+        return replace(self.sampling, max_tokens=min(self.sampling.max_tokens, most))
 
     def _groups(
         self, task: Task, strategy: Strategy, wanted: int, history: History

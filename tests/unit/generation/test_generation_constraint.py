@@ -231,12 +231,12 @@ def test_impossible_spans_are_refused(spans):
 
 @given(st.data())
 @settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
-def test_a_rewrite_is_any_json_string_of_bounded_length(data):
+def test_a_rewrite_is_any_json_string(data):
     text = data.draw(st.sampled_from(["Bad.", 'a "b" \\ c', "很差", "x" * 30]))
     pattern = rewrite_constraint(text, None).pattern
     assert grammar_problem(pattern) == ""
     reply = data.draw(st.from_regex(pattern, fullmatch=True))
-    assert 0 < len(parse_reply(reply)) <= len(text) + max(len(text) // 2, 20)
+    assert parse_reply(reply)
 
 
 def test_a_rewrite_may_quote():
@@ -244,9 +244,7 @@ def test_a_rewrite_may_quote():
     constraint = rewrite_constraint("He said no now", None)
     assert constraint.allows(reply)
     assert guidance_accepts(constraint.pattern, reply)
-    short = rewrite_constraint("Bad.", None)
-    assert not short.allows(json.dumps({"text": "x" * 25}))
-    assert not short.allows('{"text": ""}')
+    assert not constraint.allows('{"text": ""}')
 
 
 @given(st.text(st.characters(codec="utf-8")))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -162,7 +163,7 @@ def test_a_good_reply_becomes_a_candidate():
         ("free", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
         ("free", '{"text": "  "}', "stop", "empty"),
         ("free", '{"text": "a", "more": 1}', "stop", "not the JSON that was asked for"),
-        ("free", json.dumps({"text": "x" * 500}), "stop", "outside the edit constraint"),
+        ("free", json.dumps({"text": "a\nb"}), "stop", "outside the edit constraint"),
     ],
 )
 def test_a_bad_reply_is_kept_with_the_reason(strategy, reply, finish_reason, failure):
@@ -270,3 +271,11 @@ def test_labels_are_counted_in_shares_of_what_is_left():
     assert _halve(8, 4) == [4, 2, 1, 1]
     assert _halve(8, 1) == [4]
     assert _halve(0, 2) == [0, 0]
+
+
+def test_a_free_reply_may_have_as_many_tokens_as_its_text_needs():
+    [plan] = planner(4).plan(task(), 0, "free")
+    assert plan.request.sampling.max_tokens == 24 + len(TEXT) // 2
+    short = replace(planner(4), sampling=Sampling(max_tokens=30))
+    [plan] = short.plan(task(), 0, "free")
+    assert plan.request.sampling.max_tokens == 30
