@@ -137,8 +137,12 @@ def throughput(bench: Bench) -> dict[str, Any]:
 
 def efficiency(bench: Bench) -> dict[str, Any]:
     """Verified flips for 1,000 tokens: the guided search, and plain best-of-n free rewrites."""
-    settings = bench.config.generator.model_copy(update={"rounds": ("free",)})
-    plain_config = bench.config.model_copy(update={"generator": settings})
+    plain_config = bench.config.model_copy(
+        update={
+            "generator": bench.config.generator.model_copy(update={"rounds": ("free",)}),
+            "verification": bench.config.verification.model_copy(update={"min_pairs": 0}),
+        }
+    )
     plain = bench.generate("best-of-n", plain_config).per_thousand_tokens()
     guided = bench.generate("timed").per_thousand_tokens()
     ratios = {name: guided[name] / plain[name] if plain[name] else None for name in guided}
