@@ -16,7 +16,7 @@ from codlocal.distillation.setfit_peer import train_setfit
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.student import StudentJob, hard_labels, train_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs
-from codlocal.models.classifier import Classifier
+from codlocal.models.student import load_student
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,7 @@ def random_soft_labels(knowledge: Knowledge, job: StudentJob) -> Knowledge:
 def _student(lesson: Lesson) -> Teacher:
     job = lesson.job
     train_student(job, lesson.knowledge, lesson.folder, lesson.console)
-    return Classifier.load(
-        lesson.folder,
-        device=job.config.runtime.device,
-        dtype=job.config.runtime.dtype,
-        max_length=job.config.distillation.max_length,
-        label_names=job.labels,
-    )
+    return load_student(job.config, lesson.folder, job.labels)
 
 
 def _start(lesson: Lesson) -> Teacher:

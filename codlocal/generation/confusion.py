@@ -7,6 +7,7 @@ from codlocal.core import artifacts
 from codlocal.core.records import Teacher
 from codlocal.core.run import RunFolder
 from codlocal.generation.targets import Matrix, confusion_matrix
+from codlocal.models.student import load_student
 
 _TEXTS = 2000
 """Training texts by which confused labels are found."""
@@ -29,17 +30,7 @@ def confusion_of(run: RunFolder, teacher: Teacher) -> Matrix | None:
     probabilities = teacher.predict_proba(texts)
     labels = [int(label) for label in probabilities.argmax(axis=1)]
     if config.confused_student:
-        probabilities = _student(run, Path(config.confused_student)).predict_proba(texts)
+        names = artifacts.read_spec(run).label_names
+        student = load_student(run.config, Path(config.confused_student), names)
+        probabilities = student.predict_proba(texts)
     return confusion_matrix(labels, probabilities)
-
-
-def _student(run: RunFolder, folder: Path) -> Teacher:
-    from codlocal.models.classifier import Classifier
-
-    return Classifier.load(
-        folder,
-        device=run.config.runtime.device,
-        dtype=run.config.runtime.dtype,
-        max_length=run.config.distillation.max_length,
-        label_names=artifacts.read_spec(run).label_names,
-    )

@@ -18,7 +18,7 @@ from codlocal.core.records import Candidate, CounterfactualPair, Example, Row, T
 from codlocal.core.run import RunFolder
 from codlocal.distillation.focus import focus
 from codlocal.evaluation.report import read_metrics
-from codlocal.models.classifier import Classifier
+from codlocal.models.student import load_student
 from codlocal.models.teacher import TEACHER_FILE, load_teacher
 from codlocal.pipeline.session import Session
 
@@ -126,9 +126,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def _focus(before: RunFolder, teacher: Teacher) -> list[Example]:
     """The texts to flip next: k/2 a seed, each once."""
+    names = artifacts.read_spec(before).label_names
     chosen: dict[str, Example] = {}
     for seed, texts in _known_texts(before):
-        student = _student(before, seed)
+        folder = before.file("students", f"student-seed{seed}")
+        student = load_student(before.config, folder, names)
         words = [text.text for text in texts]
         found = focus(
             student.predict_proba(words),
@@ -149,13 +151,3 @@ def _known_texts(run: RunFolder) -> Iterator[tuple[int, list[Example]]]:
             for pair in pairs.get(one, ())
         ]
         yield split.seed, [*(train[one] for one in split.ids), *written]
-
-
-def _student(run: RunFolder, seed: int) -> Classifier:
-    return Classifier.load(
-        run.file("students", f"student-seed{seed}"),
-        device=run.config.runtime.device,
-        dtype=run.config.runtime.dtype,
-        max_length=run.config.distillation.max_length,
-        label_names=artifacts.read_spec(run).label_names,
-    )

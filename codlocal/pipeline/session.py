@@ -102,22 +102,16 @@ class Session:
 
     def _evaluate(self) -> None:
         from codlocal.evaluation.stage import run_evaluate
-        from codlocal.models.classifier import Classifier
+        from codlocal.models.student import load_student
 
-        config, spec = self.run.config, artifacts.read_spec(self.run)
+        spec = artifacts.read_spec(self.run)
         texts = [row.text for row in artifacts.read_examples(self.run, "test").values()]
         with self.console.progress("Asking the teacher", len(texts)) as task:
             probabilities = self._teacher.predict_proba(texts)
             task.advance(len(texts))
         run_evaluate(
             self.run,
-            lambda path: Classifier.load(
-                path,
-                device=config.runtime.device,
-                dtype=config.runtime.dtype,
-                max_length=config.distillation.max_length,
-                label_names=spec.label_names,
-            ),
+            lambda path: load_student(self.run.config, path, spec.label_names),
             probabilities,
             self.console,
         )
