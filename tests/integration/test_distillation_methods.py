@@ -38,6 +38,16 @@ from codlocal.models.teacher import load_teacher
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Sums depend on the number of threads: a process that is killed must have as many as we."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("changes", "phase"),
     [({}, "."), (EVERYTHING, "."), (TED, "contrasting"), (TED, "tuning"), (TED, ".")],
