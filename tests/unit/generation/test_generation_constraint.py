@@ -2,54 +2,20 @@ import json
 import random
 import re
 
-import llguidance
 import pytest
 from fakes import sample
+from grammars import ODD_TEXTS, grammar_problem, guidance_accepts, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codlocal.generation.constraint import (
     EditReply,
     Span,
-    choice_constraint,
     edit_constraint,
     parse_reply,
     rewrite_constraint,
     words,
 )
-
-ODD_TEXTS = (
-    'He said "never again" and left.',
-    r"C:\temp\new and \"quoted\" \u0041 and \\ too",
-    "Loved it 😀👍🏽 so much!!! 10/10 👩‍👩‍👧",
-    "See https://example.com/a-b?x=1&y={2}#top for more (really)",
-    "Fish &amp; chips &lt;b&gt;bad&lt;/b&gt; [sic] {so} it goes",
-    "这家餐厅的服务很差,但是食物很好吃。",
-    "Das Café war schön, the naïve façade wasn’t.",
-    "First line is good\nsecond line\tis bad\r\nthird  line",
-    "^start $end .* a|b (c) [d] +? \\d {1,2} # x ~ @ <e> / - it's",
-    "two  spaces and\u00a0a hard one\u2028and a separator\u0085next",
-    "THE FOOD WAS GREAT and I LOVE IT",
-    "...not a word... just one",
-    "control \x01 and \x7f characters",
-    "המסעדה הייתה טובה, but الخدمة كانت سيئة",
-    "cafe\u0301 was nai\u0308ve and Zu\u0308rich too",
-    "zero\u200bwidth and soft\u00adhyphen \ufeffmarks here",
-    " ".join(f"word{number} 'n' more." for number in range(340)),
-)
-
-
-def grammar_problem(pattern):
-    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("regex", pattern))
-
-
-TOKENIZER = llguidance.LLTokenizer("byte")
-
-
-def guidance_accepts(pattern, reply):
-    matcher = llguidance.LLMatcher(TOKENIZER, llguidance.grammar_from("regex", pattern))
-    tokens = TOKENIZER.tokenize_str(reply)
-    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
 
 
 def differs_in_the_spans_only(text, spans, edited, extra_words):
@@ -70,17 +36,6 @@ def differs_in_the_spans_only(text, spans, edited, extra_words):
             parts.append(re.escape(before) + f"{word}(?: {word}){{0,{most - 1}}}")
         at, count = span.end, 0
     return re.fullmatch("".join(parts) + re.escape(text[at:]), edited) is not None
-
-
-texts = st.one_of(
-    st.sampled_from(ODD_TEXTS),
-    st.text(st.characters(codec="utf-8"), min_size=1, max_size=60),
-    st.lists(
-        st.sampled_from(['"', "\\", "\n", " ", "good", "Bad", "it's", "/", "&amp;", "😀", "很好"]),
-        min_size=1,
-        max_size=15,
-    ).map("".join),
-).filter(lambda text: words(text))
 
 
 @st.composite
@@ -275,84 +230,3 @@ def test_anything_but_the_json_reply_is_refused(reply):
 
 def test_the_reply_type_is_strict():
     assert EditReply.model_json_schema()["additionalProperties"] is False
-
-
-PHRASES = (
-    "bad",
-    "not good",
-    "Never",
-    "it's",
-    "a-b",
-    "很好",
-    "café",
-    'say "no"',
-    r"back\\slash",
-    "(x|y)*",
-)
-
-
-@st.composite
-def choices(draw):
-    text = draw(texts)
-    spans = draw(st.lists(st.sampled_from(words(text)), min_size=1, max_size=3, unique=True))
-    phrases = st.lists(st.sampled_from(PHRASES), min_size=1, max_size=5, unique=True)
-    return text, [(span, draw(phrases) + draw(st.sampled_from([[], [""]]))) for span in spans]
-
-
-def expected(text, chosen):
-    for span, phrase in sorted(chosen, key=lambda pair: -pair[0].start):
-        before = text[: span.start]
-        if not phrase and before.endswith(" "):
-            before = before[:-1]
-        text = before + phrase + text[span.end :]
-    return text
-
-
-@given(choices(), st.data())
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
-def test_a_choice_admits_its_phrases_and_nothing_else(edit, data):
-    text, slots = edit
-    constraint = choice_constraint(text, slots)
-    chosen = [
-        (span, data.draw(st.sampled_from([p for p in phrases if p]))) for span, phrases in slots
-    ]
-    after = constraint.splice("")
-    window = expected(text, chosen)[len(constraint.before) :]
-    window = window[: len(window) - len(constraint.after)] if constraint.after else window
-    reply = json.dumps({"text": window}, ensure_ascii=False)
-    assert constraint.allows(reply)
-    assert guidance_accepts(constraint.pattern, reply)
-    assert constraint.splice(parse_reply(reply)) == expected(text, chosen)
-    assert after == constraint.before + constraint.after
-    other = sample(constraint.pattern, random.Random(data.draw(st.integers(0, 10**6))))
-    assert constraint.allows(other)
-    assert not constraint.allows(reply[:-2] + "!?!" + reply[-2:])
-
-
-@pytest.mark.parametrize(
-    ("text", "phrases", "texts_"),
-    [
-        ("was not good", ["", "so"], ["was good", "was so good"]),
-        ("was not good", ["so"], ["was so good"]),
-        ("not good", ["", "so"], ["so good"]),  # nothing before it to take along
-    ],
-)
-def test_a_word_may_be_left_out_with_the_space_before_it(text, phrases, texts_):
-    at = text.index("not")
-    constraint = choice_constraint(text, [(Span(at, at + 3), phrases)])
-    for one in (text, *texts_, "good", "was  good"):
-        assert constraint.allows(json.dumps({"text": one})) is (one in texts_)
-
-
-@pytest.mark.parametrize(
-    "bad", [[], [(Span(0, 2), [""])], [(Span(0, 2), [])], [(Span(5, 99), ["x"])]]
-)
-def test_a_choice_needs_places_and_something_to_choose(bad):
-    with pytest.raises(ValueError, match=r"span|choose|outside"):
-        choice_constraint("so good", bad)
-
-
-def test_choices_show_the_blanks():
-    constraint = choice_constraint("so good a day", [(Span(8, 9), ["the"]), (Span(3, 7), ["bad"])])
-    assert constraint.blanked == "so ___ ___ day"
-    assert constraint.marked == "so [good] [a] day"
