@@ -18,7 +18,8 @@ _BATCH = 128
 class Prediction(Row):
     """What one classifier says of one test text: the probabilities of all classes, as `label`.
 
-    `gold` and `teacher` are the labels in the data and by the teacher.
+    `gold` and `teacher` are the labels in the data and by the teacher. `model` is the hash of the
+    student's folder, None in the teacher's own file.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Prediction(Row):
     teacher: int
     label: int
     probabilities: tuple[float, ...]
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,33 +69,37 @@ def teacher_split(
     return split
 
 
-def stored(path: Path, split: TestSplit) -> Probabilities | None:
+def stored(path: Path, split: TestSplit, model: str) -> Probabilities | None:
     """The probabilities in a predictions file, shape [n, classes].
 
-    None if it isn't there, or is of other data or another teacher.
+    None if it isn't there, or is of another model (a hash), other data or another teacher.
 
     Raises:
         RunError: the file is damaged.
 
     """
     rows = list(jsonl.read_rows(path, Prediction))
-    found = [(row.id, row.gold, row.teacher) for row in rows]
+    found = [(row.id, row.gold, row.teacher, row.model) for row in rows]
     labels = zip(split.examples, split.teacher.argmax(axis=1).tolist(), strict=True)
-    if found != [(example.id, example.label, teacher) for example, teacher in labels]:
+    if found != [(example.id, example.label, teacher, model) for example, teacher in labels]:
         return None
     return _probabilities(rows)
 
 
-def store(path: Path, split: TestSplit, probabilities: Probabilities) -> None:
-    """Write a predictions file; `probabilities` has the shape [n, classes]."""
-    jsonl.write_rows(path, _rows(split, probabilities))
+def store(
+    path: Path, split: TestSplit, probabilities: Probabilities, model: str | None = None
+) -> None:
+    """Write a predictions file; `probabilities` has the shape [n, classes], `model` is a hash."""
+    jsonl.write_rows(path, _rows(split, probabilities, model))
 
 
 def _probabilities(rows: Sequence[Prediction]) -> Probabilities:
     return np.array([row.probabilities for row in rows])
 
 
-def _rows(split: TestSplit, probabilities: Probabilities) -> Iterator[Prediction]:
+def _rows(
+    split: TestSplit, probabilities: Probabilities, model: str | None
+) -> Iterator[Prediction]:
     teacher = split.teacher.argmax(axis=1).tolist()
     for example, its_label, row in zip(split.examples, teacher, probabilities, strict=True):
         yield Prediction(
@@ -102,6 +108,7 @@ def _rows(split: TestSplit, probabilities: Probabilities) -> Iterator[Prediction
             teacher=its_label,
             label=int(row.argmax()),
             probabilities=tuple(row.tolist()),
+            model=model,
         )
 
 

@@ -13,6 +13,7 @@ from codlocal.evaluation.metrics import Probabilities, score
 from codlocal.evaluation.predictions import TestSplit, predict, store, stored
 from codlocal.evaluation.report import read_metrics
 from codlocal.evaluation.summary import describe, summarise
+from codlocal.models.folders import model_hash
 
 Load = Callable[[Path], Teacher]
 """Opens a student's model folder."""
@@ -26,7 +27,7 @@ def run_evaluate(
 ) -> dict[str, Any]:
     """Score all students, write `predictions/` and `metrics.json`, and return the latter.
 
-    A student whose predictions are on disk, for the same texts and teacher labels, is scored
+    A student whose own predictions are on disk, for the same texts and teacher labels, is scored
     from them and not loaded again.
 
     Args:
@@ -73,16 +74,16 @@ def _test_split(run: RunFolder, spec: DatasetSpec, probabilities: Probabilities)
 
 
 def _score(run: RunFolder, name: str, split: TestSplit, load: Load, task: Task) -> Metrics:
-    path = run.file("predictions", f"{name}.jsonl")
-    probabilities = stored(path, split)
+    path, folder = run.file("predictions", f"{name}.jsonl"), run.file("students", name)
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder} is missing.", f"Run `codlocal distill --run {run.path} --redo distill`."
+        )
+    model = model_hash(folder)
+    probabilities = stored(path, split, model)
     if probabilities is None:
-        folder = run.file("students", name)
-        if not folder.is_dir():
-            raise RunError(
-                f"{folder} is missing.", f"Run `codlocal distill --run {run.path}` first."
-            )
         probabilities = predict(load(folder), split, name, task)
-        store(path, split, probabilities)
+        store(path, split, probabilities, model)
     else:
         task.advance(len(probabilities))
     return score(probabilities, split.gold, split.teacher)

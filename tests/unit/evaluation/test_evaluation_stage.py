@@ -15,6 +15,7 @@ from codlocal.evaluation.predictions import Prediction
 from codlocal.evaluation.report import caption, table
 from codlocal.evaluation.stage import run_evaluate
 from codlocal.evaluation.statistics import wilson
+from codlocal.models.folders import model_hash
 
 N = 300
 FIELDS = set(Metrics.model_fields)
@@ -124,7 +125,10 @@ def test_predictions_are_kept_text_by_text(tmp_path):
     evaluate(tmp_path, prepare(tmp_path))
     rows = list(jsonl.read_rows(tmp_path / "predictions" / "student-seed0.jsonl", Prediction))
     assert len(rows) == N
-    assert rows[0] == Prediction(id="test-0", gold=0, teacher=0, label=1, probabilities=(0.3, 0.7))
+    model = model_hash(tmp_path / "students" / "student-seed0")
+    assert rows[0] == Prediction(
+        id="test-0", gold=0, teacher=0, label=1, probabilities=(0.3, 0.7), model=model
+    )
     assert rows[299].label == rows[299].gold == rows[299].teacher == 1
     teacher = jsonl.read_rows(tmp_path / "predictions" / "teacher.jsonl", Prediction)
     assert [row.probabilities for row in teacher] == [tuple(row) for row in TEACHER.tolist()]
@@ -158,6 +162,29 @@ def test_predictions_beside_other_teacher_labels_are_made_again(tmp_path):
     assert found["student"]["teacher_agreement"] == pytest.approx(10 / N)
 
 
+def test_predictions_of_another_student_are_made_again(tmp_path):
+    config = prepare(tmp_path)
+    evaluate(tmp_path, config)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "students" / "student-seed1" / "config.json").write_text("{}")
+    load = Loader()
+    evaluate(tmp_path, config, load)
+    assert load.loaded == ["student-seed1"]
+
+
+def test_predictions_that_do_not_say_whose_they_are_are_made_again(tmp_path):
+    config = prepare(tmp_path, seeds=1, baseline=False)
+    evaluate(tmp_path, config)
+    (tmp_path / "manifest.json").unlink()
+    path = tmp_path / "predictions" / "student-seed0.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(row.pop("model") for row in rows)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    load = Loader()
+    evaluate(tmp_path, config, load)
+    assert load.loaded == ["student-seed0"]
+
+
 def test_a_done_stage_only_reads_its_file(tmp_path):
     config = prepare(tmp_path)
     found = evaluate(tmp_path, config)
@@ -183,7 +210,7 @@ def test_a_missing_student_is_named(tmp_path):
     (tmp_path / "students" / "baseline-seed1").rmdir()
     with pytest.raises(RunError, match="baseline-seed1 is missing") as caught:
         evaluate(tmp_path, config)
-    assert "codlocal distill" in caught.value.hint
+    assert "--redo distill" in caught.value.hint
 
 
 def test_teacher_probabilities_of_another_shape_are_refused(tmp_path):
