@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from codlocal.core.statistics import Interval, interval
 from codlocal.evaluation.results import CellResult
-from codlocal.evaluation.statistics import Interval, interval
 from codlocal.evaluation.summary import difference
 
 _OF_COUNTERFACTUALS = ("generator", "verification")

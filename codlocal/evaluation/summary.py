@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codlocal.core.records import DatasetSpec, Metrics
+from codlocal.core.statistics import LEVEL, interval, paired_interval, wilson
 from codlocal.evaluation.metrics import MEASURES, column, mean
-from codlocal.evaluation.statistics import LEVEL, interval, paired_interval, wilson
 
 OVER_SEEDS = "student t over seeds"
 OVER_TEXTS = "wilson over test texts"
@@ -62,7 +62,7 @@ def _intervals(scores: Sequence[Metrics]) -> dict[str, list[float] | None]:
     bounds: dict[str, list[float] | None] = dict.fromkeys(MEASURES)
     for name, n in shares.items():
         if n:
-            bounds[name] = list(wilson(getattr(only, name), n))
+            bounds[name] = list(wilson(round(getattr(only, name) * n), n))
     return bounds
 
 

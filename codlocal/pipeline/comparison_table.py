@@ -6,8 +6,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from codlocal.core.statistics import paired_interval, wilson
 from codlocal.evaluation.report import caption
-from codlocal.evaluation.statistics import paired_interval, wilson
 from codlocal.evaluation.summary import OVER_SEEDS
 
 _NONE = "-"
@@ -35,7 +35,7 @@ def _flips(row: Row) -> str:
 
 
 def _solved(row: Row) -> str:
-    low, high = wilson(row["solved"] / row["originals"], row["originals"])
+    low, high = wilson(row["solved"], row["originals"])
     return f"{row['solved']} of {row['originals']} [{low:.0%}, {high:.0%}]"
 
 

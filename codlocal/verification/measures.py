@@ -12,6 +12,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Row
+from codlocal.core.statistics import wilson
 from codlocal.verification.choice import Evidence
 from codlocal.verification.duplicates import normalised
 from codlocal.verification.judge import boundary_distance, tokens
@@ -118,7 +119,7 @@ def measure(
         flip_rate=_share(flips, len(candidates)),
         solved=len(solved),
         solved_rate=_share(len(solved), len(asked)),
-        solved_interval=_wilson(len(solved), len(asked)),
+        solved_interval=wilson(len(solved), len(asked)) if asked else None,
         good=closeness([row for row in candidates if row.id in good], evidence),
         chosen=closeness(taken, evidence),
         tokens_per_pair=_share(spent, len(taken)) if spent else None,
@@ -192,13 +193,3 @@ def _median(values: Iterable[float]) -> float | None:
 
 def _share(part: float, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _wilson(part: int, whole: int) -> tuple[float, float] | None:
-    """Wilson's score interval of a share (Wilson, JASA 1927)."""
-    from scipy import stats
-
-    if not whole:
-        return None
-    found = stats.binomtest(part, whole).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(found.low), float(found.high)

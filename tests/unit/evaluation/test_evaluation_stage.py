@@ -11,10 +11,10 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import DatasetSpec, Example, Metrics
 from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.statistics import wilson
 from codlocal.evaluation.predictions import Prediction
 from codlocal.evaluation.report import caption, table
 from codlocal.evaluation.stage import run_evaluate
-from codlocal.evaluation.statistics import wilson
 from codlocal.models.folders import model_hash
 
 N = 300
@@ -107,7 +107,7 @@ def test_one_seed_has_wilson_intervals_where_they_apply(tmp_path):
     found = evaluate(tmp_path, prepare(tmp_path, seeds=1))
     bounds = found["intervals"]["student"]
     assert found["interval_kind"] == "wilson over test texts"
-    assert bounds["accuracy"] == pytest.approx(list(wilson(290 / N, N)))
+    assert bounds["accuracy"] == pytest.approx(list(wilson(290, N)))
     assert bounds["teacher_agreement"] == bounds["accuracy"]
     assert bounds["macro_f1"] is bounds["matthews"] is None
     assert found["intervals"]["difference"]["accuracy"]["interval"] is None
@@ -256,7 +256,7 @@ def test_the_table_shows_half_widths_over_seeds(tmp_path):
 
 def test_the_table_shows_both_bounds_over_texts(tmp_path):
     shown = drawn(evaluate(tmp_path, prepare(tmp_path, seeds=1)))
-    low, high = wilson(290 / N, N)
+    low, high = wilson(290, N)
     assert f"0.967 [{low:.3f}, {high:.3f}]" in shown
     assert "95% intervals: wilson over test texts; 1 seed" in shown
     assert "(no interval from one seed)" in shown

@@ -8,6 +8,7 @@ import pytest
 from codlocal.core import jsonl
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Metrics
+from codlocal.core.statistics import interval
 from codlocal.evaluation import figures
 from codlocal.evaluation.comparison import by_arm, compare, over_seeds, panels
 from codlocal.evaluation.published import published
@@ -20,7 +21,6 @@ from codlocal.evaluation.results import (
     read_results,
     write_tables,
 )
-from codlocal.evaluation.statistics import interval
 from codlocal.evaluation.written import write_report
 
 FACTS = SetFacts(

@@ -1,4 +1,4 @@
-"""Confidence intervals: over seeds where there are several, over test texts where there is one."""
+"""Confidence intervals: over seeds where there are several, over texts where there is one."""
 
 from collections.abc import Sequence
 
@@ -45,17 +45,16 @@ def paired_interval(
     return interval([one - other for one, other in zip(first, second, strict=True)], level)
 
 
-def wilson(rate: float, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval for a share of n independent texts (Wilson, JASA 1927).
+def wilson(part: int, whole: int, level: float = LEVEL) -> Interval:
+    """Wilson's score interval for the share `part` of `whole` independent texts (JASA 1927).
 
     Args:
-        rate: the observed share; `rate * n` is a whole number.
-        n: the count of texts.
+        part: how many of the texts count, from 0.
+        whole: how many texts there are, from 1.
         level: the confidence level, between 0 and 1.
 
     """
     from scipy import stats
 
-    test = stats.binomtest(round(rate * n), n)
-    found = test.proportion_ci(confidence_level=level, method="wilson")
+    found = stats.binomtest(part, whole).proportion_ci(confidence_level=level, method="wilson")
     return float(found.low), float(found.high)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codlocal.evaluation.statistics import interval, paired_interval, wilson
+from codlocal.core.statistics import interval, paired_interval, wilson
 
 T_975 = {1: 12.7062047, 2: 4.30265273, 4: 2.77644511}
 
@@ -49,9 +49,9 @@ def test_wilson_agrees_with_its_formula(n, data):
     p, z = hits / n, 1.959963985
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert wilson(hits / n, n) == pytest.approx((centre - reach, centre + reach), abs=1e-7)
+    assert wilson(hits, n) == pytest.approx((centre - reach, centre + reach), abs=1e-7)
 
 
 def test_a_higher_level_is_wider():
-    assert wilson(0.5, 20, 0.99)[0] < wilson(0.5, 20)[0]
+    assert wilson(10, 20, 0.99)[0] < wilson(10, 20)[0]
     assert interval([0.4, 0.6], 0.99)[0] < interval([0.4, 0.6])[0]
