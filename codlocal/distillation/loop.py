@@ -19,7 +19,7 @@ from codlocal.core.records import LossTerms
 from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
-from codlocal.distillation.trackers import tracker_options, tracking
+from codlocal.distillation.trackers import curve_of, tracker_options, tracking
 from codlocal.models.devices import device_of, training_dtype
 
 TRAIN_LOG = "train_log.jsonl"
@@ -38,13 +38,18 @@ class StepRecord(LossTerms):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast to train. `key` names the training: it resumes only its own states."""
+    """How long and how fast to train.
+
+    `key` names the training: it resumes only its own states. A `phase` before the last one keeps
+    its log and its states in a folder of that name.
+    """
 
     steps: int
     batch_size: int
     learning_rate: float
     seed: int
     key: str
+    phase: str = ""
 
 
 def train(
@@ -65,16 +70,15 @@ def train(
         ModelError: the loss or the gradient is not finite.
 
     """
-    accelerator = _accelerator(runtime, folder)
+    accelerator, place = _accelerator(runtime, folder), folder / settings.phase
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, fused=True)
     prepared, stepper = accelerator.prepare(model, optimizer)
-    begin = load_checkpoint(folder, model, optimizer, settings.key)
-    _cut_log(folder / TRAIN_LOG, begin)
-    facts = asdict(settings)
+    begin = load_checkpoint(place, model, optimizer, settings.key)
+    _cut_log(place / TRAIN_LOG, begin)
     with (
-        jsonl.RowWriter(folder / TRAIN_LOG) as log,
-        tracking(accelerator, runtime, folder, facts),
+        jsonl.RowWriter(place / TRAIN_LOG) as log,
+        tracking(accelerator, runtime, curve_of(folder, settings.phase), asdict(settings)),
     ):
         for step, batch in enumerate(islice(batches, begin, settings.steps), start=begin + 1):
             rate = _start_step(optimizer, settings, step)
@@ -90,10 +94,10 @@ def train(
             log.append([record])
             accelerator.log(record.model_dump(exclude={"step"}), step)
             if step % runtime.checkpoint_steps == 0 and step < settings.steps:
-                save_checkpoint(folder, step, model, optimizer, settings.key)
+                save_checkpoint(place, step, model, optimizer, settings.key)
             on_step(record)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
-    return _last_terms(folder / TRAIN_LOG)
+    return _last_terms(place / TRAIN_LOG)
 
 
 def _accelerator(runtime: RuntimeConfig, folder: Path) -> Accelerator:

@@ -17,7 +17,7 @@ from codlocal.distillation.contrastive import contrastive_step
 from codlocal.distillation.filters import own_filters
 from codlocal.distillation.fitting import fit
 from codlocal.distillation.knowledge import Knowledge
-from codlocal.distillation.loop import LoopSettings, StepLoss
+from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
 from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.steps import DistillationStep, Targets
@@ -100,6 +100,7 @@ def train_student(
         terms = distil(student, job, knowledge, partial, console)
         lost = _save(student, job, partial, console)
         remove_checkpoints(partial)
+        _collect_logs(partial)
         record = _record(job, student, terms, lost)
         jsonl.write_json(partial / RECORD_FILE, record.model_dump(mode="json"))
 
@@ -113,7 +114,7 @@ def distil(
     """Train a student in place on what the teacher knows; return the loss of the last step.
 
     Whatever phase it goes through sees the student's own texts alone. `folder` gets the training
-    log and the checkpoints, and a folder of that kind for each phase before the last.
+    log and the checkpoints, and a folder with those of each phase before the last.
 
     Raises:
         ModelError: the loss is not finite.
@@ -126,9 +127,8 @@ def distil(
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
         settings = _loop_settings(job, targets, title, math.ceil(part * config.steps))
-        place = folder if title == _LAST_PHASE else folder / title.lower()
         with console.progress(f"{title} {job.name}", settings.steps) as task:
-            return fit(model, step, job.training_set, settings, job.config.runtime, place, task)
+            return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
 
     def step_of(settings: DistillationConfig) -> StepLoss:
         return DistillationStep(student, job.training_set, knowledge, targets, settings)
@@ -180,6 +180,13 @@ def _save(
     return lost
 
 
+def _collect_logs(folder: Path) -> None:
+    """Put the logs of the phases beside that of the last one: a model folder holds no folders."""
+    for log in list(folder.glob(f"*/{TRAIN_LOG}")):
+        log.replace(folder / f"{log.parent.name}_log.jsonl")
+        log.parent.rmdir()
+
+
 def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
     """The hard label of every text of a job: the teacher's, or gold where the settings say so.
 
@@ -200,12 +207,12 @@ def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
     return labels
 
 
-def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) -> LoopSettings:
+def _loop_settings(job: StudentJob, targets: Targets, title: str, steps: int) -> LoopSettings:
     settings = job.config.distillation
-    adapted = settings.quantization == "nf4" and phase != _FIRST_PHASE
+    adapted = settings.quantization == "nf4" and title != _FIRST_PHASE
     key = hashing.of_value(
         [
-            phase,
+            title,
             settings.model_dump(mode="json"),
             model_hash(job.base),
             [[text.id, text.text] for text in job.training_set.texts],
@@ -222,6 +229,7 @@ def _loop_settings(job: StudentJob, targets: Targets, phase: str, steps: int) ->
         learning_rate=settings.learning_rate * (ADAPTER_RATE if adapted else 1),
         seed=job.seed,
         key=key,
+        phase="" if title == _LAST_PHASE else title.lower(),
     )
 
 

@@ -17,24 +17,35 @@ from codlocal.core.sections import RuntimeConfig
 _PROJECT = "codlocal"
 
 
+def curve_of(folder: Path, phase: str) -> Path:
+    """The curve of a training: its name, in the place where it is kept.
+
+    Args:
+        folder: what is trained.
+        phase: an earlier phase of that training, or "" for the last one.
+
+    """
+    name = folder.name.removesuffix(".partial")
+    return folder.with_name(f"{name}-{phase}" if phase else name)
+
+
 @contextmanager
 def tracking(
-    accelerator: Accelerator, runtime: RuntimeConfig, folder: Path, facts: dict[str, Any]
+    accelerator: Accelerator, runtime: RuntimeConfig, curve: Path, facts: dict[str, Any]
 ) -> Iterator[None]:
     """Let `accelerator.log` reach the configured tracker while the block runs.
 
     Args:
         accelerator: made with `log_with` and `project_dir` of `tracker_options`.
         runtime: names the tracker, and says whether it may use the network.
-        folder: what is trained; names the curve.
+        curve: as `curve_of` names it.
         facts: plain values to be shown with it.
 
     """
     if runtime.tracker == "none":
         yield
         return
-    name = folder.name.removesuffix(".partial")
-    place = folder.parent
+    name, place = curve.name, curve.parent
     project, options = _PROJECT, {}
     if runtime.tracker == "tensorboard":
         project = f"tensorboard/{name}"

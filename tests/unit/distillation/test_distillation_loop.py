@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from safetensors.torch import load_file
 
 from codlocal.core.errors import ModelError
 from codlocal.core.sections import RuntimeConfig
+from codlocal.distillation import loop
 from codlocal.distillation.batches import pair_batches
 from codlocal.distillation.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepRecord, train
@@ -75,6 +77,22 @@ def test_training_that_was_stopped_ends_in_the_same_weights(tmp_path: Path, stop
         _train(tmp_path / "cut", stop_at=stop_at)
     assert _same(whole, _train(tmp_path / "cut"))
     assert _log(tmp_path / "cut") == _log(tmp_path / "whole")
+
+
+def test_a_phase_has_a_folder_for_its_log_and_states_and_a_curve_beside(tmp_path, monkeypatch):
+    curves = []
+    tracking = loop.tracking
+    monkeypatch.setattr(
+        loop, "tracking", lambda *given: curves.append(given[2]) or tracking(*given)
+    )
+    folder = tmp_path / "student.partial"
+    with pytest.raises(StoppedError):
+        _train(folder, stop_at=7, settings=replace(SETTINGS, phase="tuning"))
+    assert [path.name for path in folder.iterdir()] == ["tuning"]
+    assert {path.name for path in folder.joinpath("tuning").iterdir()} == {
+        TRAIN_LOG, "checkpoint-0000006",
+    }  # fmt: skip
+    assert curves == [tmp_path / "student-tuning"]
 
 
 def test_another_training_does_not_resume_from_what_lies_there(tmp_path: Path):

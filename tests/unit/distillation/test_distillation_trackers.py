@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from codlocal.core.sections import RuntimeConfig
-from codlocal.distillation.trackers import tracker_options, tracking
+from codlocal.distillation.trackers import curve_of, tracker_options, tracking
 
 FOLDER = Path("/run/students/student-seed0.partial")
+CURVE = Path("/run/students/student-seed0")
 
 
 class _Accelerator:
@@ -28,7 +29,7 @@ def _tracked(**settings: object) -> tuple[object, ...]:
     runtime = RuntimeConfig.model_validate(settings)
     with (
         pytest.raises(KeyError),
-        tracking(accelerator, runtime, FOLDER, {"steps": 3}),
+        tracking(accelerator, runtime, CURVE, {"steps": 3}),
     ):
         raise KeyError
     assert accelerator.ended == len(accelerator.begun) == 1
@@ -37,10 +38,15 @@ def _tracked(**settings: object) -> tuple[object, ...]:
 
 def test_without_a_tracker_nothing_is_begun():
     accelerator = _Accelerator()
-    with tracking(accelerator, RuntimeConfig(), FOLDER, {}):
+    with tracking(accelerator, RuntimeConfig(), CURVE, {}):
         pass
     assert accelerator.begun == []
     assert tracker_options(RuntimeConfig(), FOLDER) == {}
+
+
+def test_the_curve_of_a_phase_lies_beside_that_of_the_last_one():
+    assert curve_of(FOLDER, "") == CURVE
+    assert curve_of(FOLDER, "tuning") == CURVE.with_name("student-seed0-tuning")
 
 
 def test_tensorboard_has_a_folder_for_each_student():
