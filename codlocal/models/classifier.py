@@ -204,7 +204,7 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextEncoder:
-    """Load a model's tokenizer, and have both agree on the id that pads.
+    """Load a model's tokenizer, and have both agree on the id that pads: the model's, if any.
 
     Decoders find a text's last token by the pad id; many of them come without one.
 
@@ -216,5 +216,5 @@ def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextE
         encoder = TextEncoder.load(path, model.config, max_length)
     if model.config.pad_token_id is None or model.config.pad_token_id < 0:
         model.config.pad_token_id = encoder.pad_id
-    encoder.pad_id = int(model.config.pad_token_id)
+    encoder.pad_with(int(model.config.pad_token_id))
     return encoder

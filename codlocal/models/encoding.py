@@ -33,7 +33,9 @@ class TextEncoder:
         """Load the tokenizer of a model folder; `config` is the model's configuration."""
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False, local_files_only=True
+        )
         positions = getattr(config, "max_position_embeddings", None)
         if positions and "roberta" in config.model_type:
             # RoBERTa counts positions from pad_token_id + 1.
@@ -45,6 +47,12 @@ class TextEncoder:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return int(tokenizer.pad_token_id or 0)
+
+    def pad_with(self, pad_id: int) -> None:
+        """Pad with an id of the model's, in the tokenizer too, which is saved beside the model."""
+        self.pad_id = pad_id
+        if self.tokenizer.pad_token_id != pad_id:
+            self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(pad_id)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids per text, special tokens included; never empty."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import tiny_model
 from toy_run import LABELS, QUIET, config_of, examples, write_data
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core.run import RunFolder
 from codlocal.distillation.finetune import run_teacher
@@ -74,5 +74,5 @@ def _check_folder(folder: Path, labels: tuple[str, ...]) -> None:
     assert np.isfinite(together).all()
     np.testing.assert_allclose(together, found.logits(texts, batch_size=1), atol=1e-5)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
-    assert model.config.pad_token_id == found.encoder.pad_id
+    assert model.config.pad_token_id == AutoTokenizer.from_pretrained(folder).pad_token_id
     assert model.config.num_labels == len(labels)

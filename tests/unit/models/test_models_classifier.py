@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core.errors import DeviceError, ModelError
 from codlocal.core.records import Teacher
@@ -149,6 +150,22 @@ def test_a_decoder_without_a_pad_token_gets_one(tmp_path: Path, pad: int | None)
     assert classifier.model.config.pad_token_id == classifier.encoder.tokenizer.eos_token_id
     one_by_one = np.concatenate([classifier.logits([text]) for text in TEXTS])
     np.testing.assert_allclose(classifier.logits(TEXTS), one_by_one, atol=1e-6)
+
+
+def test_a_saved_decoder_gives_the_same_in_batches_of_other_programs(tmp_path: Path):
+    body = tiny_model(tmp_path / "body", "llama", labels=LABELS)
+    path = body / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token_id": 7}))
+    classifier = _load(body)
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    classifier.save(saved)
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    rows = tokenizer(["good food", "the service was awful"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = AutoModelForSequenceClassification.from_pretrained(saved)(**rows).logits
+    expected = classifier.logits(["good food", "the service was awful"])
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_a_saved_classifier_is_the_same_after_loading(bert: Path, tmp_path: Path):
