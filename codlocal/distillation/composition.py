@@ -29,7 +29,8 @@ class TrainingSet:
 
     Attributes:
         texts: the texts; groups refer to them by position.
-        groups: originals, each followed by its counterfactuals.
+        groups: originals, each followed by its counterfactuals; of those that no batch can hold
+            beside their original, groups of counterfactuals alone.
         pairs: how many counterfactuals there are.
         singles: originals that were to have a counterfactual and have none.
         fill: further originals that make up the number of texts.

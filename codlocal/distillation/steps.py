@@ -38,12 +38,14 @@ class DistillationStep:
         targets: Targets,
         settings: DistillationConfig,
     ) -> None:
-        texts = [text.text for text in training_set.texts]
+        texts = training_set.texts
+        words = [text.text for text in texts]
         self._student = student
-        self._rows = student.encoder.encode(texts)
-        self._teacher_rows = knowledge.teacher.encoder.encode(texts)
-        self._ids = [text.id for text in training_set.texts]
-        self._groups = training_set.groups
+        self._rows = student.encoder.encode(words)
+        self._teacher_rows = knowledge.teacher.encoder.encode(words)
+        self._ids = [text.id for text in texts]
+        # What a split group has beyond its original is no pair.
+        self._groups = [one for one in training_set.groups if texts[one[0]].gold is not None]
         self._knowledge = knowledge
         self._targets = targets
         self._settings = settings

@@ -1,5 +1,6 @@
 """Steps of training, with the knowledge that a run gathers for them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,12 +63,14 @@ def _knowledge(folder: Path, teacher: Classifier, student: Classifier, method: s
     )
 
 
-def _step(folder: Path, teacher: Classifier, student: Classifier, config: Config):
+def _step(
+    folder: Path, teacher: Classifier, student: Classifier, config: Config, texts=TEXTS
+) -> SimpleNamespace:
     knowledge = _knowledge(folder, teacher, student, config.distillation.method)
     logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
     targets = Targets(logits, logits.argmax(-1))
     settings = config.distillation
-    step = DistillationStep(student, TEXTS, knowledge, targets, settings)
+    step = DistillationStep(student, texts, knowledge, targets, settings)
     model = student.model
     if settings.method != "kd":
         projections = new_projections(len(knowledge.layers), 32, 32, seed=0)
@@ -174,6 +177,17 @@ def test_targets_of_the_same_tokens_are_padded_with_their_mask(folder: Path, tmp
     assert mask.sum(dim=1).tolist() == lengths
     for number, one in enumerate(step.knowledge.states.of(["b", "a"])):
         assert torch.equal(states[:, number, : lengths[number]], one)
+
+
+def test_counterfactuals_alone_in_a_group_are_no_pair(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", pair_weight=1, interpolation_weight=1)
+    student = start_student(config, folder, NAMES, 0)
+    first, second, third = TEXTS.texts
+    alone = replace(TEXTS, texts=(replace(first, gold=None), second, third))
+    for texts, paired in ((TEXTS, True), (alone, False)):
+        step = _step(tmp_path, _teacher(folder), student, config, texts)
+        loss = step.loss(step.model, [0, 1, 2])
+        assert (loss.pair is not None, loss.interpolation is not None) == (paired, paired)
 
 
 def test_states_that_were_not_gathered_are_a_programming_error(folder: Path, tmp_path: Path):
