@@ -163,7 +163,7 @@ ARMS: Mapping[str, Arm] = {
         True,
         random_soft_labels=True,
     ),
-    "alpha0": Arm("verified pairs, hard labels only", _verified, True, settings={"kl_weight": 0.0}),
+    "alpha0": Arm("verified pairs, no soft labels", _verified, True, settings={"kl_weight": 0.0}),
     "untrained": Arm("the student's start, not trained", _originals, learner="start"),
     "logistic": Arm(
         "logistic regression on the start's frozen features, k originals",

@@ -1,6 +1,7 @@
 """Where the next counterfactuals are worth most: texts on which student and teacher part."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,5 @@ def by_margin(labels: Sequence[int], probabilities: npt.NDArray[np.float64]) -> 
     queues: dict[int, list[int]] = {}
     for at in np.argsort(margins, kind="stable"):
         queues.setdefault(labels[at], []).append(int(at))
-    turns = sorted(queues)
-    longest = max(map(len, queues.values()), default=0)
-    return [queues[label][turn] for turn in range(longest) for label in turns
-            if turn < len(queues[label])]  # fmt: skip
+    turns = zip_longest(*(queues[label] for label in sorted(queues)))
+    return [at for turn in turns for at in turn if at is not None]

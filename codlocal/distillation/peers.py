@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from codlocal.distillation.hidden_states import mean_over_tokens
 from codlocal.models.classifier import Classifier
 
 _BATCH = 64
@@ -40,8 +41,7 @@ class FrozenEncoder:
         model.train(mode=False)
         with torch.inference_mode():
             states = model(**inputs, output_hidden_states=True).hidden_states[-1].float()
-        mask = inputs["attention_mask"][:, :, None].to(states.dtype)
-        means = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        means = mean_over_tokens(states, inputs["attention_mask"])[:, 0]
         features: npt.NDArray[np.float32] = means.cpu().numpy()
         return features
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from codlocal.core import hashing, jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console
+from codlocal.core.errors import RunError
 from codlocal.core.records import LossTerms, Row
 from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.checkpoints import remove_checkpoints
@@ -90,6 +92,7 @@ def train_student(
 
     Raises:
         ModelError: the student's model can't be loaded, or training broke down.
+        RunError: the record of a student that is there is damaged.
 
     """
     if folder.joinpath(RECORD_FILE).is_file():
@@ -260,5 +263,16 @@ def _record(
 
 
 def read_student(folder: Path) -> StudentRecord:
-    """The record of a finished student."""
-    return StudentRecord.model_validate_json(folder.joinpath(RECORD_FILE).read_bytes())
+    """The record of a finished student.
+
+    Raises:
+        RunError: it is damaged, or of another version.
+
+    """
+    path = folder / RECORD_FILE
+    try:
+        return StudentRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RunError(
+            f"{path} is damaged, or of another version.", "Add --redo distill to train it again."
+        ) from error

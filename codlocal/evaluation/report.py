@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.core.errors import RunError
@@ -45,7 +46,7 @@ def table(metrics: Mapping[str, Any]) -> Table:
     `[low, high]`. The caption says which, and how far the student is ahead of the baseline.
     """
     data = metrics["dataset"]
-    drawn = Table(title=f"{data['name']} ({data['source']}), k = {data['k']}")
+    drawn = Table(title=escape(f"{data['name']} ({data['source']}), k = {data['k']}"))
     drawn.add_column("")
     for heading in (*_SHOWN.values(), "n"):
         drawn.add_column(heading, justify="right")
@@ -104,5 +105,4 @@ def _cell(metrics: Mapping[str, Any], value: float, bounds: list[float] | None) 
     low, high = bounds
     if metrics["interval_kind"] == OVER_SEEDS:
         return f"{value:.3f} ±{(high - low) / 2:.3f}"
-    # Rich reads square brackets as markup unless the opening one is escaped.
-    return f"{value:.3f} \\[{low:.3f}, {high:.3f}]"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

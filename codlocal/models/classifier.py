@@ -71,7 +71,7 @@ class Classifier:
         if not has_head(path):
             raise ModelError(
                 f"{path} is no classifier: it has no classification head.",
-                "Fine-tune it first; `codlocal distill` does so for the teacher.",
+                "Fine-tune it first; `codlocal teacher train` does so for a run's teacher.",
             )
         target = device_of(device)
         number_format = _number_format(path, dtype, target)
