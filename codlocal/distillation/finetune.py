@@ -24,7 +24,7 @@ from codlocal.distillation.starting import starting_folder
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
-from codlocal.models.initialise import new_classifier, pooling_options
+from codlocal.models.initialise import check_start, new_classifier
 from codlocal.models.labels import column_order
 from codlocal.models.locate import has_head, resolve
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
@@ -34,8 +34,8 @@ def run_teacher(run: RunFolder, console: Console) -> None:
     """Find or make the run's teacher and write `teacher.json`; return at once if that is done.
 
     Raises:
-        ModelError: the model can't be had, has other labels than the data, is of another family
-            than a student that is to be made of it, or training failed.
+        ModelError: a model can't be had, the teacher has other labels than the data, the student
+            can't be made as asked, or training failed.
 
     """
     if run.is_done("teacher"):
@@ -66,9 +66,9 @@ def run_teacher(run: RunFolder, console: Console) -> None:
 def _check_student(config: Config, base: Path, console: Console) -> None:
     """Refuse a student that can't be made as asked now, not when its CFEs are written."""
     settings = config.distillation
-    if settings.student_init == "teacher" or settings.pooling:
-        student = resolve(settings.student, console=console, offline=config.runtime.offline)
-        pooling_options(starting_folder(config, student, base), settings.pooling)
+    student = resolve(settings.student, console=console, offline=config.runtime.offline)
+    folder = starting_folder(config, student, base)
+    check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 
 
 def _fine_tuned(

@@ -69,6 +69,22 @@ def new_classifier(
     return Classifier(model, encoder, names, list(range(len(names))))
 
 
+def check_start(path: Path, *, layers: int | None, pooling: str | None) -> None:
+    """Refuse now what a classifier made of this folder would be refused for, its weights unread.
+
+    Raises:
+        ModelError: the folder is no model, is quantised, has fewer layers, or its family has one
+            pooling.
+
+    """
+    check_folder(path)
+    refuse_quantized(path)
+    pooling_options(path, pooling)
+    count = read_json(path / "config.json").get("num_hidden_layers")
+    if layers is not None and isinstance(count, int):
+        _refuse_more_layers(count, layers)
+
+
 def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
     """How the configuration of a model folder is told to pool.
 
@@ -179,16 +195,20 @@ def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
     count = model.config.num_hidden_layers
     if kept == count:
         return model
-    if kept > count:
-        raise ModelError(
-            f"The model has {count} layers, fewer than the {kept} asked for.",
-            f"Use --set distillation.student_layers={count}, or fewer.",
-        )
+    _refuse_more_layers(count, kept)
     chosen = spaced_layers(count, kept)
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
     shorter = type(model)(_shorter_config(model.config, count, chosen))
     shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
     return shorter
+
+
+def _refuse_more_layers(count: int, kept: int) -> None:
+    if kept > count:
+        raise ModelError(
+            f"The model has {count} layers, fewer than the {kept} asked for.",
+            f"Use --set distillation.student_layers={count}, or fewer.",
+        )
 
 
 def _layer_list(model: "PreTrainedModel", count: int) -> str:

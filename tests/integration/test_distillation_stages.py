@@ -147,6 +147,20 @@ def test_a_ready_teacher_with_other_labels_is_refused(tmp_path: Path, body: Path
     assert not run.is_done("teacher")
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({"student": "no/such/folder"}, "no model folder"), ({"student_layers": 9}, "4 layers")],
+)
+def test_a_student_that_can_not_be_made_is_refused_before_anything_is_written(
+    tmp_path: Path, body: Path, settings, reason: str
+):
+    run = RunFolder(tmp_path / "run", config_of(body, distillation=settings))
+    write_data(run)
+    with pytest.raises(ModelError, match=reason):
+        run_teacher(run, QUIET)
+    assert not run.file("teacher.json").exists()
+
+
 def test_no_training_texts_are_a_data_error(tmp_path: Path, body: Path):
     run = RunFolder(tmp_path / "run", config_of(body))
     write_data(run)

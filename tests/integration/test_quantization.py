@@ -130,7 +130,5 @@ def test_weights_in_4_bits_are_no_start_for_training(finished, tmp_path, body):
         config = config_of(run.file("student"), distillation={"student_init": init})
         other = RunFolder(tmp_path / init, config)
         write_data(other)
-        jsonl.write_rows(other.file("pairs.jsonl"), [])
-        run_teacher(other, QUIET)
         with pytest.raises(ModelError, match="is quantised"):
-            run_distill(other, load_teacher(other), QUIET)
+            run_teacher(other, QUIET)
