@@ -35,7 +35,7 @@ class TeacherFilters:
     maps: torch.nn.ModuleList
 
     def apply(self, states: torch.Tensor) -> torch.Tensor:
-        """The filtered states: float [layers, tokens, width] in and out."""
+        """The filtered states: float [layers, tokens, width] in and out, where the maps are."""
         with torch.no_grad():
             pairs = zip(self.maps, states.float(), strict=True)
             return torch.stack([one(layer) for one, layer in pairs])
@@ -68,7 +68,7 @@ def teacher_filters(
         console.detail(f"Training the teacher's filters on {len(chosen)} texts")
         labels = torch.from_numpy(teacher.logits(chosen)).argmax(dim=-1)
         store(path, key, own_filters(teacher, chosen, labels, layers, width).state_dict())
-    return TeacherFilters(key, _load(path, len(layers), width))
+    return TeacherFilters(key, _load(path, len(layers), width).to(teacher.device))
 
 
 def own_filters(

@@ -96,6 +96,12 @@ def test_a_teachers_filters_are_trained_once_and_frozen(tmp_path, teacher, monke
         assert torch.equal(one, other)
 
 
+def test_the_maps_are_where_the_teacher_is(tmp_path, teacher, monkeypatch):
+    _filters(tmp_path, teacher)
+    monkeypatch.setattr(Classifier, "device", torch.device("meta"))
+    assert all(one.is_meta for one in _filters(tmp_path, teacher).maps.parameters())
+
+
 @pytest.mark.parametrize(
     "change", [{"sha": "other"}, {"layers": (1, 4)}, {"texts": {**TEXTS, "a": "great"}}]
 )
