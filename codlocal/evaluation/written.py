@@ -1,6 +1,6 @@
 """The report of sweeps in Markdown: figures, the numbers behind them, and where it lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from codlocal.core import jsonl
@@ -27,25 +27,23 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
         ConfigError: matplotlib is not installed.
 
     """
-    series = by_arm(rows)
     lines = ["# Ablation", "", *_introduction(rows)]
-    lost: list[Difference] = []
-    for number, (panel, members) in enumerate(panels(series).items(), start=1):
+    compared: dict[str, list[Difference]] = {}
+    for number, (panel, members) in enumerate(panels(by_arm(rows)).items(), start=1):
         name = f"figure-{number}"
         draw_panel(members, folder / name)
-        found = _differences(members)
-        lost += [one for one in found if one.mean < 0]
         title = ", ".join(part for part in panel if part)
+        found = compared[title] = _differences(members)
         lines += ["", f"## {title}", "", f"![{title}]({name}.png)"]
         lines += [*_tables(members), *_published(members), *_compared(found)]
-    lines += [*_lost(series), *_failed(rows)]
+    lines += [*_lost(compared), *_failed(rows)]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
-    return lost
+    return [one for found in compared.values() for one in found if one.mean < 0]
 
 
 def _introduction(rows: Sequence[CellResult]) -> list[str]:
     done = [row for row in rows if row.metrics is not None]
-    teachers = {row.dataset: row.teacher_accuracy for row in done}
+    tested = {row.dataset: (row.teacher_accuracy, row.metrics.n) for row in done if row.metrics}
     lines = [
         f"{len(done)} results, seeds {_listed({row.seed for row in done})}. "
         "± and brackets are 95 % intervals (Student's t over seeds; differences are paired by "
@@ -54,8 +52,7 @@ def _introduction(rows: Sequence[CellResult]) -> list[str]:
     ]
     lines += [
         f"- {name}: teacher's accuracy {accuracy:.3f}, {count} test texts"
-        for name, accuracy in teachers.items()
-        for count in [next(r.metrics.n for r in done if r.metrics and r.dataset == name)]
+        for name, (accuracy, count) in tested.items()
         if accuracy is not None
     ]
     return lines
@@ -120,22 +117,25 @@ def _compared(found: Sequence[Difference]) -> Iterator[str]:
         yield _row([f"{name} - {other}", *(str(cells.get(k, "")) for k in sizes)])
 
 
-def _lost(series: Sequence[Series]) -> Iterator[str]:
+def _lost(compared: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
     yield from ("", "## Where the student lost", "")
-    lost = [
-        (panel, one)
-        for panel, members in panels(series).items()
-        for one in _differences(members)
-        if one.worse_seeds
-    ]
+    lost = [(panel, one) for panel, found in compared.items() for one in found if one.worse_seeds]
     if not lost:
         yield "In no run was another arm closer to the teacher."
         return
     yield from _head(["", "against", "k", "difference", "beyond the interval", "seeds that lost"])
     for panel, one in lost:
-        title = ", ".join(part for part in (*panel, one.series) if part)
         behind = "yes" if one.verdict == "behind" else "no"
-        yield _row([title, one.other, str(one.k), str(one), behind, _listed(set(one.worse_seeds))])
+        yield _row(
+            [
+                f"{panel}, {one.series}",
+                one.other,
+                str(one.k),
+                str(one),
+                behind,
+                _listed(set(one.worse_seeds)),
+            ]
+        )
 
 
 def _failed(rows: Sequence[CellResult]) -> Iterator[str]:
