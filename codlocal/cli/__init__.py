@@ -65,12 +65,12 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line and exit with the documented code."""
+def main(command: click.Command = cli) -> None:
+    """Run a command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _terminate)
     processes.join()
     try:
-        result = cli.main(standalone_mode=False)
+        result = command.main(standalone_mode=False)
     except CodlocalError as error:
         _fail(error.message, error.hint, error.exit_code)
     except click.exceptions.Abort:
