@@ -2,13 +2,9 @@
 
 import importlib.util
 import json
-import signal
-import sys
 
 import pytest
-from tiny import tiny_model
 
-from codlocal.cli import main
 from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.evaluation.results import CellResult
@@ -19,10 +15,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
 ]
 
-SUBJECTS = ("the food", "the service", "the place", "food and service", "the place and the food")
 GRID = """
 profile = "embedded"
-dataset = {{ path = "mine.csv", label_column = "verdict" }}
+dataset = {{ path = "mine.csv", text_column = "body", label_column = "verdict" }}
 generator = "generator"
 k = [4, 8]
 seeds = 2
@@ -44,20 +39,9 @@ ARMS = ["student", "baseline", "unverified", "random-soft", "untrained", "logist
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
-    rows = [
-        f"{subject} {verb} {word} {at},{verdict}\n"
-        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
-        for word in words
-        for verb in ("was", "is")
-        for at, subject in enumerate(SUBJECTS)
-    ]
-    folder.joinpath("mine.csv").write_text("text,verdict\n" + "".join(rows))
-    tiny_model(folder / "encoder", layers=2)
-    tiny_model(folder / "generator", "llama", causal=True)
-    write_grid(folder, ARMS)
-    return folder
+def place(toys):
+    write_grid(toys, ARMS)
+    return toys
 
 
 def write_grid(folder, arms, more=""):
@@ -65,25 +49,20 @@ def write_grid(folder, arms, more=""):
 
 
 @pytest.fixture
-def call(place, monkeypatch, capsys):
+def call(call, place, monkeypatch):
     monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
     monkeypatch.chdir(place)
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "setfit" else find(name)
     )
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--json"])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        assert caught.value.code == code, said.err
-        return json.loads(said.out), said.err
+        ended, out, err = call(*arguments, "--json")
+        assert ended == code, err
+        return json.loads(out), err
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 def ablate(call, *more, code=0):

@@ -4,13 +4,11 @@ import importlib
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
-
-from codlocal.cli import main
+from benchmarks import quality
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,23 +40,17 @@ def test_unknown_benchmarks_are_a_usage_error(arguments):
 
 
 @pytest.mark.parametrize("name", ["distillation", "generation", "quality"])
-def test_a_benchmark_says_what_it_needs(name, monkeypatch, capsys):
+def test_a_benchmark_says_what_it_needs(name, call):
     command = importlib.import_module(f"benchmarks.{name}").main
     assert isinstance(command, click.Command)
     assert all(option.help for option in command.params if not option.hidden)
-    monkeypatch.setattr(sys, "argv", [name])
-    with pytest.raises(SystemExit) as caught:
-        main(command)
-    assert caught.value.code == 2
-    assert "Missing option '--data'" in capsys.readouterr().err
+    code, _, err = call(command=command)
+    assert code == 2
+    assert "Missing option '--data'" in err
 
 
-def test_a_mistake_in_a_benchmark_is_an_error_with_a_hint(monkeypatch, capsys, tmp_path):
-    from benchmarks import quality
-
+def test_a_mistake_in_a_benchmark_is_an_error_with_a_hint(call, tmp_path):
     words = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--arms", "nonsense"]
-    monkeypatch.setattr(sys, "argv", ["quality", *words])
-    with pytest.raises(SystemExit) as caught:
-        main(quality.main)
-    assert caught.value.code == 1
-    assert "no such arm: nonsense" in " ".join(capsys.readouterr().err.split())
+    code, _, err = call(*words, command=quality.main)
+    assert code == 1
+    assert "no such arm: nonsense" in " ".join(err.split())

@@ -2,8 +2,8 @@
 
 import json
 
-import llguidance
 import pytest
+from grammars import grammar_problem
 
 from codlocal.generation.constraint import (
     Span,
@@ -13,11 +13,6 @@ from codlocal.generation.constraint import (
     within_reach,
     words,
 )
-
-
-def grammar_problem(pattern):
-    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("regex", pattern))
-
 
 SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
 
