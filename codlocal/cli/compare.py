@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from codlocal.cli.options import config_of, console_of, options, run_path
-from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.run import RunFolder
 
 
 @click.command("compare-generators")
@@ -18,7 +18,7 @@ def compare_generators(generators: tuple[str, ...], **given: Any) -> None:
     MODEL:chat and MODEL:completion choose. Every generator gets a run folder of its own in
     RUN/generators, so that the same command goes on where it stopped.
     """
-    from codlocal.pipeline.comparison import FOLDER, RESULT, compare, contenders
+    from codlocal.pipeline.comparison import FOLDER, RESULT, compare, contenders, set_aside
     from codlocal.pipeline.comparison_table import table
     from codlocal.pipeline.session import Session
 
@@ -27,8 +27,7 @@ def compare_generators(generators: tuple[str, ...], **given: Any) -> None:
     config = config_of(given, RunFolder.saved_settings(folder))
     found = contenders(generators, console, offline=config.runtime.offline)
     if given.get("redo"):
-        for one in found:
-            set_aside(folder / FOLDER / one.name, given["redo"])
+        set_aside(folder, config, found, given["redo"])
 
     def advance(run: RunFolder, until: str) -> None:
         console.info(f"{run.path.name}: up to {until}")

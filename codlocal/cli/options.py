@@ -10,7 +10,7 @@ from codlocal.core import config as settings
 from codlocal.core import processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
-from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.run import RunFolder
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -139,15 +139,9 @@ def open_run(given: Mapping[str, Any], console: Console) -> Iterator[RunFolder]:
         CodlocalError: a setting, or the folder, is wrong.
 
     """
-    path = run_path(given)
-    if not processes.is_first():
-        yield RunFolder.opened_by_first(path)
-        return
-    saved = RunFolder.saved_settings(path)
-    config = config_of(given, saved)
-    if given.get("redo"):
-        archive = set_aside(path, given["redo"])
-        if archive:
-            console.info(f"Set the {given['redo']} stage and later ones aside in {archive}")
-    with RunFolder.open(path, config) as run:
+    path, redo = run_path(given), given.get("redo")
+    config = config_of(given, RunFolder.saved_settings(path))
+    with RunFolder.open(path, config, redo=redo) as run:
+        if run.archive:
+            console.info(f"Set the {redo} stage and later ones aside in {run.archive}")
         yield run

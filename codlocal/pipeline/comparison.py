@@ -96,6 +96,13 @@ def settings_of(base: Config, contender: Contender) -> Config:
     )
 
 
+def set_aside(folder: Path, base: Config, generators: Sequence[Contender], stage: str) -> None:
+    """Set the results of a stage and of later ones aside in all runs, before one is redone."""
+    for one in generators:
+        with RunFolder.open(folder / FOLDER / one.name, settings_of(base, one), redo=stage):
+            pass
+
+
 def compare(
     folder: Path, base: Config, generators: Sequence[Contender], advance: Advance
 ) -> dict[str, Any]:
