@@ -65,8 +65,7 @@ def _contender(word: str, console: Console, *, offline: bool) -> Contender:
     if not colon or mode not in _MODES:
         model, mode = word, ""
     folder = locate.resolve(model, console=console, offline=offline)
-    if Path(model).expanduser().exists():
-        model = str(Path(model).expanduser().absolute())
+    model = locate.anchored(model)
     name = Path(model).name
     return Contender(
         name=f"{name}-{mode}" if mode else name,
