@@ -21,9 +21,9 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         if rounds > 1:
             from codlocal.pipeline.rounds import check_rounds
 
-            check_rounds(run.config)
+            check_rounds(run.config, rounds)
         worked = Session(run, console).advance(until)
-        if not worked:
+        if not worked and rounds == 1:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
         summary = manifest_summary(run)
         tables = [_stage_table(run)]
