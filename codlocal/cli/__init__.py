@@ -33,6 +33,8 @@ _COMMANDS = {
     "engine": "codlocal.cli.engine:engine",
     "doctor": "codlocal.cli.doctor:doctor",
 }
+_LAUNCHED = {"pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate"}
+"""Commands that several processes may share."""
 _INTERRUPTED = 130
 
 
@@ -56,13 +58,19 @@ class _LazyGroup(click.Group):
     epilog="Start here: codlocal pipeline --dataset yelp --profile embedded",
 )
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Distil a big text classifier into a small one from a handful of labels, offline.
 
     A local language model writes counterfactuals of your texts, the teacher verifies every flip,
     and a small student learns from both. Every command works on a run folder, brings the stages
     before its own up to date, and continues where an earlier run stopped.
     """
+    if processes.count() > 1 and context.invoked_subcommand not in _LAUNCHED:
+        raise click.UsageError(
+            f"`codlocal {context.invoked_subcommand}` is the work of one process: start it without "
+            "a launcher."
+        )
 
 
 def main() -> None:

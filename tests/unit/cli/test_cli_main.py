@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import codlocal.cli
 from codlocal.cli import cli, main
+from codlocal.core import processes
 from codlocal.core.errors import (
     ConfigError,
     DataError,
@@ -137,6 +138,14 @@ def test_a_wrong_use_exits_with_2(call, arguments):
     assert code == 2
     assert "Error: " in err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("command", ["ablate", "compare-generators", "theory"])
+def test_what_one_process_does_is_refused_to_several(call, monkeypatch, command):
+    monkeypatch.setattr(processes, "_launch", processes._Launch(1, 2, "tcp://nowhere"))
+    code, _, err = call(command, "x")
+    assert code == 2
+    assert f"`codlocal {command}` is the work of one process" in err
 
 
 @pytest.mark.parametrize(
