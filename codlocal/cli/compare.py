@@ -4,15 +4,18 @@ from typing import Any
 
 import click
 
+from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options, run_path
 from codlocal.core.run import RunFolder
 
 
-@click.command("compare-generators")
+@click.command("compare-generators", cls=Command)
 @click.argument("generators", nargs=-1, required=True, metavar="MODEL…")
 @options("compare")
 def compare_generators(generators: tuple[str, ...], **given: Any) -> None:
-    """Which generator serves best: the same examples, budget and teacher for each.
+    """Run generators on the same texts, and compare them.
+
+    Each has the same examples, budget and teacher: which one serves best?
 
     MODEL is a folder, a packaged name or a hub id. It is asked by chat if it has a chat template;
     MODEL:chat and MODEL:completion choose. Every generator gets a run folder of its own in

@@ -29,7 +29,7 @@ from codlocal.core.errors import (
 
 COMMANDS = (
     "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "measures",
-    "compare-generators", "ablate", "report", "theory", "serve", "engine", "doctor",
+    "compare-generators", "ablate", "report", "theory", "doctor", "engine", "serve",
 )  # fmt: skip
 IN_A_PROCESS = [sys.executable, "-m", "codlocal"]
 
@@ -75,8 +75,12 @@ def failing(monkeypatch):
 def test_help_lists_every_command():
     result = CliRunner().invoke(cli, ["--help"])
     assert result.exit_code == 0
-    listed = [line.split()[0] for line in result.output.split("Commands:")[1].splitlines() if line]
-    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    _, _, *sections = result.output.split(":\n")
+    rows = [line.split(maxsplit=1) for one in sections for line in one.splitlines() if "  " in line]
+    assert [name for name, _ in rows[: len(COMMANDS)]] == list(COMMANDS)
+    assert "..." not in result.output.split("ARGS]...")[1], "what a command does fits into a line"
+    for title in ("A run and its stages", "Comparisons", "This machine"):
+        assert title in result.output
     assert "codlocal pipeline --dataset yelp --profile embedded" in result.output
 
 
@@ -202,6 +206,20 @@ def test_an_interrupt_says_how_to_go_on(call, failing, error):
     assert code == 130
     assert err.strip() == "Error: Interrupted.\nHint: Run the same command again to go on."
     assert out == ""
+
+
+@pytest.mark.parametrize("redo", [["--redo", "data"], ["--redo=data"]])
+def test_what_is_redone_goes_on_without_being_redone_once_more(call, monkeypatch, redo):
+    monkeypatch.setattr(cli, "get_command", lambda _context, _name: interrupted)
+    code, _, err = call("data", *redo)
+    assert code == 130
+    assert err.strip().endswith("Run the same command again to go on, without --redo.")
+
+
+@click.command()
+@click.option("--redo")
+def interrupted(**_given):
+    raise KeyboardInterrupt
 
 
 def test_a_closed_pipe_ends_quietly(failing, monkeypatch):

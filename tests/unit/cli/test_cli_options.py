@@ -1,10 +1,13 @@
 """Which setting wins, and which run folder is used."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
+from codlocal.cli.stages import pipeline
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
@@ -17,6 +20,29 @@ def test_without_options_it_is_the_default_profile():
     config = config_of({})
     assert config.profile == "default"
     assert config.runtime.device == "cuda"
+
+
+def test_the_help_tells_the_default_of_every_setting():
+    told = {}
+    for option in pipeline.params:
+        found = re.search(r"\[default: ([^;\]]+)(?:; embedded: (.*))?\]$", option.help or "")
+        if found and option.name in SETTINGS:
+            told[SETTINGS[option.name]] = found.groups()
+    assert len(told) > 30
+    for profile, place in (("default", 0), ("embedded", 1)):
+        config = config_of({"profile": profile})
+        for setting, said in told.items():
+            section, key = setting.split(".")
+            value = getattr(getattr(config, section), key)
+            expected = said[place] or said[0]
+            if expected == "the profile's":
+                continue
+            if value is None or setting == "runtime.port":
+                assert " " in expected, f"{setting} has no default value"
+            elif isinstance(value, bool):
+                assert expected == ("yes" if value else "no")
+            else:
+                assert expected == str(value), setting
 
 
 def test_later_settings_win_over_earlier_ones(tmp_path):
