@@ -82,12 +82,13 @@ def plan(grid: Grid) -> list[Source]:
     """All cells of a grid, each once, by the run that serves them.
 
     Raises:
-        ConfigError: settings are wrong, or a run of `pairs_from` fits no part of the grid, or the
-            texts of a smaller k would be no prefix of those of a larger one.
+        ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or the
+            cells could not be compared: the texts of a smaller k would be no prefix of those of a
+            larger one, or a student would see more than k texts.
 
     """
     found = combinations(grid)
-    _refuse_unnested(grid, [config for config, _ in found])
+    _refuse_unequal(grid, [config for config, _ in found])
     lenders = _lenders(grid, [config for config, _ in found])
     sources: dict[str, Source] = {}
     seen: set[str] = set()
@@ -101,7 +102,12 @@ def plan(grid: Grid) -> list[Source]:
     return [source for source in sources.values() if source.cells]
 
 
-def _refuse_unnested(grid: Grid, configs: Sequence[Config]) -> None:
+def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
+    if any(config.generator.budget == "max" for config in configs):
+        raise ConfigError(
+            'The arms of a grid have k texts each: budget = "max" would change nothing.',
+            "Leave budget out, and try it with `codlocal pipeline --budget max`.",
+        )
     active = any(config.generator.select_originals == "active" for config in configs)
     if active and len(set(grid.k)) > 1:
         raise ConfigError(
