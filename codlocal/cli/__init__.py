@@ -42,6 +42,8 @@ _SECTIONS = {
 }
 _COMMANDS = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 _INTERRUPTED = 130
+_FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
+_FULL_DISK = ("No space left on device", "database or disk is full")
 
 
 class _LazyGroup(click.Group):
@@ -110,6 +112,11 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(*_os_error(error), 1)
+    except Exception as error:
+        # Libraries in Rust and C have errors of their own for it, some of no type in particular.
+        if not any(words in str(error) for words in _FULL_DISK):
+            raise
+        _fail(f"The disk is full: {error}.", _FREE_SPACE, 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -128,10 +135,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _os_error(error: OSError) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return (
-            f"The disk is full: {error.filename or error.strerror}.",
-            "Free some space and run the same command again; complete rows are kept.",
-        )
+        return f"The disk is full: {error.filename or error.strerror}.", _FREE_SPACE
     return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".", ""
 
 

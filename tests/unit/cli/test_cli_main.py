@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from safetensors import SafetensorError
 
 import codlocal.cli
 from codlocal.cli import cli, main
@@ -176,11 +178,20 @@ def test_an_error_without_a_hint_has_none(call, failing):
     assert call("doctor") == (1, "", "Error: Nothing there.\n")
 
 
-def test_a_full_disk_is_named(call, failing):
-    failing(OSError(errno.ENOSPC, "No space left on device", "/run/rows.jsonl"))
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/run/rows.jsonl"), "/run/rows.jsonl"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "I/O error: No sp"),
+        (Exception("No space left on device (os error 28)"), "No space left"),  # of tokenizers
+        (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_finds_it(call, failing, error, said):
+    failing(error)
     code, _, err = call("doctor")
     assert code == 1
-    assert "Error: The disk is full: /run/rows.jsonl." in err
+    assert f"Error: The disk is full: {said}" in err
     assert "complete rows are kept" in err
 
 
