@@ -1,5 +1,6 @@
 """An ablation in process, from a grid to its report, on tiny models."""
 
+import fcntl
 import importlib.util
 import json
 
@@ -8,7 +9,7 @@ import pytest
 from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.evaluation.results import CellResult
-from codlocal.pipeline import bench
+from codlocal.pipeline import ablation, bench
 
 pytestmark = [
     pytest.mark.integration,
@@ -126,6 +127,28 @@ def test_again_only_what_failed_is_tried(place, call, monkeypatch):
     planned, _ = ablate(call, "--dry-run")
     assert planned["runs"][0]["counterfactuals"] == "generator, there already"
     assert sum(cell["to_do"] for cell in planned["runs"][0]["cells"]) == 4
+
+
+def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
+    more = """[vary.distillation]
+quantization = ["none", "nf4"]
+"""
+    write_grid(place, ["baseline"], more)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "peft" else find(name)
+    )
+    summary, err = ablate(call, code=4)
+    assert (summary["cells"], summary["failed"]) == (8, 4)
+    assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    for prepared in (ablation._prepared, lambda _source, cells, *_more: (cells, [])):
+        monkeypatch.setattr(ablation, "_prepared", prepared)
+        with run.joinpath("run.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            summary, err = ablate(call, code=4)
+        assert (summary["cells"], summary["failed"]) == (8, 4)
+        assert "4 cells failed: Another codlocal process is working on" in err
 
 
 def test_another_arm_and_method_use_what_is_there(place, call):

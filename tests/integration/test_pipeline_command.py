@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from launch import launch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core import jsonl
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Rejection
+from codlocal.models import locate
 
 pytestmark = [
     pytest.mark.integration,
@@ -123,7 +125,37 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
     assert second["metrics"]["student"]["n"] == first["metrics"]["student"]["n"]
     again, err = call(*settings, folder="rounds")
     assert again["rounds"] == summary["rounds"]
-    assert "Nothing to do" in err
+    assert "Nothing to do" not in err
+
+
+def test_further_rounds_are_replayed_from_the_same_rounds(place, call, monkeypatch):
+    monkeypatch.setattr(locate, "resolve", without_generator(place))
+    recorded = ("pipeline", "--config", "rounds/run.toml", "--replay", "rounds")
+    summary, _ = call(*recorded, "--rounds", "2", folder="replayed")
+    assert len(summary["rounds"]) == 2
+    for name in ("candidates.jsonl", "verdicts.jsonl", "pairs.jsonl", "rounds/2/pairs.jsonl"):
+        assert (place / "replayed" / name).read_bytes() == (place / "rounds" / name).read_bytes()
+    more, _ = call(*recorded, "--rounds", "9", folder="replayed", code=1)
+    assert "no recorded replies at" in more["error"]
+    assert "rounds/4." in more["error"]
+
+
+def without_generator(place):
+    resolve = locate.resolve
+
+    def found(name, **more):
+        assert "generator" not in name
+        return resolve(name, **more)
+
+    return found
+
+
+def test_two_processes_share_further_rounds(place, call):
+    first, second = launch("pipeline", "--run", "rounds", "--rounds", "4", "--json", cwd=place)
+    assert (first[0], second) == (0, (0, "", "")), (first, second)
+    rows = json.loads(first[1])["rounds"]
+    assert [row["round"] for row in rows] == [1, 2, 3, 4]
+    assert call("pipeline", "--rounds", "4", folder="rounds")[0]["rounds"] == rows
 
 
 def test_further_rounds_need_room_for_more_counterfactuals(call):
