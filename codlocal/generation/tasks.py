@@ -4,7 +4,7 @@ What the teacher was asked word by word costs more than a second for some dozen 
 it is kept in the run folder, keyed by what it was asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -56,14 +56,11 @@ def build_tasks(
     """
     keys = [_key(method, *reading) for reading in readings]
     known = {key: row.importance for key in keys if (row := kept.get(key)) is not None}
-    missing = [at for at, key in enumerate(keys) if key not in known]
-    values = _importance(teacher, lexicon, [readings[at] for at in missing], method)
-    new = [
-        Attributed(key=keys[at], importance=tuple(map(float, row)))
-        for at, row in zip(missing, values, strict=True)
-    ]
-    kept.extend(new)
-    known.update((row.key, row.importance) for row in new)
+    missing = {key: one for key, one in zip(keys, readings, strict=True) if key not in known}
+    values = _importance(teacher, lexicon, list(missing.values()), method)
+    for key, value in zip(missing, values, strict=True):
+        known[key] = tuple(map(float, value))
+        kept.append(Attributed(key=key, importance=known[key]))
     return [
         Task(example, source, target, np.array(known[key], dtype=np.float64))
         for key, (example, source, target) in zip(keys, readings, strict=True)
@@ -72,18 +69,21 @@ def build_tasks(
 
 def _importance(
     teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method
-) -> Sequence[npt.NDArray[np.float64]]:
-    if not readings:
-        return []
-    texts = [example.text for example, _, _ in readings]
-    sources = [source for _, source, _ in readings]
-    targets = [target for _, _, target in readings]
+) -> Iterable[npt.NDArray[np.float64]]:
+    """One array per reading; words are left out and replaced text by text, as it is asked for.
+
+    So a text's numbers do not depend on what else is asked, nor the memory on how many texts are.
+    """
     if method == "gradient":
+        texts = [example.text for example, _, _ in readings]
+        sources = [source for _, source, _ in readings]
+        targets = [target for _, _, target in readings]
         return attribution.gradient(teacher, texts, sources, targets)
-    losses = attribution.leave_one_out(teacher, texts, sources)
-    probes = {target: lexicon.probes(target) for target in set(targets)}
-    gains = attribution.substitution(teacher, texts, targets, probes)
-    return [loss + gain for loss, gain in zip(losses, gains, strict=True)]
+    return (
+        attribution.leave_one_out(teacher, example.text, source)
+        + attribution.substitution(teacher, example.text, target, lexicon.probes(target))
+        for example, source, target in readings
+    )
 
 
 def _key(kind: str, example: Example, source: int, target: int) -> str:

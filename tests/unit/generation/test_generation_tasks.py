@@ -40,6 +40,32 @@ def test_the_teacher_is_not_asked_again_for_what_was_kept(tmp_path):
         np.testing.assert_array_equal(one.importance, other.importance)
 
 
+def test_what_an_interruption_leaves_is_kept_and_the_rest_comes_out_the_same(tmp_path):
+    class Interrupted(FakeTeacher):
+        def predict_proba(self, texts):
+            if EXAMPLES[1].text in texts:
+                raise KeyboardInterrupt
+            return super().predict_proba(texts)
+
+    path, whole = tmp_path / "kept.jsonl", tmp_path / "whole.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        build(Interrupted(), path)
+    assert len(path.read_text().splitlines()) == 1
+    again = FakeTeacher()
+    build(again, path)
+    assert EXAMPLES[0].text not in {text for call in again.calls for text in call}
+    build(FakeTeacher(), whole)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_texts_are_asked_about_one_by_one(tmp_path):
+    """All of a shard at once would not fit into memory: a review has hundreds of words."""
+    teacher = FakeTeacher()
+    build(teacher, tmp_path / "kept.jsonl")
+    for call in teacher.calls:
+        assert len(set(call) & {one.text for one in EXAMPLES}) <= 1
+
+
 def test_what_is_kept_is_keyed_by_what_was_asked(tmp_path):
     path = tmp_path / "kept.jsonl"
     build(FakeTeacher(), path, READINGS[:1])
