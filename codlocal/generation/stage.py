@@ -15,10 +15,12 @@ from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
-from codlocal.generation.history import Spent
+from codlocal.generation.history import Goal
+from codlocal.generation.known import Spent
 from codlocal.generation.results import Results, count_results, open_results, sort_results
 from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.shards import SHARD, Shards, open_shards
+from codlocal.generation.targets import Rule
 
 _PROMPT = "prompt.jinja"
 
@@ -155,13 +157,35 @@ async def _search(
         funnel.begin(originals, known)
         begun += len(shard.examples)
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
-        judge = partial(verification.judge, {example.id: example for example in shard.examples})
         search = Search(
-            engine, judge, planner, originals, hooks, known,
-            _limits(shards, begun, spent, flips), results.earlier(shard),
-        )  # fmt: skip
+            engine=engine,
+            judge=partial(verification.judge, {example.id: example for example in shard.examples}),
+            planner=planner,
+            goal=Goal(_takes(settings.targets, originals, funnel.good), flips),
+            hooks=hooks,
+            known=known,
+            limits=_limits(shards, begun, spent),
+            earlier=results.earlier(shard),
+        )
         await search.run(tasks, settings.rounds[: settings.max_rounds])
         spent += Spent.on(known.candidates.values())
+
+
+def _takes(
+    targets: Rule,
+    originals: Mapping[str, Original],
+    good: Callable[[Verdict, Original], bool],
+) -> Callable[[Candidate, Verdict], bool]:
+    """Whether a flip is one that its task needs: the verify stage has to take it.
+
+    It must be good and, under other rules than "runner-up", have the very label that was asked for.
+    """
+
+    def takes(row: Candidate, verdict: Verdict) -> bool:
+        reached = targets == "runner-up" or verdict.label == row.target_label
+        return reached and good(verdict, originals[row.example_id])
+
+    return takes
 
 
 def _hooks(results: Results, funnel: Funnel) -> Hooks:
@@ -175,21 +199,19 @@ def _hooks(results: Results, funnel: Funnel) -> Hooks:
         results.verdicts.extend(rows)
         funnel.verdicts(rows)
 
-    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow, funnel.good)
+    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow)
 
 
-def _limits(shards: Shards, begun: int, spent: Spent, flips: int) -> Limits:
-    """What a shard may do, to find so many flips for every task.
+def _limits(shards: Shards, begun: int, spent: Spent) -> Limits:
+    """What a shard may do.
 
     The budget is shared out evenly: `begun` originals have their share, and what one shard leaves
     is the next one's.
     """
     config = shards.run.config
-    settings, most = config.generator, config.generator.max_tokens
+    most = config.generator.max_tokens
     return Limits(
         config.runtime.concurrency,
         max_tokens=None if most is None else most * begun // len(shards.ids),
-        exact_targets=settings.targets != "runner-up",
-        flips=flips,
         spent=spent,
     )
