@@ -149,7 +149,7 @@ async def _search(
 ) -> None:
     """Search shard by shard; the tokens that one has cost are missing in the next one's budget."""
     settings, hooks = shards.run.config.generator, _hooks(results, funnel)
-    wanted = shards.run.config.verification.per_example
+    wanted, paired = shards.run.config.verification.per_example, results.paired()
     spent, begun = Spent(), 0
     for shard in shards:
         planner, tasks = shards.plan(shard)
@@ -161,7 +161,7 @@ async def _search(
             engine=engine,
             judge=partial(verification.judge, {example.id: example for example in shard.examples}),
             planner=planner,
-            goal=Goal(_takes(settings.targets, originals, funnel.good), flips),
+            goal=Goal(_takes(settings.targets, originals, paired, funnel.good), flips),
             hooks=hooks,
             known=known,
             limits=_limits(shards, begun, spent),
@@ -174,16 +174,18 @@ async def _search(
 def _takes(
     targets: Rule,
     originals: Mapping[str, Original],
+    paired: frozenset[str],
     good: Callable[[Verdict, Original], bool],
 ) -> Callable[[Candidate, Verdict], bool]:
     """Whether a flip is one that its task needs: the verify stage has to take it.
 
-    It must be good and, under other rules than "runner-up", have the very label that was asked for.
+    It must be good, in no earlier pair, and, under other rules than "runner-up", have the very
+    label that was asked for.
     """
 
     def takes(row: Candidate, verdict: Verdict) -> bool:
         reached = targets == "runner-up" or verdict.label == row.target_label
-        return reached and good(verdict, originals[row.example_id])
+        return reached and row.text not in paired and good(verdict, originals[row.example_id])
 
     return takes
 
