@@ -14,8 +14,9 @@ from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.history import Goal, history_of
 from codlocal.generation.known import Known, Spent
-from codlocal.generation.plan import Planned, Planner, Strategy
+from codlocal.generation.plan import Planned, Planner
 from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.scope import Strategy
 from codlocal.generation.task import Task
 
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]

@@ -8,7 +8,7 @@ from codlocal.generation.attribution import (
     without,
 )
 from codlocal.generation.constraint import words
-from codlocal.generation.plan import important_words
+from codlocal.generation.scope import important_words
 
 
 def test_importance_is_what_each_word_adds_to_the_log_odds():
