@@ -133,18 +133,18 @@ class Planner:
         return [self._demonstration(one) for turn in turns for one in turn if one is not None]
 
     def _labelled(self, task: Task, label: int) -> Iterator[Task]:
-        """The other tasks that start from a label."""
-        for one in self._by_label.get(label, ()):
-            if one.example is not task.example:
+        """A task of each other text that starts from a label."""
+        for example_id, one in self._by_label.get(label, {}).items():
+            if example_id != task.example.id:
                 yield one
 
     @cached_property
-    def _by_label(self) -> Mapping[int, Sequence[Task]]:
-        """The tasks that can be shown, by the label that they start from."""
-        found: dict[int, list[Task]] = {}
+    def _by_label(self) -> Mapping[int, Mapping[str, Task]]:
+        """The first task of each text that can be shown, by source label and the text's id."""
+        found: dict[int, dict[str, Task]] = {}
         for one in self.others:
             if len(one.importance):
-                found.setdefault(one.source_label, []).append(one)
+                found.setdefault(one.source_label, {}).setdefault(one.example.id, one)
         return found
 
     def _demonstration(self, task: Task) -> Demonstration:

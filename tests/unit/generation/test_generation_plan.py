@@ -210,6 +210,23 @@ def test_demonstrations_are_other_texts_of_both_labels_in_turn():
     assert prompt.endswith('Text: "so ___"\npositive:')
 
 
+def test_a_text_with_several_targets_is_one_demonstration():
+    def tasks(text, source):
+        example = Example(id=text, text=text, label=source)
+        targets = [target for target in range(3) if target != source]
+        return [Task(example, source, target, np.array([0.1, 2.0])) for target in targets]
+
+    asked, *others = (
+        tasks(text, at % 2) for at, text in enumerate(["so bad", "so good", "too dull"])
+    )
+    chosen = Planner(
+        prompts.load("generic"), ("bad", "good", "odd"), 8, Sampling(), True,
+        others=[*asked, *others[0], *others[1]],
+    )  # fmt: skip
+    prompt = chosen.plan(asked[0], 0, "guided")[0].request.prompt
+    assert [prompt.count(text) for text in ("so bad", "so good", "too dull")] == [0, 1, 1]
+
+
 FLIPS = (
     Edit(((Span(13, 17), ("bad", "awful", "not good")),)),
     Edit(((Span(13, 17), ("bad", "poor")), (Span(32, 40), ("rude", "slow", "cold", "grim")))),
