@@ -7,7 +7,7 @@ and speak as an instruction.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import codlocal
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
 
+STYLES = ("fill", "mark", "free")
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
@@ -132,13 +133,33 @@ class PromptTemplate:
         """Word one request.
 
         Raises:
-            ConfigError: the template asks for a variable that does not exist.
+            ConfigError: the template asks for what does not exist, or is none.
 
         """
         try:
             return self._template.render(vars(given)).strip()
         except _RENDERING_ERRORS as error:
             raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
+
+    def check(self, label_names: Sequence[str]) -> None:
+        """Word made-up requests of every style, of a first round and of a later one.
+
+        Raises:
+            ConfigError: the template can't word one of them.
+
+        """
+        first, second = label_names[:2]
+        turns = ((first, second), (second, first))
+        for style in STYLES:
+            bare = PromptInput("___", style, first, second, label_names)
+            full = replace(
+                bare,
+                demonstrations=[Demonstration(first, "so ___", "so good")],
+                flips=[Flip(*turn, "so [good]", "so ___", "so good", "so bad") for turn in turns],
+                tried=[Attempt("so fine", 0.5)],
+            )
+            for given in (bare, full):
+                self.render(given)
 
 
 def load(task: str, chosen: str | None = None) -> PromptTemplate:

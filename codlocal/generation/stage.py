@@ -59,7 +59,9 @@ def run_generate(
     if run.is_done("generate"):
         return
     config = run.config.generator
-    template = prompts.load(artifacts.read_spec(run).task, config.prompt)
+    spec = artifacts.read_spec(run)
+    template = prompts.load(spec.task, config.prompt)
+    template.check(spec.label_names)
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
@@ -86,8 +88,7 @@ def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> 
 def _ask_teacher(shards: Shards, console: Console) -> int:
     """Have the teacher say where to edit before the engine takes the device; count the tasks.
 
-    One prompt of every kind is worded, so that a mistake in it is found here. Edits are sought if
-    all tasks need them.
+    Edits are sought if all tasks need them.
     """
     config, count = shards.run.config.generator, 0
     with console.progress("Asking the teacher where to edit", 0) as progress:
@@ -95,8 +96,6 @@ def _ask_teacher(shards: Shards, console: Console) -> int:
             planner, tasks = shards.plan(shard)
             count += len(tasks)
             progress.grow(len(tasks))
-            for strategy in config.rounds[: config.max_rounds]:
-                planner.plan(tasks[0], 0, strategy)
             for task in tasks:
                 if config.rounds[0] == "lexical":
                     planner.edits(task)
