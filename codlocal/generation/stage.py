@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from codlocal.core import artifacts, jsonl
@@ -90,15 +90,15 @@ def _ask_teacher(shards: Shards, console: Console) -> int:
 
     Edits are sought if all tasks need them.
     """
-    config, count = shards.run.config.generator, 0
+    first, count = shards.run.config.generator.rounds[0], 0
     with console.progress("Asking the teacher where to edit", 0) as progress:
         for shard in shards:
-            planner, tasks = shards.plan(shard)
-            count += len(tasks)
-            progress.grow(len(tasks))
-            for task in tasks:
-                if config.rounds[0] == "lexical":
-                    planner.edits(task)
+            readings = shards.readings(shard)
+            count += len(readings)
+            progress.grow(len(readings))
+            for task in shards.tasks(readings):
+                if first == "lexical":
+                    shards.planner.edits(task)
                 progress.advance(1)
     return count
 
@@ -151,7 +151,7 @@ async def _search(
     wanted, paired = shards.run.config.verification.per_example, results.paired()
     spent, begun = Spent(), 0
     for shard in shards:
-        planner, tasks = shards.plan(shard)
+        tasks = list(shards.tasks(shards.readings(shard)))
         originals, known = results.scored(shard), results.known(shard)
         funnel.begin(originals, known)
         begun += len(shard.examples)
@@ -159,7 +159,7 @@ async def _search(
         search = Search(
             engine=engine,
             judge=partial(verification.judge, {example.id: example for example in shard.examples}),
-            planner=planner,
+            planner=replace(shards.planner, others=tasks),
             goal=Goal(_takes(settings.targets, originals, paired, funnel.good), flips),
             hooks=hooks,
             known=known,

@@ -4,7 +4,7 @@ What the teacher was asked word by word costs more than a second for some dozen 
 it is kept in the run folder, keyed by what it was asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -44,8 +44,8 @@ def build_tasks(
     readings: Sequence[Reading],
     method: Method,
     kept: KeyedRows[Attributed],
-) -> list[Task]:
-    """One task per reading; the attributions that `kept` lacks are computed and added to it.
+) -> Iterator[Task]:
+    """One task per reading; an attribution that `kept` lacks is computed and added to it.
 
     A word is worth editing for what the label loses without it, plus what the target gains when
     a probe word stands in its place; or, by gradient, for what it adds to the label's lead.
@@ -57,14 +57,12 @@ def build_tasks(
     keys = [_key(method, *reading) for reading in readings]
     known = {key: row.importance for key in keys if (row := kept.get(key)) is not None}
     missing = {key: one for key, one in zip(keys, readings, strict=True) if key not in known}
-    values = _importance(teacher, lexicon, list(missing.values()), method)
-    for key, value in zip(missing, values, strict=True):
-        known[key] = tuple(map(float, value))
-        kept.append(Attributed(key=key, importance=known[key]))
-    return [
-        Task(example, source, target, np.array(known[key], dtype=np.float64))
-        for key, (example, source, target) in zip(keys, readings, strict=True)
-    ]
+    values = iter(_importance(teacher, lexicon, list(missing.values()), method))
+    for key, (example, source, target) in zip(keys, readings, strict=True):
+        if key not in known:
+            known[key] = tuple(map(float, next(values)))
+            kept.append(Attributed(key=key, importance=known[key]))
+        yield Task(example, source, target, np.array(known[key], dtype=np.float64))
 
 
 def _importance(
