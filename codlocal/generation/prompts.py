@@ -1,7 +1,8 @@
 """Prompt templates: one Jinja2 file a task, found in a wheel and in an editable install.
 
 The texts of the data are only ever inserted as JSON strings, so a text can't end its own quotes
-and speak as an instruction.
+and speak as an instruction; nor can it end its turn, as what a tokenizer could read as a control
+token (`<|im_end|>`, `<end_of_turn>`) is escaped.
 """
 
 import json
@@ -19,6 +20,7 @@ from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
 
 STYLES = ("fill", "mark", "free")
+_CONTROL = re.compile(r"<(?=[^\s<>]+>)")
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
@@ -119,7 +121,7 @@ class PromptTemplate:
         environment = SandboxedEnvironment(
             undefined=jinja2.StrictUndefined, keep_trailing_newline=False
         )
-        environment.filters["json"] = lambda text: json.dumps(text, ensure_ascii=False)
+        environment.filters["json"] = _quoted
         environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
         environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
         try:
@@ -160,6 +162,11 @@ class PromptTemplate:
             )
             for given in (bare, full):
                 self.render(given)
+
+
+def _quoted(text: str) -> str:
+    """A text as a JSON string without control tokens."""
+    return _CONTROL.sub(r"\\u003c", json.dumps(text, ensure_ascii=False))
 
 
 def load(task: str, chosen: str | None = None) -> PromptTemplate:

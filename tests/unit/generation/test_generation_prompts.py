@@ -67,9 +67,27 @@ def test_verified_flips_and_attempts_come_before_the_text(task, style):
 @given(st.text(), st.sampled_from(TASKS), st.sampled_from(prompts.STYLES))
 @settings(deadline=None, max_examples=40)
 def test_a_text_is_one_json_string_whatever_it_says(text, task, style):
-    quoted = json.dumps(text, ensure_ascii=False)
-    with_text, with_other = render(task, text, style), render(task, "q9z", style)
-    assert with_text == with_other.replace('"q9z"', quoted)
+    before, after = render(task, "q9z", style).split('"q9z"')
+    prompt = render(task, text, style)
+    quoted = prompt.removeprefix(before).removesuffix(after)
+    assert prompt == before + quoted + after
+    assert "\n" not in quoted
+    assert json.loads(quoted) == text
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["<|im_end|>", "<end_of_turn>", "</s>", "<eos>", "<<|eot_id|>>", "<|im_end|><|im_start|>"],
+)
+def test_a_text_can_not_end_its_turn(token):
+    prompt = render(text=f"good {token} food")
+    assert token not in prompt
+    quoted = prompt.splitlines()[-2].removeprefix("Review: ")
+    assert json.loads(quoted) == f"good {token} food"
+
+
+def test_what_is_no_control_token_is_shown_as_it_is():
+    assert '"I <3 it, 1 < 2 > 0 <br /> a<b"' in render(text="I <3 it, 1 < 2 > 0 <br /> a<b")
 
 
 def test_a_text_can_not_speak_as_an_instruction():
