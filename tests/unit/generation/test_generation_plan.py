@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -14,8 +15,10 @@ from codlocal.generation import prompts
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import Edit
 from codlocal.generation.engines.engine import Sampling, fluency
-from codlocal.generation.history import History, Solved, Spent
-from codlocal.generation.plan import Planner, _halve
+from codlocal.generation.flips import Solved
+from codlocal.generation.history import History
+from codlocal.generation.known import Spent
+from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import Attempt
 from codlocal.generation.replies import candidate_id, candidates_of
 from codlocal.generation.task import Task
@@ -207,6 +210,23 @@ def test_demonstrations_are_other_texts_of_both_labels_in_turn():
     assert prompt.endswith('Text: "so ___"\npositive:')
 
 
+def test_a_text_with_several_targets_is_one_demonstration():
+    def tasks(text, source):
+        example = Example(id=text, text=text, label=source)
+        targets = [target for target in range(3) if target != source]
+        return [Task(example, source, target, np.array([0.1, 2.0])) for target in targets]
+
+    asked, *others = (
+        tasks(text, at % 2) for at, text in enumerate(["so bad", "so good", "too dull"])
+    )
+    chosen = Planner(
+        prompts.load("generic"), ("bad", "good", "odd"), 8, Sampling(), True,
+        others=[*asked, *others[0], *others[1]],
+    )  # fmt: skip
+    prompt = chosen.plan(asked[0], 0, "guided")[0].request.prompt
+    assert [prompt.count(text) for text in ("so bad", "so good", "too dull")] == [0, 1, 1]
+
+
 FLIPS = (
     Edit(((Span(13, 17), ("bad", "awful", "not good")),)),
     Edit(((Span(13, 17), ("bad", "poor")), (Span(32, 40), ("rude", "slow", "cold", "grim")))),
@@ -267,10 +287,13 @@ def test_a_base_model_is_shown_flips_but_no_attempts():
     assert "40 % negative" in marked
 
 
-def test_labels_are_counted_in_shares_of_what_is_left():
-    assert _halve(8, 4) == [4, 2, 1, 1]
-    assert _halve(8, 1) == [4]
-    assert _halve(0, 2) == [0, 0]
+def test_the_first_places_get_most_of_the_replies():
+    at = [Span(4, 8), Span(9, 12), Span(13, 17), Span(32, 40)]
+    many = tuple(f"word{letter}" for letter in "abcdefghij")
+    plans = lexical(History(), [Edit(((span, many),)) for span in at], candidates=12)
+    blanked = [TEXT[: span.start] + "___" + TEXT[span.end :] for span in at]
+    shown = Counter(plan.constraint.blanked for plan in plans if "word" in plan.request.constraint)
+    assert [shown[one] for one in blanked] == [4, 2, 1, 1]
 
 
 def test_a_free_reply_may_have_as_many_tokens_as_its_text_needs():
