@@ -112,9 +112,9 @@ _asking = (
                   "every word, and suits any teacher; gradient takes one backward pass a text, for "
                   "long texts and big local teachers. [default: occlusion]"),
     _of_generator("--targets", type=click.Choice(["runner-up", "all", "confusion"]),
-                  help="Labels to flip into: the teacher's second choice, every other label (of the "
-                  "flips --cfe-per-example are kept), or the one that is confused most with the "
-                  "original's. [default: runner-up]"),
+                  help="Labels to flip into: the teacher's second choice, every other label (of "
+                  "the flips --cfe-per-example are kept), or the one that is confused most with "
+                  "the original's. [default: runner-up]"),
     _of_generator("--confused-student", metavar="DIR",
                   help="Student whose confusions --targets confusion goes by. "
                   "[default: the teacher's own doubts]"),
