@@ -1,7 +1,28 @@
-"""Settings for all tests."""
+"""Settings and fixtures for all tests."""
 
 import signal
+import sys
+
+import pytest
+
+from codlocal.cli import cli, main
 
 # A runner may start pytest with Ctrl-C ignored, as shells do for background jobs; the processes
 # that the tests start inherit that. The tests of Ctrl-C need it to be heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run `main` as the console script does: (exit code, standard output, standard error)."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments, command=cli):
+        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        said = capsys.readouterr()
+        return caught.value.code, said.out, said.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)

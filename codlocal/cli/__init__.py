@@ -16,24 +16,34 @@ from codlocal import __version__
 from codlocal.core import processes
 from codlocal.core.errors import CodlocalError
 
-_COMMANDS = {
-    "pipeline": "codlocal.cli.stages:pipeline",
-    "data": "codlocal.cli.stages:data",
-    "teacher": "codlocal.cli.stages:teacher",
-    "generate": "codlocal.cli.stages:generate",
-    "verify": "codlocal.cli.stages:verify",
-    "distill": "codlocal.cli.stages:distill",
-    "evaluate": "codlocal.cli.stages:evaluate",
-    "measures": "codlocal.cli.measures:measures",
-    "compare-generators": "codlocal.cli.compare:compare_generators",
-    "ablate": "codlocal.cli.ablate:ablate",
-    "report": "codlocal.cli.report:report",
-    "theory": "codlocal.cli.theory:theory",
-    "serve": "codlocal.cli.serve:serve",
-    "engine": "codlocal.cli.engine:engine",
-    "doctor": "codlocal.cli.doctor:doctor",
+_STAGES = "A run and its stages"
+_SECTIONS = {
+    _STAGES: {
+        "pipeline": "codlocal.cli.stages:pipeline",
+        "data": "codlocal.cli.stages:data",
+        "teacher": "codlocal.cli.stages:teacher",
+        "generate": "codlocal.cli.stages:generate",
+        "verify": "codlocal.cli.stages:verify",
+        "distill": "codlocal.cli.stages:distill",
+        "evaluate": "codlocal.cli.stages:evaluate",
+    },
+    "Comparisons": {
+        "measures": "codlocal.cli.measures:measures",
+        "compare-generators": "codlocal.cli.compare:compare_generators",
+        "ablate": "codlocal.cli.ablate:ablate",
+        "report": "codlocal.cli.report:report",
+        "theory": "codlocal.cli.theory:theory",
+    },
+    "This machine": {
+        "doctor": "codlocal.cli.doctor:doctor",
+        "engine": "codlocal.cli.engine:engine",
+        "serve": "codlocal.cli.serve:serve",
+    },
 }
+_COMMANDS = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 _INTERRUPTED = 130
+_FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
+_FULL_DISK = ("No space left on device", "database or disk is full")
 
 
 class _LazyGroup(click.Group):
@@ -49,6 +59,17 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, _COMMANDS))
+        for title, names in _SECTIONS.items():
+            commands = ((name, self.get_command(context, name)) for name in names)
+            room = formatter.width - widest - 6
+            rows = [
+                (f"{name:<{widest}}", one.get_short_help_str(room)) for name, one in commands if one
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
 
 @click.group(
     cls=_LazyGroup,
@@ -56,27 +77,33 @@ class _LazyGroup(click.Group):
     epilog="Start here: codlocal pipeline --dataset yelp --profile embedded",
 )
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Distil a big text classifier into a small one from a handful of labels, offline.
 
     A local language model writes counterfactuals of your texts, the teacher verifies every flip,
-    and a small student learns from both. Every command works on a run folder, brings the stages
-    before its own up to date, and continues where an earlier run stopped.
+    and a small student learns from both. The commands of a run work on its folder, bring the
+    stages before their own up to date, and continue where an earlier one stopped.
     """
+    if processes.count() > 1 and context.invoked_subcommand not in _SECTIONS[_STAGES]:
+        raise click.UsageError(
+            f"`codlocal {context.invoked_subcommand}` is the work of one process: start it without "
+            "a launcher."
+        )
 
 
-def main() -> None:
-    """Run the command line and exit with the documented code."""
+def main(command: click.Command = cli) -> None:
+    """Run a command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _terminate)
     processes.join()
     try:
-        result = cli.main(standalone_mode=False)
+        result = command.main(standalone_mode=False)
     except CodlocalError as error:
         _fail(error.message, error.hint, error.exit_code)
-    except click.exceptions.Abort:
-        _fail("Interrupted.", "Run the same command again to go on.", _INTERRUPTED)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", "Run the same command again to go on.", _INTERRUPTED)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        again = "Run the same command again to go on"
+        redo = any(word.partition("=")[0] == "--redo" for word in sys.argv)
+        _fail("Interrupted.", f"{again}{', without --redo' if redo else ''}.", _INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -85,6 +112,11 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(*_os_error(error), 1)
+    except Exception as error:
+        # Libraries in Rust and C have errors of their own for it, some of no type in particular.
+        if not any(words in str(error) for words in _FULL_DISK):
+            raise
+        _fail(f"The disk is full: {error}.", _FREE_SPACE, 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -103,10 +135,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _os_error(error: OSError) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return (
-            f"The disk is full: {error.filename or error.strerror}.",
-            "Free some space and run the same command again; complete rows are kept.",
-        )
+        return f"The disk is full: {error.filename or error.strerror}.", _FREE_SPACE
     return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".", ""
 
 

@@ -59,7 +59,7 @@ _FAILED = 4
     is_flag=True,
     help="Print the cells, what they share and what is there already; run nothing.",
 )
-@options("engine")
+@options("output")
 def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     """Train and score every cell of a grid, resumably.
 

@@ -7,15 +7,16 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from codlocal.cli.headings import Command
 from codlocal.cli.options import console_of, options
 
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
-@click.command()
+@click.command(cls=Command)
 @options("doctor")
 def doctor(**given: Any) -> int:
-    """Say what this machine has, what is missing, and how to get it.
+    """Say what is here, what is missing, how to get it.
 
     Exits with 3 if something is missing that the embedded profile needs.
     """

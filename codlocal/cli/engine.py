@@ -21,7 +21,7 @@ def engine() -> None:
 @click.option("--gpu", "kind", flag_value="gpu", help="The CUDA build, which is larger.")
 @click.option("--upgrade", is_flag=True, help="Install again, even if it is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would be installed, and where.")
-@options("engine")
+@options("output")
 def install(kind: str | None, upgrade: bool, dry_run: bool, **given: Any) -> None:
     """Build the environment that runs vLLM: for the GPU if there is one, else for the CPU.
 

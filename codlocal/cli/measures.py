@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options, run_path
 from codlocal.core.run import RunFolder
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl",
     help="Counterfactuals that people wrote, to be measured beside the run's: one "
@@ -17,10 +18,11 @@ from codlocal.core.run import RunFolder
 )  # fmt: skip
 @options("measures")
 def measures(pairs: Path | None, **given: Any) -> None:
-    """Show what a run's counterfactuals are worth: flips, closeness, fluency, diversity, cost.
+    """Show what the counterfactuals of a run are worth.
 
-    With --pairs the run's teacher reads people's counterfactuals too, and every flip among them
-    is measured by the same rule.
+    How many flip, how close, fluent and diverse they are, and what they cost. With --pairs the
+    run's teacher reads people's counterfactuals too, and every flip among them is measured by the
+    same rule.
     """
     from codlocal.pipeline.reference import written
     from codlocal.verification.report import read_generation, table

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from codlocal.cli.option_tables import GROUPS
 from codlocal.core import config as settings
-from codlocal.core import processes
+from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
-from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.run import RunFolder
+from codlocal.models import locate
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -58,9 +59,16 @@ _SETTINGS = {
     "engine_python": "runtime.engine_python",
     "port": "runtime.port",
 }
-"""Option name -> setting. Paths are made absolute, so that a run goes on from anywhere."""
+"""Option name -> setting."""
 
-_PATHS = {"data", "prompt", "replay", "engine_python", "confused_student"}
+_PATHS = (
+    "dataset.path",
+    "generator.prompt",
+    "generator.confused_student",
+    "runtime.replay",
+    "runtime.engine_python",
+)
+_MODELS = ("teacher.model", "generator.model", "distillation.student")
 
 
 def options(group: str) -> Callable[[CommandT], CommandT]:
@@ -99,11 +107,24 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
     else:
         # Another profile than the saved one starts afresh: a mixture of both is neither.
         layers = [settings.profile_settings(profile or "default")]
+    chosen: list[Mapping[str, Any]] = []
     if given.get("config_file"):
-        layers.append(settings.read_toml(given["config_file"]))
-    layers.append(settings.parse_assignments(given.get("assignments") or ()))
-    layers.append(_from_options(given))
-    return settings.resolve(layers)
+        chosen.append(settings.read_toml(given["config_file"]))
+    chosen.append(settings.parse_assignments(given.get("assignments") or ()))
+    chosen.append(_from_options(given))
+    return settings.resolve([*layers, *map(_anchored, chosen)])
+
+
+def _anchored(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with absolute paths, so that a run goes on from every folder."""
+    for anchor, names in ((paths.absolute, _PATHS), (locate.anchored, _MODELS)):
+        for name in names:
+            section, key = name.split(".")
+            given = layer.get(section)
+            value = given.get(key) if isinstance(given, Mapping) else None
+            if value and isinstance(value, str):
+                layer = settings.merge(layer, {section: {key: anchor(value)}})
+    return layer
 
 
 def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,8 +133,6 @@ def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
         value = given.get(option)
         if value is None:
             continue
-        if option in _PATHS:
-            value = str(Path(value).expanduser().absolute())
         section, key = path.split(".")
         nested.setdefault(section, {})[key] = value
     if given.get("data") and not given.get("dataset"):
@@ -139,15 +158,9 @@ def open_run(given: Mapping[str, Any], console: Console) -> Iterator[RunFolder]:
         CodlocalError: a setting, or the folder, is wrong.
 
     """
-    path = run_path(given)
-    if not processes.is_first():
-        yield RunFolder.opened_by_first(path)
-        return
-    saved = RunFolder.saved_settings(path)
-    config = config_of(given, saved)
-    if given.get("redo"):
-        archive = set_aside(path, given["redo"])
-        if archive:
-            console.info(f"Set the {given['redo']} stage and later ones aside in {archive}")
-    with RunFolder.open(path, config) as run:
+    path, redo = run_path(given), given.get("redo")
+    config = config_of(given, RunFolder.saved_settings(path))
+    with RunFolder.open(path, config, redo=redo) as run:
+        if run.archive:
+            console.info(f"Set the {redo} stage and later ones aside in {run.archive}")
         yield run

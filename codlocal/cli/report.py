@@ -17,9 +17,11 @@ from codlocal.core.errors import RunError
     metavar="DIR",
     help="Where the report is written. [default: the first DIR/report]",
 )
-@options("engine")
+@options("output")
 def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
-    """Draw the results of `codlocal ablate` as curves over k, beside the published ones.
+    """Draw what `codlocal ablate` found.
+
+    Curves over k, beside the published ones.
 
     Writes report.md with every number, its interval and where the student lost, and a PNG and an
     SVG for each dataset and method. Of equal cells in several DIRs the last one counts. Needs

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options
 from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from codlocal.generation.engines.server import VllmServer
 
 
-@click.command()
+@click.command(cls=Command)
 @options("serve")
 def serve(**given: Any) -> None:
-    """Start the generator's vLLM server and keep it until Ctrl-C.
+    """Keep the generator's vLLM server running till Ctrl-C.
 
     It listens on loopback only and wants a key, which is generated anew each time. Other runs use
     it with --server-url, which saves them the start.

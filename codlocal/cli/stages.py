@@ -7,6 +7,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from codlocal.cli.headings import Command
 from codlocal.cli.options import console_of, open_run, options
 from codlocal.core.config import STAGES
 from codlocal.core.console import Console
@@ -21,9 +22,9 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         if rounds > 1:
             from codlocal.pipeline.rounds import check_rounds
 
-            check_rounds(run.config)
+            check_rounds(run.config, rounds)
         worked = Session(run, console).advance(until)
-        if not worked:
+        if not worked and rounds == 1:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
         summary = manifest_summary(run)
         tables = [_stage_table(run)]
@@ -109,20 +110,17 @@ Examples:
 """
 
 
-@click.command(epilog=_EXAMPLES)
-@options("all")
-@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="After the first, write counterfactuals where the student still parts with the "
-              "teacher, and distil anew (RUN/rounds); needs --budget max.")  # fmt: skip
+@click.command(cls=Command, epilog=_EXAMPLES)
+@options("pipeline")
 def pipeline(rounds: int, **given: Any) -> None:
-    """From a dataset to an evaluated student: every stage, in order."""
+    """Every stage, from a dataset to an evaluated student."""
     _advance("evaluate", given, rounds)
 
 
-@click.command()
+@click.command(cls=Command)
 @options("data")
 def data(**given: Any) -> None:
-    """Load a dataset and draw the k labelled texts of every seed."""
+    """Load the data and draw each seed's k labelled texts."""
     _advance("data", given)
 
 
@@ -131,7 +129,7 @@ def teacher() -> None:
     """The classifier to copy."""
 
 
-@teacher.command()
+@teacher.command(cls=Command)
 @options("teacher")
 def train(**given: Any) -> None:
     """Fine-tune the teacher on the full training split, unless it has a head already.
@@ -142,28 +140,28 @@ def train(**given: Any) -> None:
     _advance("teacher", given)
 
 
-@click.command()
+@click.command(cls=Command)
 @options("generate")
 def generate(**given: Any) -> None:
-    """Write counterfactual candidates for k/2 originals of every seed, verified while they come."""
+    """Write counterfactuals, verified while they come."""
     _advance("generate", given)
 
 
-@click.command()
+@click.command(cls=Command)
 @options("verify")
 def verify(**given: Any) -> None:
-    """Choose the counterfactuals: flipped by the teacher, small edits, fluent."""
+    """Choose counterfactuals: flips, small edits, fluent."""
     _advance("verify", given)
 
 
-@click.command()
+@click.command(cls=Command)
 @options("all")
 def distill(**given: Any) -> None:
-    """Train the students: on verified pairs, and a baseline on k originals."""
+    """Train students on the pairs, and baselines without."""
     _advance("distill", given)
 
 
-@click.command()
+@click.command(cls=Command)
 @options("all")
 def evaluate(**given: Any) -> None:
     """Score students and teacher on the full test split."""

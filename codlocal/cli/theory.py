@@ -40,7 +40,7 @@ _FIGURES = ("agreement", "hausdorff", "bound", "fisher")
     show_default=True,
     help="Where the figure is written.",
 )
-@options("engine")
+@options("output")
 def theory(k: int, seeds: int, out: Path, **given: Any) -> None:
     """Redraw the paper's two-moons demonstration.
 

@@ -5,6 +5,21 @@ from pathlib import Path
 
 import platformdirs
 
+from codlocal.core.errors import ConfigError
+
+
+def absolute(path: str) -> str:
+    """A path that means the same from every folder.
+
+    Raises:
+        ConfigError: it begins with the home folder of a user who has none.
+
+    """
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise ConfigError(f"The home folder in {path} is not known.") from error
+
 
 def home() -> Path:
     """The store's root: `$CODLOCAL_HOME`, else the user's cache folder."""

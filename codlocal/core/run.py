@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +19,7 @@ from codlocal import __version__
 from codlocal.core import config as settings
 from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
-from codlocal.core.errors import RunError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Row
 
 
@@ -69,7 +69,8 @@ class RunFolder:
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
-        self._lock: IO[str] | None = None
+        self.archive: Path | None = None
+        """Where old results were set aside when it was opened."""
 
     def file(self, *parts: str) -> Path:
         """A path inside the run folder."""
@@ -77,18 +78,23 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, config: Config) -> Iterator["RunFolder"]:
+    def open(cls, path: Path, config: Config, *, redo: str | None = None) -> Iterator["RunFolder"]:
         """Create or reopen a run folder, lock it, and save the configuration in it.
 
-        Of several processes this is for the first; the others take `opened_by_first`.
+        The results of the stage `redo` and of all later ones are set aside first. Of several
+        processes the first one does all this; the others wait for it, and only read.
 
         Raises:
-            RunError: another process works on it, or a finished stage had other settings.
+            RunError: it is no run folder, another process works on it, or a finished stage had
+                other settings.
 
         """
+        if not processes.is_first():
+            processes.wait()
+            yield cls(path, settings.resolve([settings.read_toml(path / "run.toml")]))
+            return
         run = cls(path, config)
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file, not a run folder.", "Choose another --run.")
+        run._refuse_strange_folder()
         path.mkdir(parents=True, exist_ok=True)
         with path.joinpath("run.lock").open("a") as lock:
             try:
@@ -99,26 +105,49 @@ class RunFolder:
                     "Wait for it to end, or choose another --run.",
                     retryable=True,
                 ) from error
+            if redo:
+                run.archive = run._set_aside(redo)
             run._refuse_changed_settings()
             jsonl.write_text(run.file("run.toml"), config.to_toml())
             processes.wait()
             yield run
 
-    @classmethod
-    def opened_by_first(cls, path: Path) -> "RunFolder":
-        """The run folder that the first process has open, for the others: they only read it."""
-        processes.wait()
-        return cls(path, settings.resolve([settings.read_toml(path / "run.toml")]))
+    def _refuse_strange_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file, not a run folder.", "Choose another --run.")
+        if self.file("manifest.json").exists():
+            return
+        found = [name for names in _OUTPUTS.values() for name in names if self.file(name).exists()]
+        if found:
+            raise RunError(
+                f"{self.path} is no run folder, and its own {found[0]} would be overwritten.",
+                "Choose another --run.",
+            )
 
     @staticmethod
     def saved_settings(path: Path) -> dict[str, Any] | None:
-        """The settings that a run folder's rows were made with; None as long as it has none."""
+        """The settings that a run folder's rows were made with; None as long as it has none.
+
+        Raises:
+            RunError: this version of codlocal does not know them.
+
+        """
         saved = path / "run.toml"
         if not saved.is_file():
             return None
         run = RunFolder(path, Config())
-        begun = any(run.is_done(stage) or run._has_outputs(stage) for stage in STAGES)
-        return settings.read_toml(saved) if begun else None
+        if not any(run.is_done(stage) or run._has_outputs(stage) for stage in STAGES):
+            return None
+        found = settings.read_toml(saved)
+        try:
+            settings.resolve([found])
+        except ConfigError as error:
+            raise RunError(
+                f"{saved} is of another version of codlocal, or was changed by hand. "
+                + error.message,
+                "Correct the file, or choose another --run.",
+            ) from error
+        return found
 
     @property
     def manifest(self) -> Manifest:
@@ -198,33 +227,29 @@ class RunFolder:
             ended = _timed(record, begun, noted).model_copy(update={"status": status})
             self._save(name, ended)
 
+    def _set_aside(self, stage: str) -> Path | None:
+        """Move the outputs of a stage and of all later ones to `RUN/archive/N`; return that folder.
+
+        The manifest comes last, and later stages first: whenever it is interrupted, what is left
+        can't be taken for results of other settings.
+        """
+        if not self.file("manifest.json").exists():
+            return None
+        later = STAGES[STAGES.index(stage) :]
+        taken = [int(one.name) for one in self.path.glob("archive/*") if one.name.isdecimal()]
+        archive = self.file("archive", str(max(taken, default=0) + 1))
+        archive.mkdir(parents=True)
+        shutil.copy2(self.file("manifest.json"), archive)
+        for output in (name for one in reversed(later) for name in _OUTPUTS[one]):
+            if self.file(output).exists():
+                self.file(output).replace(archive / output)
+        manifest = self.manifest
+        kept = {name: record for name, record in manifest.stages.items() if name not in later}
+        updated = manifest.model_copy(update={"stages": kept})
+        jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
+        return archive
+
 
 def _timed(record: StageRecord, begun: float, facts: dict[str, Any]) -> StageRecord:
     seconds = round(record.seconds + time.monotonic() - begun, 3)
     return record.model_copy(update={"seconds": seconds, "facts": facts})
-
-
-def set_aside(path: Path, stage: str) -> Path | None:
-    """Move the outputs of a stage and of all later ones to `RUN/archive/N`; return that folder.
-
-    Raises:
-        RunError: there is no such stage, or the manifest is damaged.
-
-    """
-    if stage not in STAGES:
-        raise RunError(f"There is no stage {stage!r}.", f"Stages: {', '.join(STAGES)}.")
-    if not path.joinpath("manifest.json").exists():
-        return None
-    manifest = RunFolder(path, Config()).manifest
-    later = STAGES[STAGES.index(stage) :]
-    archive = path / "archive" / str(len(list(path.glob("archive/*"))) + 1)
-    archive.mkdir(parents=True)
-    shutil.copy2(path / "manifest.json", archive)
-    kept = {name: record for name, record in manifest.stages.items() if name not in later}
-    updated = manifest.model_copy(update={"stages": kept})
-    jsonl.write_json(path / "manifest.json", updated.model_dump(mode="json"))
-    for name in later:
-        for output in _OUTPUTS[name]:
-            if path.joinpath(output).exists():
-                path.joinpath(output).replace(archive / output)
-    return archive

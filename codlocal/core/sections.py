@@ -100,7 +100,9 @@ class VerificationConfig(Section):
 
     `select` is the rule of choice: the least edit and drop in fluency, the teacher's closest call,
     the likeliest text, or the one least like those chosen before. `per_example` is how many
-    counterfactuals an original gets at most, the preferred one first. `min_pairs` counts them all.
+    counterfactuals an original gets at most, the preferred one first, and one of every label before
+    a second of any: with targets "all" it takes as many as there are other labels to keep a flip
+    into each. `min_pairs` counts them all.
     """
 
     select: Literal["minimal", "boundary", "fluent", "diverse"] = "minimal"

@@ -1,12 +1,12 @@
 """Where an edit can change the teacher's decision, and where the decision rests.
 
-Two questions to the teacher about each word, both batched: what if it were left out (leave-one-out
+Two questions to the teacher about each word of a text: what if it were left out (leave-one-out
 occlusion, Zeiler & Fergus 2014, Li et al. 2016), and what if a word typical of the target class
 stood in its place. The second finds the places that matter where the decision rests on several
 words at once, so that leaving out one of them changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,70 +18,32 @@ from codlocal.generation.constraint import Span, words
 from codlocal.generation.lexicon import log_odds
 
 
-def leave_one_out(
-    teacher: Teacher, texts: Sequence[str], labels: Sequence[int]
-) -> list[npt.NDArray[np.float64]]:
+def leave_one_out(teacher: Teacher, text: str, label: int) -> npt.NDArray[np.float64]:
     """How much the teacher's log-odds of a label fall when one word is left out.
 
-    Args:
-        teacher: gives class probabilities.
-        texts: n texts.
-        labels: the class whose support is measured, one per text.
-
-    Returns:
-        For each text an array of one value per word (`constraint.words`), larger for words that
-        carry the decision. All shortened texts are scored in one batched call.
-
+    One value per word (`constraint.words`), larger for words that carry the decision. The teacher
+    is asked in one call.
     """
-    shortened: list[str] = []
-    spans = [words(text) for text in texts]
-    for text, found in zip(texts, spans, strict=True):
-        shortened += [without(text, span) for span in found]
-    scores = teacher.predict_proba([*texts, *shortened])
-    importance, at = [], len(texts)
-    for index, found in enumerate(spans):
-        label = labels[index]
-        whole = log_odds(scores[index : index + 1, label])
-        parts = log_odds(scores[at : at + len(found), label])
-        importance.append(whole - parts)
-        at += len(found)
-    return importance
+    shortened = [without(text, span) for span in words(text)]
+    odds = log_odds(teacher.predict_proba([text, *shortened])[:, label])
+    losses: npt.NDArray[np.float64] = odds[0] - odds[1:]
+    return losses
 
 
 def substitution(
-    teacher: Teacher,
-    texts: Sequence[str],
-    targets: Sequence[int],
-    probes: Mapping[int, Sequence[str]],
-) -> list[npt.NDArray[np.float64]]:
+    teacher: Teacher, text: str, target: int, probes: Sequence[str]
+) -> npt.NDArray[np.float64]:
     """How much the log-odds of a target class rise when a probe word of it replaces one word.
 
-    Args:
-        teacher: gives class probabilities.
-        texts: n texts.
-        targets: the class to be reached, one per text.
-        probes: words that speak for a class, by class.
-
-    Returns:
-        For each text one value per word, the mean over the target's probe words.
-
+    One value per word, the mean over the probe words, which speak for the target; 0 without any.
     """
-    changed: list[str] = []
-    for text, target in zip(texts, targets, strict=True):
-        changed += [
-            text[: span.start] + probe + text[span.end :]
-            for span in words(text)
-            for probe in probes[target]
-        ]
-    scores = teacher.predict_proba([*texts, *changed])
-    gains, at = [], len(texts)
-    for index, (text, target) in enumerate(zip(texts, targets, strict=True)):
-        shape = (len(words(text)), len(probes[target]))
-        size = shape[0] * shape[1]
-        before = log_odds(scores[index : index + 1, target])
-        after = log_odds(scores[at : at + size, target]).reshape(shape)
-        gains.append((after - before).mean(axis=1) if size else np.zeros(shape[0]))
-        at += size
+    spans = words(text)
+    if not spans or not probes:
+        return np.zeros(len(spans))
+    changed = [text[: span.start] + probe + text[span.end :] for span in spans for probe in probes]
+    odds = log_odds(teacher.predict_proba([text, *changed])[:, target])
+    rises = (odds[1:] - odds[0]).reshape(len(spans), len(probes))
+    gains: npt.NDArray[np.float64] = rises.mean(axis=1)
     return gains
 
 

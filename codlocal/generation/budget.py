@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from codlocal.generation.history import Spent
+from codlocal.generation.known import Spent
 from codlocal.generation.plan import Planned
 
 _TOKENS_PER_CHARACTER = 1 / 3

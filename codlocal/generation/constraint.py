@@ -11,9 +11,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import regex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*", re.UNICODE)
+_LETTERS = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*"
+"""Letters and digits of any script, with the marks that are written on them."""
+_WORD = regex.compile(rf"{_LETTERS}(?:['’\-]{_LETTERS})*")
+_LONGEST_WORD = 200
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|\n+")
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
 _ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'
@@ -72,8 +76,12 @@ class EditConstraint:
 
 
 def words(text: str) -> list[Span]:
-    """The words of a text; punctuation and spaces stand between them."""
-    return [Span(match.start(), match.end()) for match in _WORD.finditer(text)]
+    """The words of a text; punctuation and spaces stand between them.
+
+    What is longer than any word, such as encoded data, is none: it would be a window of its own.
+    """
+    spans = (Span(match.start(), match.end()) for match in _WORD.finditer(text))
+    return [span for span in spans if span.end - span.start <= _LONGEST_WORD]
 
 
 def parse_reply(reply: str) -> str:

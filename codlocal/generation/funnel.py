@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from codlocal.core.console import Task as Progress
 from codlocal.core.records import Candidate, Original, Verdict
-from codlocal.generation.history import Known
+from codlocal.generation.known import Known
 
 
 @dataclass

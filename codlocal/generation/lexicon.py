@@ -10,9 +10,12 @@ from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from codlocal.core.records import Teacher
 from codlocal.generation.constraint import words
+
+_PLAIN = regex.compile(r"[\p{L}\p{M}']+")
 
 _VOCABULARY = 2000
 """Words that are looked at; more are rare words, about which a teacher knows little."""
@@ -43,7 +46,7 @@ class Lexicon:
         for text in texts:
             for span in words(text):
                 word = text[span.start : span.end]
-                if not word.replace("'", "").isalpha():
+                if not _PLAIN.fullmatch(word):
                     continue
                 frequency[word.lower()] += 1
                 # A capital at the beginning is the place's, and shouting is the writer's.

@@ -1,13 +1,14 @@
 """Prompt templates: one Jinja2 file a task, found in a wheel and in an editable install.
 
 The texts of the data are only ever inserted as JSON strings, so a text can't end its own quotes
-and speak as an instruction.
+and speak as an instruction; nor can it end its turn, as what a tokenizer could read as a control
+token (`<|im_end|>`, `<end_of_turn>`) is escaped.
 """
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import codlocal
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
 
+STYLES = ("fill", "mark", "free")
+_CONTROL = re.compile(r"<(?=[^\s<>]+>)")
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
@@ -118,7 +121,7 @@ class PromptTemplate:
         environment = SandboxedEnvironment(
             undefined=jinja2.StrictUndefined, keep_trailing_newline=False
         )
-        environment.filters["json"] = lambda text: json.dumps(text, ensure_ascii=False)
+        environment.filters["json"] = _quoted
         environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
         environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
         try:
@@ -132,13 +135,38 @@ class PromptTemplate:
         """Word one request.
 
         Raises:
-            ConfigError: the template asks for a variable that does not exist.
+            ConfigError: the template asks for what does not exist, or is none.
 
         """
         try:
             return self._template.render(vars(given)).strip()
         except _RENDERING_ERRORS as error:
             raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
+
+    def check(self, label_names: Sequence[str]) -> None:
+        """Word made-up requests of every style, of a first round and of a later one.
+
+        Raises:
+            ConfigError: the template can't word one of them.
+
+        """
+        first, second = label_names[:2]
+        turns = ((first, second), (second, first))
+        for style in STYLES:
+            bare = PromptInput("___", style, first, second, label_names)
+            full = replace(
+                bare,
+                demonstrations=[Demonstration(first, "so ___", "so good")],
+                flips=[Flip(*turn, "so [good]", "so ___", "so good", "so bad") for turn in turns],
+                tried=[Attempt("so fine", 0.5)],
+            )
+            for given in (bare, full):
+                self.render(given)
+
+
+def _quoted(text: str) -> str:
+    """A text as a JSON string without control tokens."""
+    return _CONTROL.sub(r"\\u003c", json.dumps(text, ensure_ascii=False))
 
 
 def load(task: str, chosen: str | None = None) -> PromptTemplate:

@@ -1,14 +1,14 @@
 """The rows that the generate stage leaves: originals, candidates and verdicts."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.keyed_rows import KeyedRows, sort_rows
-from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.core.records import Candidate, CounterfactualPair, Original, Verdict
 from codlocal.core.run import RunFolder
-from codlocal.generation.history import Known
+from codlocal.generation.known import Known, candidate_key, verdict_key
 from codlocal.generation.shards import Shard
 
 _CANDIDATES, _VERDICTS = "candidates.jsonl", "verdicts.jsonl"
@@ -16,12 +16,14 @@ _CANDIDATES, _VERDICTS = "candidates.jsonl", "verdicts.jsonl"
 
 @dataclass(frozen=True)
 class Results:
-    """The row files of a run, open for reading and writing."""
+    """The row files of a run, open for reading and writing, and those of earlier rounds."""
 
     run: RunFolder
     originals: KeyedRows[Original]
     candidates: KeyedRows[Candidate]
     verdicts: KeyedRows[Verdict]
+    earlier_candidates: KeyedRows[Candidate]
+    earlier_verdicts: KeyedRows[Verdict]
 
     def scored(self, shard: Shard) -> dict[str, Original]:
         """The originals of a shard that have been scored, by id."""
@@ -34,13 +36,16 @@ class Results:
 
     def known(self, shard: Shard) -> Known:
         """What this search has learned of a shard before it was interrupted."""
-        return Known.find(self.candidates, self.verdicts, shard.ids)
+        return Known.read(self.candidates, self.verdicts, shard.ids)
 
     def earlier(self, shard: Shard) -> Known:
         """What the searches of earlier distillation rounds have tried with a shard."""
-        candidates = self.run.file(*artifacts.EARLIER_CANDIDATES)
-        verdicts = self.run.file(*artifacts.EARLIER_VERDICTS)
-        return Known.read(candidates, verdicts, frozenset(shard.ids))
+        return Known.read(self.earlier_candidates, self.earlier_verdicts, shard.ids)
+
+    def paired(self) -> frozenset[str]:
+        """The texts of the pairs of earlier distillation rounds: none becomes a pair once more."""
+        pairs = jsonl.read_rows(self.run.file(*artifacts.EARLIER_PAIRS), CounterfactualPair)
+        return frozenset(text for pair in pairs for text in (pair.text, pair.counterfactual))
 
 
 @contextmanager
@@ -51,12 +56,23 @@ def open_results(run: RunFolder) -> Iterator[Results]:
         RunError: one of them is damaged.
 
     """
-    with (
-        KeyedRows(run.file("originals.jsonl"), Original, lambda row: row.example_id) as originals,
-        KeyedRows(run.file(_CANDIDATES), Candidate, lambda row: row.id) as candidates,
-        KeyedRows(run.file(_VERDICTS), Verdict, lambda row: row.candidate_id) as verdicts,
-    ):
-        yield Results(run, originals, candidates, verdicts)
+    with ExitStack() as files:
+
+        def candidates(*parts: str) -> KeyedRows[Candidate]:
+            return files.enter_context(KeyedRows(run.file(*parts), Candidate, candidate_key))
+
+        def verdicts(*parts: str) -> KeyedRows[Verdict]:
+            return files.enter_context(KeyedRows(run.file(*parts), Verdict, verdict_key))
+
+        originals = KeyedRows(run.file("originals.jsonl"), Original, lambda row: row.example_id)
+        yield Results(
+            run,
+            files.enter_context(originals),
+            candidates(_CANDIDATES),
+            verdicts(_VERDICTS),
+            candidates(*artifacts.EARLIER_CANDIDATES),
+            verdicts(*artifacts.EARLIER_VERDICTS),
+        )
 
 
 def sort_results(run: RunFolder) -> None:

@@ -1,20 +1,22 @@
 """Candidate search: constrained requests in rounds, verified by the teacher while they run.
 
 Every round asks only for the originals that have no good flip yet. Replies are handed on the
-moment they arrive; the teacher reads them in batches in a thread of its own, so that generation
-never waits for verification.
+moment they arrive; the teacher reads them in a thread of its own, so that generation never waits
+for verification.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from codlocal.core.records import Candidate, Fluency, Original, Verdict
+from codlocal.core.records import Candidate, Fluency, Verdict
 from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Engine
-from codlocal.generation.history import Goal, Known, Spent, history_of
-from codlocal.generation.plan import Planned, Planner, Strategy
+from codlocal.generation.history import Goal, history_of
+from codlocal.generation.known import Known, Spent
+from codlocal.generation.plan import Planned, Planner
 from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.scope import Strategy
 from codlocal.generation.task import Task
 
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]
@@ -26,30 +28,22 @@ _JUDGED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the search hands out: rows to be kept, and news for the progress display.
-
-    `good` decides whether a verdict ends the search for its original.
-    """
+    """What the search hands out: rows to be kept, and news for the progress display."""
 
     on_candidates: Callable[[Sequence[Candidate]], None]
     on_verdicts: Callable[[Sequence[Verdict]], None]
     on_requests: Callable[[int], None]
-    good: Callable[[Verdict, Original], bool]
 
 
 @dataclass(frozen=True)
 class Limits:
     """How much a search may do: requests in flight, and generated tokens in all.
 
-    With `exact_targets` a flip solves its task only if it has the very label that was asked for.
-    `flips` is how many good ones a task needs. `spent` is what searches before this one have cost;
-    it counts toward `max_tokens`.
+    `spent` is what searches before this one have cost; it counts toward `max_tokens`.
     """
 
     concurrency: int
     max_tokens: int | None = None
-    exact_targets: bool = False
-    flips: int = 1
     spent: Spent = field(default_factory=Spent)
 
 
@@ -63,7 +57,7 @@ class Search:
     engine: Engine
     judge: Judge
     planner: Planner
-    originals: Mapping[str, Original]
+    goal: Goal
     hooks: Hooks
     known: Known
     limits: Limits
@@ -77,9 +71,8 @@ class Search:
         undisturbed.
         """
         texts = {task.example.id: task.example.text for task in tasks}
-        goal = Goal(self._solves, self.limits.flips)
         for number, strategy in enumerate(rounds):
-            history = history_of(self.known, texts, goal, number, self.earlier)
+            history = history_of(self.known, texts, self.goal, number, self.earlier)
             planned = [
                 plan
                 for task in tasks
@@ -88,11 +81,6 @@ class Search:
             ]
             spent = self.limits.spent + history.spent
             await self._round(affordable(planned, spent, self.limits.max_tokens))
-
-    def _solves(self, row: Candidate, verdict: Verdict) -> bool:
-        """Whether a candidate is a flip that its task needs."""
-        reached = verdict.label == row.target_label or not self.limits.exact_targets
-        return reached and self.hooks.good(verdict, self.originals[row.example_id])
 
     async def _round(self, planned: Sequence[Planned]) -> None:
         asked = [plan for plan in planned if not self._is_answered(plan)]

@@ -6,7 +6,7 @@ its id and the teacher's probabilities are held; all else is on disk.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from codlocal.core import artifacts
 from codlocal.core.keyed_rows import KeyedRows
@@ -19,7 +19,7 @@ from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import PromptTemplate
 from codlocal.generation.targets import Matrix, choose_targets
 from codlocal.generation.task import Task
-from codlocal.generation.tasks import Attributed, EditFinder, FoundEdits, build_tasks
+from codlocal.generation.tasks import Attributed, EditFinder, FoundEdits, Reading, build_tasks
 
 SHARD = 1000
 """Originals that are searched together, all rounds of them before the next ones. They show each
@@ -62,24 +62,26 @@ class Shards:
                 self._probabilities[first] = self.teacher.predict_proba(texts)
             yield Shard(examples, self._probabilities[first])
 
-    def plan(self, shard: Shard) -> tuple[Planner, Sequence[Task]]:
-        """What to flip into what and where, and a planner that knows these tasks.
+    def readings(self, shard: Shard) -> list[Reading]:
+        """What to flip into what: an original may have several targets."""
+        rule = self.run.config.generator.targets
+        targets = choose_targets(rule, shard.probabilities, self.confusion)
+        labels = shard.probabilities.argmax(axis=1)
+        return [
+            (example, int(label), target)
+            for example, label, wanted in zip(shard.examples, labels, targets, strict=True)
+            for target in wanted
+        ]
+
+    def tasks(self, readings: Sequence[Reading]) -> Iterator[Task]:
+        """The readings with where to edit, for which the teacher is asked as they are taken.
 
         Raises:
             ConfigError: attributions by gradient are asked for, and the teacher has none.
 
         """
-        config = self.run.config.generator
-        targets = choose_targets(config.targets, shard.probabilities, self.confusion)
-        labels = shard.probabilities.argmax(axis=1)
-        readings = [
-            (example, int(label), target)
-            for example, label, wanted in zip(shard.examples, labels, targets, strict=True)
-            for target in wanted
-        ]
-        method, kept = config.attribution, self.attributions
-        tasks = build_tasks(self.teacher, self.lexicon, readings, method, kept)
-        return replace(self.planner, others=tasks), tasks
+        method = self.run.config.generator.attribution
+        return build_tasks(self.teacher, self.lexicon, readings, method, self.attributions)
 
 
 @contextmanager

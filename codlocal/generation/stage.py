@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from codlocal.core import artifacts, jsonl
@@ -15,10 +15,12 @@ from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
-from codlocal.generation.history import Spent
+from codlocal.generation.history import Goal
+from codlocal.generation.known import Spent
 from codlocal.generation.results import Results, count_results, open_results, sort_results
 from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.shards import SHARD, Shards, open_shards
+from codlocal.generation.targets import Rule
 
 _PROMPT = "prompt.jinja"
 
@@ -57,7 +59,9 @@ def run_generate(
     if run.is_done("generate"):
         return
     config = run.config.generator
-    template = prompts.load(artifacts.read_spec(run).task, config.prompt)
+    spec = artifacts.read_spec(run)
+    template = prompts.load(spec.task, config.prompt)
+    template.check(spec.label_names)
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
@@ -84,20 +88,17 @@ def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> 
 def _ask_teacher(shards: Shards, console: Console) -> int:
     """Have the teacher say where to edit before the engine takes the device; count the tasks.
 
-    One prompt of every kind is worded, so that a mistake in it is found here. Edits are sought if
-    all tasks need them.
+    Edits are sought if all tasks need them.
     """
-    config, count = shards.run.config.generator, 0
+    first, count = shards.run.config.generator.rounds[0], 0
     with console.progress("Asking the teacher where to edit", 0) as progress:
         for shard in shards:
-            planner, tasks = shards.plan(shard)
-            count += len(tasks)
-            progress.grow(len(tasks))
-            for strategy in config.rounds[: config.max_rounds]:
-                planner.plan(tasks[0], 0, strategy)
-            for task in tasks:
-                if config.rounds[0] == "lexical":
-                    planner.edits(task)
+            readings = shards.readings(shard)
+            count += len(readings)
+            progress.grow(len(readings))
+            for task in shards.tasks(readings):
+                if first == "lexical":
+                    shards.planner.edits(task)
                 progress.advance(1)
     return count
 
@@ -147,21 +148,45 @@ async def _search(
 ) -> None:
     """Search shard by shard; the tokens that one has cost are missing in the next one's budget."""
     settings, hooks = shards.run.config.generator, _hooks(results, funnel)
-    wanted = shards.run.config.verification.per_example
+    wanted, paired = shards.run.config.verification.per_example, results.paired()
     spent, begun = Spent(), 0
     for shard in shards:
-        planner, tasks = shards.plan(shard)
+        tasks = list(shards.tasks(shards.readings(shard)))
         originals, known = results.scored(shard), results.known(shard)
         funnel.begin(originals, known)
         begun += len(shard.examples)
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
-        judge = partial(verification.judge, {example.id: example for example in shard.examples})
         search = Search(
-            engine, judge, planner, originals, hooks, known,
-            _limits(shards, begun, spent, flips), results.earlier(shard),
-        )  # fmt: skip
+            engine=engine,
+            judge=partial(verification.judge, {example.id: example for example in shard.examples}),
+            planner=replace(shards.planner, others=tasks),
+            goal=Goal(_takes(settings.targets, originals, paired, funnel.good), flips),
+            hooks=hooks,
+            known=known,
+            limits=_limits(shards, begun, spent),
+            earlier=results.earlier(shard),
+        )
         await search.run(tasks, settings.rounds[: settings.max_rounds])
         spent += Spent.on(known.candidates.values())
+
+
+def _takes(
+    targets: Rule,
+    originals: Mapping[str, Original],
+    paired: frozenset[str],
+    good: Callable[[Verdict, Original], bool],
+) -> Callable[[Candidate, Verdict], bool]:
+    """Whether a flip is one that its task needs: the verify stage has to take it.
+
+    It must be good, in no earlier pair, and, under other rules than "runner-up", have the very
+    label that was asked for.
+    """
+
+    def takes(row: Candidate, verdict: Verdict) -> bool:
+        reached = targets == "runner-up" or verdict.label == row.target_label
+        return reached and row.text not in paired and good(verdict, originals[row.example_id])
+
+    return takes
 
 
 def _hooks(results: Results, funnel: Funnel) -> Hooks:
@@ -175,21 +200,19 @@ def _hooks(results: Results, funnel: Funnel) -> Hooks:
         results.verdicts.extend(rows)
         funnel.verdicts(rows)
 
-    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow, funnel.good)
+    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow)
 
 
-def _limits(shards: Shards, begun: int, spent: Spent, flips: int) -> Limits:
-    """What a shard may do, to find so many flips for every task.
+def _limits(shards: Shards, begun: int, spent: Spent) -> Limits:
+    """What a shard may do.
 
     The budget is shared out evenly: `begun` originals have their share, and what one shard leaves
     is the next one's.
     """
     config = shards.run.config
-    settings, most = config.generator, config.generator.max_tokens
+    most = config.generator.max_tokens
     return Limits(
         config.runtime.concurrency,
         max_tokens=None if most is None else most * begun // len(shards.ids),
-        exact_targets=settings.targets != "runner-up",
-        flips=flips,
         spent=spent,
     )

@@ -4,7 +4,7 @@ What the teacher was asked word by word costs more than a second for some dozen 
 it is kept in the run folder, keyed by what it was asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -44,8 +44,8 @@ def build_tasks(
     readings: Sequence[Reading],
     method: Method,
     kept: KeyedRows[Attributed],
-) -> list[Task]:
-    """One task per reading; the attributions that `kept` lacks are computed and added to it.
+) -> Iterator[Task]:
+    """One task per reading; an attribution that `kept` lacks is computed and added to it.
 
     A word is worth editing for what the label loses without it, plus what the target gains when
     a probe word stands in its place; or, by gradient, for what it adds to the label's lead.
@@ -56,34 +56,32 @@ def build_tasks(
     """
     keys = [_key(method, *reading) for reading in readings]
     known = {key: row.importance for key in keys if (row := kept.get(key)) is not None}
-    missing = [at for at, key in enumerate(keys) if key not in known]
-    values = _importance(teacher, lexicon, [readings[at] for at in missing], method)
-    new = [
-        Attributed(key=keys[at], importance=tuple(map(float, row)))
-        for at, row in zip(missing, values, strict=True)
-    ]
-    kept.extend(new)
-    known.update((row.key, row.importance) for row in new)
-    return [
-        Task(example, source, target, np.array(known[key], dtype=np.float64))
-        for key, (example, source, target) in zip(keys, readings, strict=True)
-    ]
+    missing = {key: one for key, one in zip(keys, readings, strict=True) if key not in known}
+    values = iter(_importance(teacher, lexicon, list(missing.values()), method))
+    for key, (example, source, target) in zip(keys, readings, strict=True):
+        if key not in known:
+            known[key] = tuple(map(float, next(values)))
+            kept.append(Attributed(key=key, importance=known[key]))
+        yield Task(example, source, target, np.array(known[key], dtype=np.float64))
 
 
 def _importance(
     teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method
-) -> Sequence[npt.NDArray[np.float64]]:
-    if not readings:
-        return []
-    texts = [example.text for example, _, _ in readings]
-    sources = [source for _, source, _ in readings]
-    targets = [target for _, _, target in readings]
+) -> Iterable[npt.NDArray[np.float64]]:
+    """One array per reading; words are left out and replaced text by text, as it is asked for.
+
+    So a text's numbers do not depend on what else is asked, nor the memory on how many texts are.
+    """
     if method == "gradient":
+        texts = [example.text for example, _, _ in readings]
+        sources = [source for _, source, _ in readings]
+        targets = [target for _, _, target in readings]
         return attribution.gradient(teacher, texts, sources, targets)
-    losses = attribution.leave_one_out(teacher, texts, sources)
-    probes = {target: lexicon.probes(target) for target in set(targets)}
-    gains = attribution.substitution(teacher, texts, targets, probes)
-    return [loss + gain for loss, gain in zip(losses, gains, strict=True)]
+    return (
+        attribution.leave_one_out(teacher, example.text, source)
+        + attribution.substitution(teacher, example.text, target, lexicon.probes(target))
+        for example, source, target in readings
+    )
 
 
 def _key(kind: str, example: Example, source: int, target: int) -> str:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from codlocal.core import paths
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
 from codlocal.models import hub, packages
@@ -25,6 +26,13 @@ def resolve(name: str, *, console: Console, offline: bool) -> Path:
         check_folder(path)
         return path
     return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
+
+
+def anchored(name: str) -> str:
+    """A model's name as it is found from every folder: that of a local one is its absolute path."""
+    if name in packages.PACKAGED_MODELS or not Path(name).expanduser().exists():
+        return name
+    return paths.absolute(name)
 
 
 def _is_path_like(name: str) -> bool:

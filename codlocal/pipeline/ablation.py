@@ -8,6 +8,7 @@ DIR/work/          students in training; they are deleted when they are scored
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from codlocal.core import jsonl
@@ -19,7 +20,7 @@ from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results,
 from codlocal.models.folders import locked
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
-from codlocal.pipeline.lending import borrow
+from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
 
 _QUIET = Console(-1)
@@ -49,7 +50,7 @@ def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> l
         RunError: the folder's results are damaged.
 
     """
-    with locked(folder / "ablate.lock", console):
+    with locked(folder / "results.lock", console):
         done = read_results(folder)
         keys = [cell.key for source in sources for cell in source.cells]
         jsonl.write_json(folder / PLAN, keys)
@@ -70,8 +71,9 @@ def _new_results(
     for source in sources:
         cells = open_cells(source, done)
         if cells:
-            yield from _prepared(source, cells, folder, console)
-            waiting.append((source, cells))
+            ready, failures = _prepared(source, cells, folder, console)
+            yield from failures
+            waiting.append((source, ready))
     with console.progress("Cells", sum(len(cells) for _, cells in waiting)) as task:
         for source, cells in waiting:
             yield from _trained(source, cells, folder, task)
@@ -79,22 +81,23 @@ def _new_results(
 
 def _prepared(
     source: Source, cells: list[Cell], folder: Path, console: Console
-) -> Iterator[CellResult]:
-    """Bring a source's run up to what its cells need; of `cells`, keep those that can go on."""
-    goals = ["teacher", "verify"] if source.generates else ["teacher"]
-    with RunFolder.open(folder / "runs" / source.name, source.config) as run:
-        session = Session(run, console)
-        for goal in goals:
-            try:
-                if goal == "verify" and source.lender:
-                    borrow(run, source.lender)
+) -> tuple[list[Cell], list[CellResult]]:
+    """Bring a source's run up to what its cells need: the cells that can go on, and the others."""
+    goal = "teacher"
+    try:
+        with RunFolder.open(folder / "runs" / source.name, source.config) as run:
+            session = Session(run, console)
+            session.advance(goal)
+            if source.generates:
+                goal = "verify"
+                if source.lender:
+                    session.borrow(source.lender)
                 session.advance(goal)
-            except CodlocalError as error:
-                console.warn(f"{source.name}: {error.message}")
-                lost = [c for c in cells if goal == "teacher" or ARMS[c.arm].counterfactuals]
-                cells[:] = [cell for cell in cells if cell not in lost]
-                yield from (_failure(cell, error) for cell in lost)
-                break
+    except CodlocalError as error:
+        console.warn(f"{source.name}: {error.message}")
+        lost = [cell for cell in cells if goal == "teacher" or ARMS[cell.arm].counterfactuals]
+        return [cell for cell in cells if cell not in lost], [_failure(one, error) for one in lost]
+    return cells, []
 
 
 def _trained(
@@ -102,25 +105,35 @@ def _trained(
 ) -> Iterator[CellResult]:
     if not cells:
         return
-    with RunFolder.open(folder / "runs" / source.name, source.config) as run:
+    with ExitStack() as opened:
+        try:
+            run = opened.enter_context(RunFolder.open(folder / "runs" / source.name, source.config))
+        except CodlocalError as error:
+            yield from (_failure(cell, error) for cell in cells)
+            task.advance(len(cells))
+            return
         bench = Bench(run, source, folder / "work", _QUIET)
         for cell in cells:
             task.note(cell=f"{cell.config.dataset.name} {cell.arm} k={cell.config.dataset.k}")
-            begun = time.monotonic()
-            try:
-                metrics, facts = bench.measure(cell)
-            except CodlocalError as error:
-                yield _failure(cell, error)
-            else:
-                yield cell.blank.model_copy(
-                    update={
-                        "metrics": metrics,
-                        "facts": facts,
-                        "teacher_accuracy": bench.teacher_accuracy,
-                        "seconds": round(time.monotonic() - begun, 2),
-                    }
-                )
+            yield _measured(bench, cell)
             task.advance()
+
+
+def _measured(bench: Bench, cell: Cell) -> CellResult:
+    begun = time.monotonic()
+    try:
+        check_packages(cell.config)
+        metrics, facts = bench.measure(cell)
+    except CodlocalError as error:
+        return _failure(cell, error)
+    return cell.blank.model_copy(
+        update={
+            "metrics": metrics,
+            "facts": facts,
+            "teacher_accuracy": bench.teacher_accuracy,
+            "seconds": round(time.monotonic() - begun, 2),
+        }
+    )
 
 
 def _failure(cell: Cell, error: CodlocalError) -> CellResult:

@@ -60,7 +60,7 @@ class Bench:
             cell.arm,
             cell.config.dataset.seed,
             self._sets[cell.key],
-            read_teacher(self._run).sha256,
+            read_teacher(self._run).identity,
         )
         folder = self._work / cell.key
         model = learn(arm, Lesson(job, knowledge, encoder, folder, self._console))

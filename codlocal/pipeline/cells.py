@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codlocal.core import hashing
+from codlocal.core import hashing, paths
 from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
 from codlocal.evaluation.results import CellResult
+from codlocal.models import locate
 from codlocal.pipeline.grid import Grid, combinations
 
 _COUNTERFACTUALS = ("generator", "verification")
@@ -81,17 +82,18 @@ def plan(grid: Grid) -> list[Source]:
     """All cells of a grid, each once, by the run that serves them.
 
     Raises:
-        ConfigError: settings are wrong, or a run of `pairs_from` fits no part of the grid, or the
-            texts of a smaller k would be no prefix of those of a larger one.
+        ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or the
+            cells could not be compared: the texts of a smaller k would be no prefix of those of a
+            larger one, or a student would see more than k texts.
 
     """
     found = combinations(grid)
-    _refuse_unnested(grid, [config for config, _ in found])
+    _refuse_unequal(grid, [config for config, _ in found])
     lenders = _lenders(grid, [config for config, _ in found])
     sources: dict[str, Source] = {}
     seen: set[str] = set()
     for config, varied in found:
-        lender = lenders.get((config.dataset.name, config.generator.model))
+        lender = lenders.get(_served(config))
         key = _source_key(config, lender)
         source = sources.setdefault(key, Source(key, config, lender))
         cells = [cell for cell in _cells(grid, config, varied, key) if cell.key not in seen]
@@ -100,7 +102,12 @@ def plan(grid: Grid) -> list[Source]:
     return [source for source in sources.values() if source.cells]
 
 
-def _refuse_unnested(grid: Grid, configs: Sequence[Config]) -> None:
+def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
+    if any(config.generator.budget == "max" for config in configs):
+        raise ConfigError(
+            'The arms of a grid have k texts each: budget = "max" would change nothing.',
+            "Leave budget out, and try it with `codlocal pipeline --budget max`.",
+        )
     active = any(config.generator.select_originals == "active" for config in configs)
     if active and len(set(grid.k)) > 1:
         raise ConfigError(
@@ -141,19 +148,23 @@ def _cell(
     return Cell(hashing.of_value([counts, arm, source]), own, arm, varied)
 
 
+def _served(config: Config) -> tuple[str, str]:
+    return config.dataset.name, locate.anchored(config.generator.model)
+
+
 def _lenders(grid: Grid, configs: Sequence[Config]) -> dict[tuple[str, str], Path]:
     """The runs of `pairs_from` by the dataset and the generator that they serve."""
-    wanted = {(config.dataset.name, config.generator.model) for config in configs}
+    wanted = {_served(config) for config in configs}
     lenders: dict[tuple[str, str], Path] = {}
     mistakes = []
     for name in grid.pairs_from:
-        path = Path(name).expanduser().absolute()
+        path = Path(paths.absolute(name))
         saved = RunFolder.saved_settings(path)
         if saved is None or not RunFolder(path, Config()).is_done("generate"):
             mistakes.append(f"pairs_from: {name} is no run with counterfactuals.")
             continue
         lent = resolve([saved])
-        serves = (lent.dataset.name, lent.generator.model)
+        serves = _served(lent)
         if serves not in wanted:
             mistakes.append(f"pairs_from: {name} is of {' and '.join(serves)}, not of this grid.")
         elif serves in lenders:

@@ -65,8 +65,7 @@ def _contender(word: str, console: Console, *, offline: bool) -> Contender:
     if not colon or mode not in _MODES:
         model, mode = word, ""
     folder = locate.resolve(model, console=console, offline=offline)
-    if Path(model).expanduser().exists():
-        model = str(Path(model).expanduser().absolute())
+    model = locate.anchored(model)
     name = Path(model).name
     return Contender(
         name=f"{name}-{mode}" if mode else name,
@@ -94,6 +93,13 @@ def settings_of(base: Config, contender: Contender) -> Config:
             "verification": base.verification.model_copy(update={"min_pairs": 0}),
         }
     )
+
+
+def set_aside(folder: Path, base: Config, generators: Sequence[Contender], stage: str) -> None:
+    """Set the results of a stage and of later ones aside in all runs, before one is redone."""
+    for one in generators:
+        with RunFolder.open(folder / FOLDER / one.name, settings_of(base, one), redo=stage):
+            pass
 
 
 def compare(

@@ -28,6 +28,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from codlocal.core import config as configuration
+from codlocal.core import paths
 from codlocal.core.config import Config, listed, problems
 from codlocal.core.errors import ConfigError
 from codlocal.core.sections import Positive, Section
@@ -168,15 +169,11 @@ def _dataset(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
     chosen = dict(entry)
     layer: dict[str, Any] = {}
     if "prompt" in chosen:
-        layer["generator"] = {"prompt": _absolute(chosen.pop("prompt"))}
+        layer["generator"] = {"prompt": paths.absolute(str(chosen.pop("prompt")))}
     if "path" in chosen:
-        chosen["path"] = _absolute(chosen["path"])
+        chosen["path"] = paths.absolute(str(chosen["path"]))
         chosen.setdefault("name", Path(chosen["path"]).stem)
     return {**layer, "dataset": chosen}
-
-
-def _absolute(path: object) -> str:
-    return str(Path(str(path)).expanduser().absolute())
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:

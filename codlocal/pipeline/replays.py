@@ -31,11 +31,14 @@ def store_of(place: str) -> Path:
 def differences(run: RunFolder, recorded: Path) -> list[str]:
     """In what a recorded run differs from this one, as far as its folder tells."""
     other = RunFolder(recorded, Config())
-    saved = RunFolder.saved_settings(recorded)
     found = []
-    if saved is not None:
-        theirs = settings.resolve([saved]).stage_settings("generate")
-        found += settings.differences(theirs, run.config.stage_settings("generate"))
+    if other.file("run.toml").is_file():
+        # As they stand there: another version of codlocal may have had other settings.
+        ours, saved = (
+            run.config.stage_settings("generate"),
+            settings.read_toml(other.file("run.toml")),
+        )
+        found += settings.differences({name: saved.get(name, {}) for name in ours}, ours)
     found += _if_both(
         run, other, "the data are others", lambda one: artifacts.read_spec(one).sha256
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codlocal.core import artifacts, jsonl
+from codlocal.core import artifacts, jsonl, processes
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
@@ -20,6 +20,7 @@ from codlocal.distillation.focus import focus
 from codlocal.evaluation.report import read_metrics
 from codlocal.models.student import load_student
 from codlocal.models.teacher import TEACHER_FILE, load_teacher
+from codlocal.pipeline.replays import store_of
 from codlocal.pipeline.session import Session
 
 FOLDER = "rounds"
@@ -27,11 +28,12 @@ RowT = TypeVar("RowT", bound=Row)
 AttemptT = TypeVar("AttemptT", Candidate, Verdict)
 
 
-def check_rounds(config: Config) -> None:
-    """Refuse further rounds that could not add anything.
+def check_rounds(config: Config, rounds: int) -> None:
+    """Refuse further rounds that could not add anything, or that were not recorded.
 
     Raises:
-        ConfigError: the budget leaves no room for more counterfactuals.
+        ConfigError: the budget leaves no room for more counterfactuals, or the run to be replayed
+            has fewer rounds.
 
     """
     if config.generator.budget != "max":
@@ -39,6 +41,9 @@ def check_rounds(config: Config) -> None:
             "Further rounds add counterfactuals, and the paper's budget has no room for them.",
             "Add --budget max.",
         )
+    if config.runtime.replay:
+        for number in range(2, rounds + 1):
+            store_of(_recorded(config.runtime.replay, number))
 
 
 def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]]:
@@ -55,8 +60,9 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
         console.info(f"Round {number}: counterfactuals where the student parts with the teacher")
         place = run.file(FOLDER, str(number))
         with RunFolder.open(place, _settings(run.config, number)) as child:
-            if not child.is_done("teacher"):
+            if processes.is_first() and not child.is_done("teacher"):
                 _prepare(child, before, number)
+            processes.wait()
             Session(child, console).advance("evaluate")
             rows.append(_row(number, child))
         before = child
@@ -65,13 +71,20 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
 
 def _settings(config: Config, number: int) -> Config:
     """The run's settings, with replies of the round's own; few new pairs are no error here."""
-    seed = config.generator.seed + number - 1
+    seed, replay = config.generator.seed + number - 1, config.runtime.replay
+    recorded = _recorded(replay, number) if replay else None
     updates = {
         "generator": config.generator.model_copy(update={"seed": seed}),
         "verification": config.verification.model_copy(update={"min_pairs": 0}),
         "distillation": config.distillation.model_copy(update={"baseline": False}),
+        "runtime": config.runtime.model_copy(update={"replay": recorded}),
     }
     return config.model_copy(update=updates)
+
+
+def _recorded(replay: str, number: int) -> str:
+    """The folder with the replies of a round of the run to be replayed."""
+    return str(store_of(replay).parent / FOLDER / str(number))
 
 
 def _row(number: int, run: RunFolder) -> dict[str, Any]:

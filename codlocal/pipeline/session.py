@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codlocal.core import artifacts, processes
@@ -56,6 +57,20 @@ class Session:
                 runners[stage]()
             processes.wait()
         return missing
+
+    def borrow(self, lender: Path) -> None:
+        """Do the generate stage with the counterfactuals of another run.
+
+        Raises:
+            RunError: the other run has other data, another teacher, or not all originals.
+
+        """
+        from codlocal.pipeline.lending import borrow
+        from codlocal.pipeline.originals import order_originals
+
+        if not self.run.is_done("generate"):
+            order_originals(self.run, self._teacher)
+            borrow(self.run, lender)
 
     def _prepare(self, *, generates: bool) -> None:
         """Before the first stage that takes long: what it would end in must be there."""

@@ -1,22 +1,24 @@
 """The teacher's verdict on candidates: does the label flip, and how much was edited."""
 
-import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import regex
 from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.core.records import Teacher as TeacherModel
 
-_TOKEN = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_LETTERS = r"[\p{L}\p{N}\p{M}_]+"
+_TOKEN = regex.compile(rf"{_LETTERS}(?:['’\-]{_LETTERS})*|[^\p{{L}}\p{{N}}\p{{M}}_\s]")
+_WORD = regex.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
 
 
 def tokens(text: str) -> list[str]:
     """Split a text into words and punctuation marks."""
-    return _TOKEN.findall(text)
+    found: list[str] = _TOKEN.findall(text)
+    return found
 
 
 def words(text: str) -> list[str]:

@@ -79,7 +79,7 @@ class Measures(Row):
 
 
 class Generation(Row):
-    """The content of `generation.json`: all candidates, by round, and by direction of the flip."""
+    """The content of `generation.json`: all candidates, by round, and by the flip asked for."""
 
     total: Measures
     rounds: tuple[Measures, ...]
@@ -129,7 +129,7 @@ def measure(
 def measure_generation(
     evidence: Evidence, good: Set[str], chosen: Set[str], labels: Sequence[str], seconds: float
 ) -> Generation:
-    """Measure all candidates of a run, each round, and each direction of the flip.
+    """Measure all candidates of a run, each round, and each direction that was asked for.
 
     Args:
         evidence: what is known.

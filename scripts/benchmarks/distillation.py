@@ -17,6 +17,8 @@ from statistics import median
 import click
 import torch
 
+from benchmarks import options
+from codlocal.cli import main as run
 from codlocal.core import jsonl
 from codlocal.core.artifacts import read_examples, read_few_shot, read_spec
 from codlocal.core.config import Config, resolve
@@ -40,19 +42,8 @@ Result = dict[str, float]
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="Labelled texts: a file or folder, as for codlocal --data.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Gets distillation.json.",
-)
+@options.texts
+@options.out("distillation.json")
 @click.option("-k", "--k", default=64, show_default=True, help="Labelled texts.")
 @click.option("--steps", default=60, show_default=True, help="Training steps of a measurement.")
 @click.option("--only", type=click.Choice(["models", "codlocal", "reference"]), hidden=True)
@@ -180,4 +171,4 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

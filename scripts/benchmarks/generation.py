@@ -8,9 +8,11 @@ import click
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from benchmarks import options
 from benchmarks.constraints import compile_times
 from benchmarks.memory import peak_memory
 from benchmarks.real_server import Bench, efficiency, throughput
+from codlocal.cli import main as run
 from codlocal.core import config as settings
 from codlocal.core import jsonl
 from codlocal.core.config import Config
@@ -25,19 +27,8 @@ _PARTS = ("server", "memory", "constraints")
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="Labelled texts: a file or folder, as for codlocal --data.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Gets the runs and generation.json.",
-)
+@options.texts
+@options.out("the runs and generation.json")
 @click.option(
     "--prompt",
     type=click.Path(exists=True, path_type=Path),
@@ -124,4 +115,4 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,9 @@ from typing import Any
 import click
 import tomli_w
 
+from benchmarks import options
 from codlocal.cli import cli
+from codlocal.cli import main as run
 from codlocal.core import jsonl
 from codlocal.data.registry import ACCEPTABILITY, SENTIMENT
 from codlocal.generation import prompts
@@ -27,16 +29,21 @@ def _listed(_context: click.Context, _option: click.Parameter, value: str) -> li
     metavar="DIR",
     help="Has a folder for each set, with train.jsonl and test.jsonl.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
+@options.out("the grid, the results and the report")
 @click.option(
-    "--sets", default="sst2,uci_yelp,amazon_polarity,cola", show_default=True, callback=_listed
-)
-@click.option("--k", "sizes", default="8,16,32,64,128", show_default=True, callback=_listed)
-@click.option("--seeds", default=5, show_default=True)
-@click.option("--arms", default=_ARMS, show_default=True, callback=_listed)
-@click.option("--profile", default="embedded", show_default=True)
-@click.option("--pairs-from", multiple=True, help="A run whose counterfactuals are used again.")
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE")
+    "--sets", default="sst2,uci_yelp,amazon_polarity,cola", show_default=True, callback=_listed,
+    help="Folders of DIR.",
+)  # fmt: skip
+@click.option("--k", "sizes", default="8,16,32,64,128", show_default=True, callback=_listed,
+              help="Labelled texts per student.")  # fmt: skip
+@click.option("--seeds", default=5, show_default=True, help="How many seeds.")
+@click.option("--arms", default=_ARMS, show_default=True, callback=_listed,
+              help="As `codlocal ablate --help` lists them.")  # fmt: skip
+@click.option("--profile", default="embedded", show_default=True, help="As for codlocal.")
+@click.option("--pairs-from", multiple=True, metavar="RUN",
+              help="A run whose counterfactuals are used again.")  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="A setting for all arms; may be repeated.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print what would be done.")
 def main(data: Path, out: Path, *, dry_run: bool, **given: Any) -> int:
     """Train and score the arms, resumably, and write the report to OUT/report."""
@@ -71,4 +78,4 @@ def _dataset(data: Path, name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(standalone_mode=False))
+    run(main)

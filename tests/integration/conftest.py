@@ -33,3 +33,27 @@ def finished(tmp_path_factory, home: Path, body: Path) -> RunFolder:
     run_teacher(run, QUIET)
     run_distill(run, load_teacher(run), QUIET)
     return run
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory) -> Path:
+    """A folder with `mine.csv` of 40 texts, a tiny encoder and a tiny generator."""
+    folder = tmp_path_factory.mktemp("toys")
+    subjects = (
+        "the food",
+        "the service",
+        "the place",
+        "food and service",
+        "the place and the food",
+    )
+    rows = [
+        f"{subject} {verb} {word} {at},{verdict}\n"
+        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
+        for word in words
+        for verb in ("was", "is")
+        for at, subject in enumerate(subjects)
+    ]
+    folder.joinpath("mine.csv").write_text("body,verdict\n" + "".join(rows))
+    tiny_model(folder / "encoder", layers=2)
+    tiny_model(folder / "generator", "llama", causal=True)
+    return folder

@@ -1,28 +1,24 @@
 """An ablation in process, from a grid to its report, on tiny models."""
 
+import fcntl
 import importlib.util
 import json
-import signal
-import sys
 
 import pytest
-from tiny import tiny_model
 
-from codlocal.cli import main
 from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.evaluation.results import CellResult
-from codlocal.pipeline import bench
+from codlocal.pipeline import ablation, bench
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
 ]
 
-SUBJECTS = ("the food", "the service", "the place", "food and service", "the place and the food")
 GRID = """
 profile = "embedded"
-dataset = {{ path = "mine.csv", label_column = "verdict" }}
+dataset = {{ path = "mine.csv", text_column = "body", label_column = "verdict" }}
 generator = "generator"
 k = [4, 8]
 seeds = 2
@@ -44,20 +40,9 @@ ARMS = ["student", "baseline", "unverified", "random-soft", "untrained", "logist
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
-    rows = [
-        f"{subject} {verb} {word} {at},{verdict}\n"
-        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
-        for word in words
-        for verb in ("was", "is")
-        for at, subject in enumerate(SUBJECTS)
-    ]
-    folder.joinpath("mine.csv").write_text("text,verdict\n" + "".join(rows))
-    tiny_model(folder / "encoder", layers=2)
-    tiny_model(folder / "generator", "llama", causal=True)
-    write_grid(folder, ARMS)
-    return folder
+def place(toys):
+    write_grid(toys, ARMS)
+    return toys
 
 
 def write_grid(folder, arms, more=""):
@@ -65,25 +50,20 @@ def write_grid(folder, arms, more=""):
 
 
 @pytest.fixture
-def call(place, monkeypatch, capsys):
+def call(call, place, monkeypatch):
     monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
     monkeypatch.chdir(place)
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "setfit" else find(name)
     )
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--json"])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        assert caught.value.code == code, said.err
-        return json.loads(said.out), said.err
+        ended, out, err = call(*arguments, "--json")
+        assert ended == code, err
+        return json.loads(out), err
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 def ablate(call, *more, code=0):
@@ -147,6 +127,28 @@ def test_again_only_what_failed_is_tried(place, call, monkeypatch):
     planned, _ = ablate(call, "--dry-run")
     assert planned["runs"][0]["counterfactuals"] == "generator, there already"
     assert sum(cell["to_do"] for cell in planned["runs"][0]["cells"]) == 4
+
+
+def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
+    more = """[vary.distillation]
+quantization = ["none", "nf4"]
+"""
+    write_grid(place, ["baseline"], more)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "peft" else find(name)
+    )
+    summary, err = ablate(call, code=4)
+    assert (summary["cells"], summary["failed"]) == (8, 4)
+    assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    for prepared in (ablation._prepared, lambda _source, cells, *_more: (cells, [])):
+        monkeypatch.setattr(ablation, "_prepared", prepared)
+        with run.joinpath("run.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            summary, err = ablate(call, code=4)
+        assert (summary["cells"], summary["failed"]) == (8, 4)
+        assert "4 cells failed: Another codlocal process is working on" in err
 
 
 def test_another_arm_and_method_use_what_is_there(place, call):

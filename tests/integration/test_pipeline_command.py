@@ -1,40 +1,24 @@
 """The whole pipeline in process, from a CSV file to an evaluated student, on tiny models."""
 
 import json
-import signal
-import sys
 
 import pytest
-from tiny import tiny_model
+from launch import launch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from codlocal.cli import main
 from codlocal.core import jsonl
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Rejection
+from codlocal.models import locate
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
 ]
 
-SUBJECTS = ("the food", "the service", "the place", "food and service", "the place and the food")
-
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pipeline")
-    rows = [
-        (f"{subject} {verb} {word} {at}", verdict)
-        for verdict, words in (("up", ("good", "great")), ("down", ("bad", "awful")))
-        for word in words
-        for verb in ("was", "is")
-        for at, subject in enumerate(SUBJECTS)
-    ]
-    lines = [f"{text},{verdict}\n" for text, verdict in rows]
-    folder.joinpath("mine.csv").write_text("body,verdict\n" + "".join(lines))
-    tiny_model(folder / "encoder", layers=2)
-    tiny_model(folder / "generator", "llama", causal=True)
-    folder.joinpath("mine.toml").write_text(
+def place(toys):
+    toys.joinpath("mine.toml").write_text(
         "[teacher]\nepochs = 30\nbatch_size = 8\nlearning_rate = 3e-3\nmax_length = 64\n"
         "[generator]\nengine = 'transformers'\nprompting = 'completion'\ncandidates = 4\n"
         "rounds = ['guided']\nreply_tokens = 100\ntemperature = 1.0\n"
@@ -42,25 +26,20 @@ def place(tmp_path_factory):
         "[distillation]\nsteps = 20\nmax_length = 64\n"
         "[runtime]\ndevice = 'cpu'\ndtype = 'float32'\noffline = true\nthreads = 1\n"
     )
-    return folder
+    return toys
 
 
 @pytest.fixture
-def call(place, monkeypatch, capsys):
+def call(call, place, monkeypatch):
     monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
     monkeypatch.chdir(place)
-    before = signal.getsignal(signal.SIGTERM)
 
-    def run(*arguments, folder="run"):
-        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments, "--run", folder, "--json"])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        assert caught.value.code == 0, said.err
-        return json.loads(said.out), said.err
+    def run(*arguments, folder="run", code=0):
+        ended, out, err = call(*arguments, "--run", folder, "--json")
+        assert ended == code, err
+        return json.loads(out), err
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 def test_a_csv_becomes_a_student(place, call):
@@ -146,13 +125,39 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
     assert second["metrics"]["student"]["n"] == first["metrics"]["student"]["n"]
     again, err = call(*settings, folder="rounds")
     assert again["rounds"] == summary["rounds"]
-    assert "Nothing to do" in err
+    assert "Nothing to do" not in err
 
 
-def test_further_rounds_need_room_for_more_counterfactuals(place, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["codlocal", "pipeline", "--run", "paper", "--rounds", "2"])
-    monkeypatch.chdir(place)
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 1
-    assert "--budget max" in capsys.readouterr().err
+def test_further_rounds_are_replayed_from_the_same_rounds(place, call, monkeypatch):
+    monkeypatch.setattr(locate, "resolve", without_generator(place))
+    recorded = ("pipeline", "--config", "rounds/run.toml", "--replay", "rounds")
+    summary, _ = call(*recorded, "--rounds", "2", folder="replayed")
+    assert len(summary["rounds"]) == 2
+    for name in ("candidates.jsonl", "verdicts.jsonl", "pairs.jsonl", "rounds/2/pairs.jsonl"):
+        assert (place / "replayed" / name).read_bytes() == (place / "rounds" / name).read_bytes()
+    more, _ = call(*recorded, "--rounds", "9", folder="replayed", code=1)
+    assert "no recorded replies at" in more["error"]
+    assert "rounds/4." in more["error"]
+
+
+def without_generator(place):
+    resolve = locate.resolve
+
+    def found(name, **more):
+        assert "generator" not in name
+        return resolve(name, **more)
+
+    return found
+
+
+def test_two_processes_share_further_rounds(place, call):
+    first, second = launch("pipeline", "--run", "rounds", "--rounds", "4", "--json", cwd=place)
+    assert (first[0], second) == (0, (0, "", "")), (first, second)
+    rows = json.loads(first[1])["rounds"]
+    assert [row["round"] for row in rows] == [1, 2, 3, 4]
+    assert call("pipeline", "--rounds", "4", folder="rounds")[0]["rounds"] == rows
+
+
+def test_further_rounds_need_room_for_more_counterfactuals(call):
+    summary, _ = call("pipeline", "--rounds", "2", folder="paper", code=1)
+    assert "--budget max" in summary["hint"]

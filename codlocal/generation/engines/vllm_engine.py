@@ -102,7 +102,12 @@ class VllmEngine:
         ]
 
     async def score(self, text: str) -> Fluency:
-        """Score a text by its tokens' log-probabilities as a prompt: nothing is generated."""
+        """Score a text by its tokens' log-probabilities as a prompt: nothing is generated.
+
+        Raises:
+            EngineError: the server is gone, or refuses the text.
+
+        """
         try:
             completion = await self._client.completions.create(
                 model=self._model,
@@ -111,6 +116,12 @@ class VllmEngine:
                 temperature=0,
                 extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
+        except openai.BadRequestError as error:
+            raise EngineError(
+                f"The server at {self._url} can't score a text of {len(text)} characters: {error}.",
+                "If it is longer than the model's context, have the server take longer ones "
+                "(--set runtime.max_model_len=8192), or leave such texts out of the data.",
+            ) from error
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
         positions = completion.choices[0].model_dump().get("prompt_logprobs") or []

@@ -10,11 +10,8 @@ from codlocal.core.errors import EngineError
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+def no_vllm(monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _name: None)
-    return tmp_path / "home"
 
 
 def found(name, python=None):

@@ -12,12 +12,6 @@ from codlocal.core.errors import EngineError
 QUIET = Console(-1)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
-
-
 PIP = """#!{python} -S
 import json, os, sys
 arguments = sys.argv[1:]

@@ -21,9 +21,7 @@ from codlocal.pipeline import engines
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -45,15 +43,15 @@ def error_of(*arguments):
     return result.exception
 
 
-def test_data_end_to_end_on_the_bundled_reviews(home):
+def test_data_end_to_end_on_the_bundled_reviews(place):
     result = succeed("data", "--dataset", "yelp", "--profile", "embedded", "--run", "r", "--json")
     summary = json.loads(result.stdout)
     facts = summary["stages"]["data"]
     assert facts["source"] == "bundled"
     assert facts["status"] == "done"
     assert "UCI Sentiment" in result.stderr
-    train = {row.id: row for row in jsonl.read_rows(home / "r/data/train.jsonl", Example)}
-    splits = list(jsonl.read_rows(home / "r/data/fewshot.jsonl", FewShotSplit))
+    train = {row.id: row for row in jsonl.read_rows(place / "r/data/train.jsonl", Example)}
+    splits = list(jsonl.read_rows(place / "r/data/fewshot.jsonl", FewShotSplit))
     assert [split.seed for split in splits] == [0, 1, 2]
     for split in splits:
         assert len(split.ids) == 16
@@ -64,7 +62,7 @@ def test_data_end_to_end_on_the_bundled_reviews(home):
     assert json.loads(again.stdout) == summary
 
 
-def test_the_table_says_what_was_done(home):
+def test_the_table_says_what_was_done(place):
     result = succeed("data", "--profile", "embedded", "--run", "[red]r", "-k", 8)
     words = " ".join(result.stdout.split())
     assert "Run [red]r" in words
@@ -78,25 +76,25 @@ def write_csv(path, header, rows):
         csv.writer(handle).writerows([header, *rows])
 
 
-def test_a_csv_of_ones_own_with_other_column_names(home):
+def test_a_csv_of_ones_own_with_other_column_names(place):
     rows = [[f"text number {at}", ("up", "down")[at % 2], at] for at in range(40)]
-    write_csv(home / "mine.csv", ["body", "verdict", "n"], rows)
+    write_csv(place / "mine.csv", ["body", "verdict", "n"], rows)
     arguments = ("--text-column", "body", "--label-column", "verdict", "-k", 8)
     result = succeed("data", "--data", "mine.csv", *arguments, "--json")
     facts = json.loads(result.stdout)["stages"]["data"]
     assert facts["label_names"] == ["down", "up"]
     assert (facts["source"], facts["name"], facts["task"]) == ("file", "mine", "generic")
     assert facts["train_rows"] + facts["test_rows"] == 40
-    assert (home / "runs/mine-default/data/train.jsonl").is_file()
+    assert (place / "runs/mine-default/data/train.jsonl").is_file()
     error = error_of("data", "--data", "mine.csv", "--run", "other")
     assert "body" in error.message + error.hint
 
 
-def test_bad_data_leaves_a_run_that_can_be_corrected(home):
-    write_csv(home / "one.csv", ["text", "label"], [[f"text {at}", "yes"] for at in range(20)])
+def test_bad_data_leaves_a_run_that_can_be_corrected(place):
+    write_csv(place / "one.csv", ["text", "label"], [[f"text {at}", "yes"] for at in range(20)])
     assert "one" in error_of("data", "--data", "one.csv", "--run", "r").message
     assert error_of("data", "--data", "none.csv", "--run", "r").exit_code == 1
-    home.joinpath("empty.csv").touch()
+    place.joinpath("empty.csv").touch()
     assert error_of("data", "--data", "empty.csv", "--run", "r").exit_code == 1
     assert "k must be even" in error_of("data", "-k", 7, "--run", "r").message
     succeed("data", "--profile", "embedded", "--run", "r")
@@ -108,22 +106,22 @@ def test_an_unknown_dataset_shows_the_near_names():
     assert "Did you mean sst2" in error.hint
 
 
-def test_settings_are_refused_once_a_stage_is_done_and_redo_helps(home):
+def test_settings_are_refused_once_a_stage_is_done_and_redo_helps(place):
     succeed("data", "--profile", "embedded", "--run", "r")
     error = error_of("data", "--run", "r", "--set", "dataset.seeds=1")
     assert "dataset.seeds: 3 -> 1" in error.message
     result = succeed("data", "--run", "r", "--set", "dataset.seeds=1", "--redo", "data", "--json")
     assert json.loads(result.stdout)["stages"]["data"]["status"] == "done"
-    assert (home / "r/archive/1/data/train.jsonl").is_file()
-    assert len((home / "r/data/fewshot.jsonl").read_text().splitlines()) == 1
+    assert (place / "r/archive/1/data/train.jsonl").is_file()
+    assert len((place / "r/data/fewshot.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("command", "last"),
     [("generate", "generate"), ("verify", "verify"), ("distill", "distill")],
 )
-def test_a_stage_that_is_done_says_so(home, command, last):
-    with run_with_data(home / "r", config()) as run:
+def test_a_stage_that_is_done_says_so(place, command, last):
+    with run_with_data(place / "r", config()) as run:
         for stage in STAGES[1 : STAGES.index(last) + 1]:
             with run.stage(stage) as facts:
                 facts["students"] = {"a": 1, "b": 2}
@@ -132,9 +130,9 @@ def test_a_stage_that_is_done_says_so(home, command, last):
     assert ("students 2" in result.stdout) is (last == "distill")
 
 
-def test_a_finished_pipeline_does_nothing_and_shows_its_metrics(home):
+def test_a_finished_pipeline_does_nothing_and_shows_its_metrics(place):
     scores = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    with run_with_data(home / "r", config()) as run:
+    with run_with_data(place / "r", config()) as run:
         for stage in STAGES[1:]:
             with run.stage(stage):
                 pass
@@ -160,8 +158,8 @@ def test_a_finished_pipeline_does_nothing_and_shows_its_metrics(home):
     assert "Student: r/student" in result.stderr
 
 
-def test_the_teacher_is_trained_before_nothing_else(home):
-    with run_with_data(home / "r", config()) as run, run.stage("teacher"):
+def test_the_teacher_is_trained_before_nothing_else(place):
+    with run_with_data(place / "r", config()) as run, run.stage("teacher"):
         pass
     assert "teacher stage" in succeed("teacher", "train", "--run", "r").stderr
 
@@ -220,7 +218,7 @@ class Started:
 
 
 @pytest.fixture
-def served(monkeypatch, home):
+def served(monkeypatch, place):
     """Let `serve` run without a server, up to where it waits; gives what it was asked for."""
     from contextlib import contextmanager
 
@@ -239,13 +237,13 @@ def served(monkeypatch, home):
 
     def find(name, **_more):
         asked["model"] = name
-        return home / "model"
+        return place / "model"
 
     monkeypatch.setattr(server_module, "running", running)
     monkeypatch.setattr(serve, "_check", check)
     monkeypatch.setattr(serve, "_wait", lambda *_: None)
     monkeypatch.setattr(locate, "resolve", find)
-    monkeypatch.setattr(engines, "find_engine", lambda _chosen: home / "python")
+    monkeypatch.setattr(engines, "find_engine", lambda _chosen: place / "python")
     return asked
 
 
@@ -260,12 +258,12 @@ def test_serve_prints_address_and_key(served):
     assert "CODLOCAL_SERVER_KEY=the-key codlocal" in result.stderr
 
 
-def test_serve_serves_the_generator_of_a_run(served, home):
+def test_serve_serves_the_generator_of_a_run(served, place):
     chosen = ("--set", "generator.model=smollm2-135m")
     succeed("data", "--profile", "embedded", *chosen, "--run", "r")
     succeed("serve", "--run", "r")
     assert served["model"] == "smollm2-135m"
-    assert served["settings"].log.absolute() == home / "r/server.log"
+    assert served["settings"].log.absolute() == place / "r/server.log"
 
 
 def test_serve_refuses_a_big_profile_without_a_gpu(served, monkeypatch):
@@ -276,15 +274,15 @@ def test_serve_refuses_a_big_profile_without_a_gpu(served, monkeypatch):
     assert "settings" not in served
 
 
-def test_a_busy_port_is_one_clear_error(served, monkeypatch, home):
+def test_a_busy_port_is_one_clear_error(served, monkeypatch, place):
     monkeypatch.undo()
-    monkeypatch.setenv("CODLOCAL_HOME", str(home / "home"))
-    monkeypatch.setattr(locate, "resolve", lambda _name, **_more: home)
-    monkeypatch.setattr(engines, "find_engine", lambda _chosen: home / "python")
+    monkeypatch.setenv("CODLOCAL_HOME", str(place / "home"))
+    monkeypatch.setattr(locate, "resolve", lambda _name, **_more: place)
+    monkeypatch.setattr(engines, "find_engine", lambda _chosen: place / "python")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        error = error_of("serve", "--profile", "embedded", "--run", home / "r", "--port", port)
+        error = error_of("serve", "--profile", "embedded", "--run", place / "r", "--port", port)
     assert f"Port {port}" in error.message
     assert error.exit_code == 3

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,9 +14,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from safetensors import SafetensorError
 
 import codlocal.cli
 from codlocal.cli import cli, main
+from codlocal.core import processes
 from codlocal.core.errors import (
     ConfigError,
     DataError,
@@ -28,32 +31,14 @@ from codlocal.core.errors import (
 
 COMMANDS = (
     "pipeline", "data", "teacher", "generate", "verify", "distill", "evaluate", "measures",
-    "compare-generators", "ablate", "report", "theory", "serve", "engine", "doctor",
+    "compare-generators", "ablate", "report", "theory", "doctor", "engine", "serve",
 )  # fmt: skip
 IN_A_PROCESS = [sys.executable, "-m", "codlocal"]
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run `main` as the console script does: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["codlocal", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        return caught.value.code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture
@@ -74,8 +59,12 @@ def failing(monkeypatch):
 def test_help_lists_every_command():
     result = CliRunner().invoke(cli, ["--help"])
     assert result.exit_code == 0
-    listed = [line.split()[0] for line in result.output.split("Commands:")[1].splitlines() if line]
-    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    _, _, *sections = result.output.split(":\n")
+    rows = [line.split(maxsplit=1) for one in sections for line in one.splitlines() if "  " in line]
+    assert [name for name, _ in rows[: len(COMMANDS)]] == list(COMMANDS)
+    assert "..." not in result.output.split("ARGS]...")[1], "what a command does fits into a line"
+    for title in ("A run and its stages", "Comparisons", "This machine"):
+        assert title in result.output
     assert "codlocal pipeline --dataset yelp --profile embedded" in result.output
 
 
@@ -139,6 +128,14 @@ def test_a_wrong_use_exits_with_2(call, arguments):
     assert "Traceback" not in out + err
 
 
+@pytest.mark.parametrize("command", ["ablate", "compare-generators", "theory"])
+def test_what_one_process_does_is_refused_to_several(call, monkeypatch, command):
+    monkeypatch.setattr(processes, "_launch", processes._Launch(1, 2, "tcp://nowhere"))
+    code, _, err = call(command, "x")
+    assert code == 2
+    assert f"`codlocal {command}` is the work of one process" in err
+
+
 @pytest.mark.parametrize(
     ("kind", "code"),
     [(ConfigError, 1), (DataError, 1), (ModelError, 1), (RunError, 1), (EngineError, 3),
@@ -163,11 +160,20 @@ def test_an_error_without_a_hint_has_none(call, failing):
     assert call("doctor") == (1, "", "Error: Nothing there.\n")
 
 
-def test_a_full_disk_is_named(call, failing):
-    failing(OSError(errno.ENOSPC, "No space left on device", "/run/rows.jsonl"))
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/run/rows.jsonl"), "/run/rows.jsonl"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "I/O error: No sp"),
+        (Exception("No space left on device (os error 28)"), "No space left"),  # of tokenizers
+        (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_finds_it(call, failing, error, said):
+    failing(error)
     code, _, err = call("doctor")
     assert code == 1
-    assert "Error: The disk is full: /run/rows.jsonl." in err
+    assert f"Error: The disk is full: {said}" in err
     assert "complete rows are kept" in err
 
 
@@ -193,6 +199,20 @@ def test_an_interrupt_says_how_to_go_on(call, failing, error):
     assert code == 130
     assert err.strip() == "Error: Interrupted.\nHint: Run the same command again to go on."
     assert out == ""
+
+
+@pytest.mark.parametrize("redo", [["--redo", "data"], ["--redo=data"]])
+def test_what_is_redone_goes_on_without_being_redone_once_more(call, monkeypatch, redo):
+    monkeypatch.setattr(cli, "get_command", lambda _context, _name: interrupted)
+    code, _, err = call("data", *redo)
+    assert code == 130
+    assert err.strip().endswith("Run the same command again to go on, without --redo.")
+
+
+@click.command()
+@click.option("--redo")
+def interrupted(**_given):
+    raise KeyboardInterrupt
 
 
 def test_a_closed_pipe_ends_quietly(failing, monkeypatch):

@@ -24,7 +24,6 @@ PAIR = {
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """A folder with a run whose candidates are written, and a file of one written pair."""
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(teacher, "load_teacher", lambda _run: FakeTeacher())
     with run_with_data(tmp_path / "r", config()) as run:

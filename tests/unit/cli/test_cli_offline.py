@@ -8,7 +8,7 @@ from offline import environment, escapes
 
 
 def run(tmp_path, *arguments):
-    env = {**environment(tmp_path), "CODLOCAL_HOME": str(tmp_path / "home")}
+    env = environment(tmp_path)
     env.pop("HF_HUB_OFFLINE", None)
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)

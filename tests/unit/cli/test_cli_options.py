@@ -1,10 +1,13 @@
 """Which setting wins, and which run folder is used."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
+from codlocal.cli.stages import pipeline
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
@@ -17,6 +20,29 @@ def test_without_options_it_is_the_default_profile():
     config = config_of({})
     assert config.profile == "default"
     assert config.runtime.device == "cuda"
+
+
+def test_the_help_tells_the_default_of_every_setting():
+    told = {}
+    for option in pipeline.params:
+        found = re.search(r"\[default: ([^;\]]+)(?:; embedded: (.*))?\]$", option.help or "")
+        if found and option.name in SETTINGS:
+            told[SETTINGS[option.name]] = found.groups()
+    assert len(told) > 30
+    for profile, place in (("default", 0), ("embedded", 1)):
+        config = config_of({"profile": profile})
+        for setting, said in told.items():
+            section, key = setting.split(".")
+            value = getattr(getattr(config, section), key)
+            expected = said[place] or said[0]
+            if expected == "the profile's":
+                continue
+            if value is None or setting == "runtime.port":
+                assert " " in expected, f"{setting} has no default value"
+            elif isinstance(value, bool):
+                assert expected == ("yes" if value else "no")
+            else:
+                assert expected == str(value), setting
 
 
 def test_later_settings_win_over_earlier_ones(tmp_path):
@@ -74,6 +100,36 @@ def test_paths_are_absolute_so_that_a_run_goes_on_from_anywhere(tmp_path, monkey
     assert config.generator.prompt == "/home/me/mine.jinja"
     assert config.runtime.engine_python == str(tmp_path / "env/bin/python")
     assert config_of({**given, "dataset": "mine"}).dataset.name == "mine"
+    (tmp_path / "mine.toml").write_text('[generator]\nconfused_student = "runs/x/student"\n')
+    other = {"config_file": tmp_path / "mine.toml", "assignments": ("runtime.replay=../theirs",)}
+    assert config_of(other).generator.confused_student == str(tmp_path / "runs/x/student")
+    assert config_of(other).runtime.replay == str(tmp_path / "../theirs")
+
+
+def test_a_model_in_a_folder_is_found_from_every_other_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "gemma-3-270m"):
+        (tmp_path / name).mkdir()
+    given = {"teacher": "mine", "generator": "gemma-3-270m", "student": "org/mine"}
+    config = config_of(given)
+    assert config.teacher.model == str(tmp_path / "mine")
+    assert config.generator.model == "gemma-3-270m", "packaged models come first"
+    assert config.distillation.student == "org/mine"
+    saved = config.model_dump(mode="json")
+    monkeypatch.chdir("/")
+    assert config_of({}, saved) == config
+
+
+def test_settings_of_a_wrong_kind_are_refused_before_they_are_taken_for_paths(tmp_path):
+    for wrong in ("dataset = 3", "[dataset]\npath = 3"):
+        (tmp_path / "mine.toml").write_text(wrong)
+        with pytest.raises(ConfigError, match="dataset"):
+            config_of({"config_file": tmp_path / "mine.toml"})
+
+
+def test_an_unknown_home_folder_is_said():
+    with pytest.raises(ConfigError, match="home folder in ~nobody-of-that-name/x"):
+        config_of({"prompt": "~nobody-of-that-name/x"})
 
 
 def test_a_named_dataset_is_never_served_from_an_earlier_file(tmp_path):

@@ -40,16 +40,15 @@ def command(tmp_path, mood=""):
     ]  # fmt: skip
 
 
-def start(arguments, tmp_path):
-    environment = {**os.environ, "CODLOCAL_HOME": str(tmp_path / "home")}
+def start(arguments):
     pipe = subprocess.PIPE
-    return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_asked_to_stop(tmp_path, number):
-    with start(command(tmp_path), tmp_path) as process:
+    with start(command(tmp_path)) as process:
         facts = json.loads(process.stdout.readline())
         url = facts["url"] + "/v1/models"
         assert httpx.get(url, trust_env=False).status_code == 401
@@ -66,7 +65,7 @@ def test_it_serves_until_it_is_asked_to_stop(tmp_path, number):
 
 @pytest.mark.integration
 def test_a_server_that_ignores_constraints_is_refused_and_stopped(tmp_path):
-    with start(command(tmp_path, ", obeys=False"), tmp_path) as process:
+    with start(command(tmp_path, ", obeys=False")) as process:
         out, err = process.communicate(timeout=30)
     assert process.returncode == 3
     assert "ignores constraints" in err

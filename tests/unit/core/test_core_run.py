@@ -1,17 +1,25 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from codlocal.core import jsonl
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import RunError
-from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.run import RunFolder
 
 
-def opened(path, config=None):
-    return RunFolder.open(path, config or Config())
+def opened(path, config=None, redo=None):
+    return RunFolder.open(path, config or Config(), redo=redo)
+
+
+def redo(path, stage, config=None):
+    """Open the run to do a stage anew; where the old results are."""
+    with opened(path, config, stage) as run:
+        return run.archive
 
 
 def finish(path, *stages, config=None):
@@ -115,12 +123,12 @@ def test_a_damaged_manifest_is_said(tmp_path, content):
         pass
 
 
-def test_set_aside_moves_the_stage_and_all_later_ones(tmp_path):
+def test_redo_sets_the_stage_and_all_later_ones_aside(tmp_path):
     finish(tmp_path, "data", "verify", "evaluate")
     jsonl.write_text(tmp_path / "data" / "train.jsonl", "")
     for name in ("pairs.jsonl", "metrics.json"):
         (tmp_path / name).write_text(name)
-    archive = set_aside(tmp_path, "verify")
+    archive = redo(tmp_path, "verify")
     assert archive == tmp_path / "archive" / "1"
     assert (archive / "pairs.jsonl").read_text() == "pairs.jsonl"
     assert (archive / "metrics.json").exists() and not (tmp_path / "metrics.json").exists()
@@ -131,22 +139,80 @@ def test_set_aside_moves_the_stage_and_all_later_ones(tmp_path):
         "evaluate",
     }
     with opened(tmp_path) as run:
+        assert run.archive is None
         assert run.is_done("data") and not run.is_done("verify")
-    assert set_aside(tmp_path, "data") == tmp_path / "archive" / "2"
+    assert redo(tmp_path, "data") == tmp_path / "archive" / "2"
     assert not (tmp_path / "data").exists()
 
 
-def test_set_aside_of_nothing_or_of_no_stage(tmp_path):
-    assert set_aside(tmp_path, "data") is None
-    with pytest.raises(RunError, match="no stage 'train'") as caught:
-        set_aside(tmp_path, "train")
-    assert "data, teacher, generate" in caught.value.hint
+def test_an_old_archive_may_be_deleted(tmp_path):
+    finish(tmp_path, "data")
+    archives = [redo(tmp_path, "data") for _ in range(3)]
+    shutil.rmtree(archives[0])
+    assert redo(tmp_path, "data") == tmp_path / "archive" / "4"
+
+
+def test_nothing_is_set_aside_in_a_new_folder(tmp_path):
+    assert redo(tmp_path / "run", "data") is None
 
 
 def test_other_settings_are_welcome_after_setting_aside(tmp_path):
     finish(tmp_path, "data")
-    set_aside(tmp_path, "data")
-    finish(tmp_path, "data", config=resolve([{"dataset": {"k": 8}}]))
+    other = resolve([{"dataset": {"k": 8}}])
+    assert redo(tmp_path, "data", other)
+    finish(tmp_path, "data", config=other)
+
+
+def test_nothing_is_set_aside_under_a_process_that_works_on_it(tmp_path):
+    finish(tmp_path, "data")
+    jsonl.write_text(tmp_path / "data" / "train.jsonl", "")
+    with opened(tmp_path) as run:
+        with pytest.raises(RunError, match="Another codlocal process"):
+            redo(tmp_path, "data")
+        assert run.is_done("data") and run.file("data", "train.jsonl").exists()
+
+
+def test_results_that_are_half_set_aside_are_not_taken_for_those_of_other_settings(
+    tmp_path, monkeypatch
+):
+    finish(tmp_path, "data", "generate")
+    jsonl.write_text(tmp_path / "candidates.jsonl", "")
+    jsonl.write_text(tmp_path / "replies.jsonl", "")
+    move = Path.replace
+
+    def killed(self, target):
+        if self.name == "candidates.jsonl":
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    other = resolve([{"generator": {"candidates": 2}}])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        redo(tmp_path, "generate", other)
+    with pytest.raises(RunError, match="with other settings"), opened(tmp_path, other):
+        pass
+    assert redo(tmp_path, "generate", other) == tmp_path / "archive" / "2"
+
+
+def test_a_folder_with_files_of_its_own_is_no_run_folder(tmp_path):
+    mine = tmp_path / "data" / "train.jsonl"
+    jsonl.write_text(mine, "mine")
+    with pytest.raises(RunError, match="its own data would be overwritten"), opened(tmp_path):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "data").rename(tmp_path / "reviews")
+    with opened(tmp_path):
+        pass
+
+
+def test_settings_of_another_version_are_named_with_their_file(tmp_path):
+    finish(tmp_path, "data")
+    saved = tmp_path / "run.toml"
+    saved.write_text(saved.read_text().replace("[generator]", "[generator]\nbeams = 3"))
+    with pytest.raises(RunError, match=r"generator\.beams") as caught:
+        RunFolder.saved_settings(tmp_path)
+    assert str(saved) in caught.value.message
+    assert "another --run" in caught.value.hint
 
 
 def test_what_is_noted_in_the_midst_of_a_stage_is_kept_with_its_facts(tmp_path):

@@ -10,7 +10,7 @@ from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import DatasetSpec, Example, Metrics
-from codlocal.core.run import RunFolder, set_aside
+from codlocal.core.run import RunFolder
 from codlocal.core.statistics import wilson
 from codlocal.evaluation.predictions import Prediction
 from codlocal.evaluation.report import caption, table
@@ -52,6 +52,8 @@ class Loader:
 def prepare(path, *, seeds=2, baseline=True):
     settings = {"dataset": {"seeds": seeds, "k": 8}, "distillation": {"baseline": baseline}}
     config = resolve([settings])
+    with RunFolder.open(path, config) as run, run.stage("data"):
+        pass
     spec = DatasetSpec(
         name="made",
         source="file",
@@ -155,7 +157,7 @@ def test_whole_predictions_are_not_made_again(tmp_path):
 def test_predictions_beside_other_teacher_labels_are_made_again(tmp_path):
     config = prepare(tmp_path, seeds=1, baseline=False)
     evaluate(tmp_path, config)
-    (tmp_path / "manifest.json").unlink()
+    jsonl.write_json(tmp_path / "manifest.json", {"created": "", "stages": {}})
     load = Loader()
     found = evaluate(tmp_path, config, load, teacher=TEACHER[:, ::-1])
     assert load.loaded == ["student-seed0"]
@@ -165,7 +167,7 @@ def test_predictions_beside_other_teacher_labels_are_made_again(tmp_path):
 def test_predictions_of_another_student_are_made_again(tmp_path):
     config = prepare(tmp_path)
     evaluate(tmp_path, config)
-    (tmp_path / "manifest.json").unlink()
+    jsonl.write_json(tmp_path / "manifest.json", {"created": "", "stages": {}})
     (tmp_path / "students" / "student-seed1" / "config.json").write_text("{}")
     load = Loader()
     evaluate(tmp_path, config, load)
@@ -175,7 +177,7 @@ def test_predictions_of_another_student_are_made_again(tmp_path):
 def test_predictions_that_do_not_say_whose_they_are_are_made_again(tmp_path):
     config = prepare(tmp_path, seeds=1, baseline=False)
     evaluate(tmp_path, config)
-    (tmp_path / "manifest.json").unlink()
+    jsonl.write_json(tmp_path / "manifest.json", {"created": "", "stages": {}})
     path = tmp_path / "predictions" / "student-seed0.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert all(row.pop("model") for row in rows)
@@ -198,8 +200,10 @@ def test_a_done_stage_only_reads_its_file(tmp_path):
 
 
 def test_setting_aside_takes_predictions_and_metrics_along(tmp_path):
-    evaluate(tmp_path, prepare(tmp_path))
-    archive = set_aside(tmp_path, "evaluate")
+    config = prepare(tmp_path)
+    evaluate(tmp_path, config)
+    with RunFolder.open(tmp_path, config, redo="evaluate") as run:
+        archive = run.archive
     assert (archive / "predictions" / "student-seed0.jsonl").exists()
     assert (archive / "metrics.json").exists()
     assert not (tmp_path / "predictions").exists()

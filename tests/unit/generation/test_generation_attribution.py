@@ -8,28 +8,28 @@ from codlocal.generation.attribution import (
     without,
 )
 from codlocal.generation.constraint import words
-from codlocal.generation.plan import important_words
+from codlocal.generation.scope import important_words
 
 
 def test_importance_is_what_each_word_adds_to_the_log_odds():
     teacher = FakeTeacher({"good": 2.0, "not": -0.5, "food": 0.25})
-    [importance] = leave_one_out(teacher, ["not good food here"], [1])
+    importance = leave_one_out(teacher, "not good food here", 1)
     np.testing.assert_allclose(importance, [-0.5, 2.0, 0.25, 0.0], atol=1e-9)
-    [against] = leave_one_out(teacher, ["not good food here"], [0])
+    against = leave_one_out(teacher, "not good food here", 0)
     np.testing.assert_allclose(against, -importance, atol=1e-9)
 
 
-def test_all_texts_are_scored_in_one_call_and_keep_their_order():
+def test_a_text_is_scored_in_one_call():
     teacher = FakeTeacher()
-    found = leave_one_out(teacher, ["good", "...", "so bad and rude"], [1, 0, 0])
-    assert [len(one) for one in found] == [1, 0, 4]
-    np.testing.assert_allclose(found[2], [0, 2, 0, 2], atol=1e-9)
-    assert len(teacher.calls) == 1
-    assert teacher.calls[0][:3] == ["good", "...", "so bad and rude"]
+    np.testing.assert_allclose(
+        leave_one_out(teacher, "so bad and rude", 0), [0, 2, 0, 2], atol=1e-9
+    )
+    assert [call[0] for call in teacher.calls] == ["so bad and rude"]
+    assert len(leave_one_out(teacher, "...", 0)) == 0
 
 
 def test_a_teacher_that_is_certain_gives_finite_importance():
-    [importance] = leave_one_out(FakeTeacher({"good": 400.0}), ["good food"], [1])
+    importance = leave_one_out(FakeTeacher({"good": 400.0}), "good food", 1)
     assert np.isfinite(importance).all()
     assert importance[0] > 10
 
@@ -64,11 +64,14 @@ def test_words_that_carry_the_decision_are_worth_editing(importance, chosen):
 
 def test_substitution_gains_are_means_over_the_targets_probe_words():
     teacher = FakeTeacher({"good": 2.0, "bad": -2.0, "awful": -3.0})
-    probes = {0: ["bad", "awful"], 1: ["good"]}
-    down, up, none = substitution(teacher, ["good food", "food", "..."], [0, 1, 0], probes)
+    down = substitution(teacher, "good food", 0, ["bad", "awful"])
     np.testing.assert_allclose(down, [4.5, 2.5], atol=1e-6)
-    np.testing.assert_allclose(up, [2.0], atol=1e-6)
-    assert len(none) == 0
-    assert len(teacher.calls) == 1
-    [unprobed] = substitution(teacher, ["good food"], [0], {0: []})
-    np.testing.assert_array_equal(unprobed, [0, 0])
+    np.testing.assert_allclose(substitution(teacher, "food", 1, ["good"]), [2.0], atol=1e-6)
+    assert len(teacher.calls) == 2
+
+
+def test_without_words_or_probes_there_is_no_gain_to_ask_for():
+    teacher = FakeTeacher()
+    assert len(substitution(teacher, "...", 0, ["bad"])) == 0
+    np.testing.assert_array_equal(substitution(teacher, "good food", 0, []), [0, 0])
+    assert not teacher.calls

@@ -6,20 +6,11 @@ from hypothesis import strategies as st
 from codlocal.core import jsonl
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Candidate, Example, Verdict
-from codlocal.generation.constraint import words
-from codlocal.generation.history import (
-    Goal,
-    History,
-    Known,
-    Solved,
-    Spent,
-    history_of,
-    mark_changes,
-)
+from codlocal.generation.history import Goal, History, history_of
+from codlocal.generation.known import Known, Spent, candidate_key, verdict_key
 from codlocal.generation.task import Task
 
 TEXTS = {"a": "the food was good", "b": "the soup was good too", "c": "so bad a place"}
-NAMES = ("negative", "positive")
 
 
 def row(example, number, text, index=0, source=1):
@@ -77,18 +68,27 @@ def test_only_rows_of_earlier_rounds_count():
     assert set(history(2).solved) == {("a", 0), ("b", 0), ("c", 1)}
 
 
-def test_what_is_known_of_some_originals_is_read_or_looked_up(tmp_path):
-    expected, paths = known(ROWS), (tmp_path / "candidates.jsonl", tmp_path / "verdicts.jsonl")
-    jsonl.write_rows(paths[0], expected.candidates.values())
-    jsonl.write_rows(paths[1], expected.verdicts.values())
+def test_what_is_known_of_some_originals_is_looked_up(tmp_path):
+    paths = (tmp_path / "candidates.jsonl", tmp_path / "verdicts.jsonl")
+    jsonl.write_rows(paths[0], known(ROWS).candidates.values())
+    jsonl.write_rows(paths[1], known(ROWS).verdicts.values())
     with (
-        KeyedRows(paths[0], Candidate, lambda one: one.id) as candidates,
-        KeyedRows(paths[1], Verdict, lambda one: one.candidate_id) as verdicts,
+        KeyedRows(paths[0], Candidate, candidate_key) as candidates,
+        KeyedRows(paths[1], Verdict, verdict_key) as verdicts,
     ):
-        assert Known.find(candidates, verdicts, ["a", "b", "c"]) == expected
-        some = Known.find(candidates, verdicts, ["a", "c", "d"])
-    assert some == Known.read(*paths, {"a", "c", "d"}) == known([*ROWS[:4], ROWS[6]])
-    assert Known.read(tmp_path / "no", tmp_path / "none", {"a"}) == Known()
+        assert Known.read(candidates, verdicts, ["a", "b", "c"]) == known(ROWS)
+        some = Known.read(candidates, verdicts, ["a", "c", "d"])
+    assert some == known([*ROWS[:4], ROWS[6]])
+
+
+def test_a_verdict_whose_candidate_is_lost_is_not_known(tmp_path):
+    row = ROWS[0][0]
+    jsonl.write_rows(tmp_path / "verdicts.jsonl", [verdict(row, 0.2)])
+    with (
+        KeyedRows(tmp_path / "candidates.jsonl", Candidate, candidate_key) as candidates,
+        KeyedRows(tmp_path / "verdicts.jsonl", Verdict, verdict_key) as verdicts,
+    ):
+        assert Known.read(candidates, verdicts, ["a"]) == Known()
 
 
 @given(st.permutations(ROWS))
@@ -116,36 +116,6 @@ def test_verified_flips_of_both_directions_are_shown_the_most_similar_last():
     assert {shown[-1].text, shown[-1].edited} == {TEXTS["b"], "the soup was bad too"}
     assert all(TEXTS["a"] not in {one.text, one.edited} for one in history(2).nearest(task("a")))
     assert History().nearest(task("a")) == []
-
-
-def test_a_flip_is_shown_with_its_labels_and_blanks():
-    flip = Solved("the food was good.", "the food was not good.", 1, 0).named(NAMES)
-    assert (flip.before, flip.after) == ("positive", "negative")
-    assert (flip.marked, flip.blanked) == ("the food was [] good.", "the food was ___ good.")
-    assert flip.edited == "the food was not good."
-
-
-@pytest.mark.parametrize(
-    ("text", "edited", "marked"),
-    [
-        ("so good!", "so bad!", "so [good]!"),
-        ("a good day", "a day", "a [good] day"),
-        ("very good food", "awful bad food", "[very good] food"),
-        ("good [sic] food", "bad [sic] meal", "[good] [sic] [food]"),
-        ("it was", "it was not", "it was[]"),
-        ("the same", "the same", "the same"),
-    ],
-)
-def test_changed_words_are_marked(text, edited, marked):
-    assert mark_changes(text, edited, "[{}]") == marked
-
-
-@given(st.text(max_size=40), st.text(max_size=40))
-@settings(deadline=None)
-def test_what_is_not_marked_is_the_text_itself(text, edited):
-    marked = mark_changes(text, edited, "\x00{}\x00")
-    assert sum(marked.count(text[s.start : s.end]) > 0 for s in words(text)) == len(words(text))
-    assert marked.count("\x00") % 2 == 0 or "\x00" in text
 
 
 def test_a_task_ends_when_it_has_as_many_different_flips_as_it_needs():

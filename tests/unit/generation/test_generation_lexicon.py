@@ -19,6 +19,12 @@ def test_words_are_read_as_the_texts_write_them_most_frequent_first():
     assert not {"7", "a-b", "SHOUT", "Alone"} & set(vocabulary)
 
 
+def test_words_of_other_scripts_are_words_too():
+    assert set(lexicon(texts=["खाना अच्छा था", "nai\u0308ve"]).vocabulary) == {
+        "खाना", "अच्छा", "था", "nai\u0308ve",
+    }  # fmt: skip
+
+
 def test_probe_words_speak_most_strongly_for_their_class():
     found = lexicon()
     assert found.probes(0, 2) == ["awful", "rude"]

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -14,8 +15,10 @@ from codlocal.generation import prompts
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import Edit
 from codlocal.generation.engines.engine import Sampling, fluency
-from codlocal.generation.history import History, Solved, Spent
-from codlocal.generation.plan import Planner, _halve
+from codlocal.generation.flips import Solved
+from codlocal.generation.history import History
+from codlocal.generation.known import Spent
+from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import Attempt
 from codlocal.generation.replies import candidate_id, candidates_of
 from codlocal.generation.task import Task
@@ -128,61 +131,6 @@ def test_a_long_text_is_asked_for_in_part(strategy):
         assert row.text.startswith(LONG[:9000])
 
 
-def planned(strategy="guided", text=TEXT):
-    return planner().plan(task(text), 0, strategy)[0]
-
-
-def read(plan, reply, finish_reason="stop"):
-    [row] = candidates_of(plan, [as_reply(reply, finish_reason)])
-    assert (row.text is None) != (row.failure is None)
-    assert row.reply == reply
-    assert row.finish_reason == finish_reason
-    return row
-
-
-def test_a_good_reply_becomes_a_candidate():
-    plan = planner(16).plan(task(), 0, "guided")[0]
-    rows = candidates_of(plan, [as_reply(obedient(plan.request, at)) for at in range(3)])
-    for row in rows:
-        assert row.failure is None
-        assert row.text.startswith("The food was")
-        assert row.text.endswith(" and the staff friendly")
-        assert (row.source_label, row.target_label, row.round) == (1, 0, 0)
-        assert row.completion_tokens > 0
-    assert len({row.id for row in rows}) == 3
-
-
-@pytest.mark.parametrize(
-    ("strategy", "reply", "finish_reason", "failure"),
-    [
-        ("guided", '{"text": "The food wa', "length", "cut off (length)"),
-        ("guided", "", "", "cut off (no finish reason)"),
-        ("guided", "Sure! Here it is", "stop", "not the JSON that was asked for"),
-        ("guided", '{"text": "All is bad"}', "stop", "outside the edit constraint"),
-        ("guided", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
-        ("free", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
-        ("free", '{"text": "  "}', "stop", "empty"),
-        ("free", '{"text": "a", "more": 1}', "stop", "not the JSON that was asked for"),
-        ("free", json.dumps({"text": "a\nb"}), "stop", "outside the edit constraint"),
-    ],
-)
-def test_a_bad_reply_is_kept_with_the_reason(strategy, reply, finish_reason, failure):
-    assert read(planned(strategy), reply, finish_reason).failure.startswith(failure)
-
-
-def test_more_replies_than_asked_for_never_take_the_ids_of_others():
-    first, second = planner().plan(task(), 0, "guided")[:2]
-    rows = candidates_of(first, [as_reply('{"text": "x"}')] * (first.request.count + 3))
-    assert len(rows) == first.request.count
-    taken = {candidate_id(second, at) for at in range(second.request.count)}
-    assert not taken & {row.id for row in rows}
-
-
-def test_a_plan_is_a_value():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        planned().round = 3
-
-
 def test_fluency_sums_up_log_probabilities():
     assert fluency([]).tokens == 0
     found = fluency([-1.0, -3.0, -0.5])
@@ -205,6 +153,23 @@ def test_demonstrations_are_other_texts_of_both_labels_in_turn():
     assert shown == ["very dull", "so good", "quite poor", "very kind", "too slow"]
     assert 'Text: "very ___"' in prompt
     assert prompt.endswith('Text: "so ___"\npositive:')
+
+
+def test_a_text_with_several_targets_is_one_demonstration():
+    def tasks(text, source):
+        example = Example(id=text, text=text, label=source)
+        targets = [target for target in range(3) if target != source]
+        return [Task(example, source, target, np.array([0.1, 2.0])) for target in targets]
+
+    asked, *others = (
+        tasks(text, at % 2) for at, text in enumerate(["so bad", "so good", "too dull"])
+    )
+    chosen = Planner(
+        prompts.load("generic"), ("bad", "good", "odd"), 8, Sampling(), True,
+        others=[*asked, *others[0], *others[1]],
+    )  # fmt: skip
+    prompt = chosen.plan(asked[0], 0, "guided")[0].request.prompt
+    assert [prompt.count(text) for text in ("so bad", "so good", "too dull")] == [0, 1, 1]
 
 
 FLIPS = (
@@ -267,10 +232,13 @@ def test_a_base_model_is_shown_flips_but_no_attempts():
     assert "40 % negative" in marked
 
 
-def test_labels_are_counted_in_shares_of_what_is_left():
-    assert _halve(8, 4) == [4, 2, 1, 1]
-    assert _halve(8, 1) == [4]
-    assert _halve(0, 2) == [0, 0]
+def test_the_first_places_get_most_of_the_replies():
+    at = [Span(4, 8), Span(9, 12), Span(13, 17), Span(32, 40)]
+    many = tuple(f"word{letter}" for letter in "abcdefghij")
+    plans = lexical(History(), [Edit(((span, many),)) for span in at], candidates=12)
+    blanked = [TEXT[: span.start] + "___" + TEXT[span.end :] for span in at]
+    shown = Counter(plan.constraint.blanked for plan in plans if "word" in plan.request.constraint)
+    assert [shown[one] for one in blanked] == [4, 2, 1, 1]
 
 
 def test_a_free_reply_may_have_as_many_tokens_as_its_text_needs():

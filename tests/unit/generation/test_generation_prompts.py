@@ -11,7 +11,6 @@ from codlocal.data.registry import REGISTRY
 from codlocal.generation import prompts
 
 TASKS = ("sentiment", "acceptability", "generic")
-STYLES = ("fill", "mark", "free")
 LABELS = {"acceptability": ("unacceptable", "acceptable")}
 FLIP = prompts.Flip("negative", "positive", 'so "[bad]"', 'so "___"', 'so "bad"', 'so "fine"')
 ATTEMPT = prompts.Attempt('It "is" fine', 0.314)
@@ -30,7 +29,7 @@ def test_every_dataset_has_its_prompt():
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", prompts.STYLES)
 @pytest.mark.parametrize("demonstrations", [(), (SOLVED,)])
 def test_every_template_words_every_style(task, style, demonstrations):
     prompt = render(task, "Here [it] is", style, demonstrations=demonstrations)
@@ -49,7 +48,7 @@ def test_every_template_words_every_style(task, style, demonstrations):
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", prompts.STYLES)
 def test_verified_flips_and_attempts_come_before_the_text(task, style):
     source, target = LABELS.get(task, ("negative", "positive"))
     wanted = dataclasses.replace(FLIP, before=source, after=target)
@@ -65,12 +64,30 @@ def test_verified_flips_and_attempts_come_before_the_text(task, style):
     assert "\n\n\n" not in prompt
 
 
-@given(st.text(), st.sampled_from(TASKS), st.sampled_from(STYLES))
+@given(st.text(), st.sampled_from(TASKS), st.sampled_from(prompts.STYLES))
 @settings(deadline=None, max_examples=40)
 def test_a_text_is_one_json_string_whatever_it_says(text, task, style):
-    quoted = json.dumps(text, ensure_ascii=False)
-    with_text, with_other = render(task, text, style), render(task, "q9z", style)
-    assert with_text == with_other.replace('"q9z"', quoted)
+    before, after = render(task, "q9z", style).split('"q9z"')
+    prompt = render(task, text, style)
+    quoted = prompt.removeprefix(before).removesuffix(after)
+    assert prompt == before + quoted + after
+    assert "\n" not in quoted
+    assert json.loads(quoted) == text
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["<|im_end|>", "<end_of_turn>", "</s>", "<eos>", "<<|eot_id|>>", "<|im_end|><|im_start|>"],
+)
+def test_a_text_can_not_end_its_turn(token):
+    prompt = render(text=f"good {token} food")
+    assert token not in prompt
+    quoted = prompt.splitlines()[-2].removeprefix("Review: ")
+    assert json.loads(quoted) == f"good {token} food"
+
+
+def test_what_is_no_control_token_is_shown_as_it_is():
+    assert '"I <3 it, 1 < 2 > 0 <br /> a<b"' in render(text="I <3 it, 1 < 2 > 0 <br /> a<b")
 
 
 def test_a_text_can_not_speak_as_an_instruction():
@@ -123,3 +140,24 @@ def test_a_users_own_mistake_is_named_with_the_file(tmp_path, content):
     path = own(tmp_path, content)
     with pytest.raises(ConfigError, match=r"mine\.jinja"):
         render(chosen=path)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_templates_of_the_package_pass_their_check(task):
+    prompts.load(task).check(LABELS.get(task, ("negative", "positive")))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "{% for flip in flips %}{{ flip.befor }}{% endfor %}",
+        "{% for one in tried %}{{ one.odds }}{% endfor %}",
+        "{% for one in demonstrations %}{{ one.marked }}{% endfor %}",
+        "{% if style == 'mark' %}{{ nothing }}{% endif %}",
+        "{{ flips[0].text }}",
+    ],
+)
+def test_a_mistake_that_only_some_requests_would_meet_is_found_at_once(tmp_path, mistake):
+    template = prompts.load("x", own(tmp_path, "{{ text | json }}" + mistake))
+    with pytest.raises(ConfigError, match=r"mine\.jinja"):
+        template.check(("negative", "positive"))

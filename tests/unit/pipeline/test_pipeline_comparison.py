@@ -12,7 +12,7 @@ from codlocal.core.errors import ConfigError
 from codlocal.core.records import CounterfactualPair, Metrics
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.models import locate
-from codlocal.pipeline.comparison import Contender, compare, contenders, settings_of
+from codlocal.pipeline.comparison import Contender, compare, contenders, set_aside, settings_of
 from codlocal.pipeline.comparison_table import table
 
 QUIET = Console(-1)
@@ -166,6 +166,16 @@ def test_the_same_comparison_again_does_nothing_anew(tmp_path):
     again = compare(tmp_path, config(), [A, B], stages)
     assert stages.log == []
     assert again == first
+
+
+def test_a_stage_is_redone_in_every_run(tmp_path):
+    stages = Stages()
+    compare(tmp_path, config(), [A, B], stages)
+    stages.log.clear()
+    other = config(distillation={"steps": 7})
+    set_aside(tmp_path, other, [A, B], "distill")
+    compare(tmp_path, other, [A, B], stages)
+    assert stages.log == [("a", "evaluate"), ("b", "evaluate")]
 
 
 def test_the_table_has_a_column_a_generator(tmp_path):

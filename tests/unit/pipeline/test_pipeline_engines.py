@@ -12,9 +12,7 @@ from codlocal.pipeline import engines
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
+def neither_key_nor_vllm(monkeypatch):
     monkeypatch.delenv(engines.KEY_VARIABLE, raising=False)
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _name: None)
 

@@ -1,16 +1,19 @@
 import shutil
 
 import pytest
+from fakes import FakeTeacher
 from runs import run_with_data
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import resolve
+from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
-from codlocal.core.records import Candidate, Original, Verdict
+from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import Grid, combinations, read_grid
 from codlocal.pipeline.lending import borrow
+from codlocal.pipeline.session import Session
 
 SMALL = {"profile": "embedded", "dataset": "yelp", "k": [8, 16], "seeds": 2}
 
@@ -168,7 +171,19 @@ def test_a_run_borrows_what_its_originals_need(tmp_path, lender):
         assert found == set(kept)
     assert run.facts("generate") == {"taken_from": str(lender), "candidates": 4}
     assert run.is_done("generate")
-    borrow(run, tmp_path / "not asked again")
+
+
+def test_the_originals_that_the_teacher_chooses_are_borrowed(tmp_path, lender, monkeypatch):
+    monkeypatch.setattr(Session, "_teacher", FakeTeacher())
+    borrower(tmp_path, lender)
+    active = {"dataset": {"name": "tiny", "k": 8}, "generator": {"select_originals": "active"}}
+    run = RunFolder(tmp_path / "mine", resolve([active]))
+    Session(run, Console(-1)).borrow(lender)
+    flipped = [row.example_id for row in jsonl.read_rows(run.file("originals.jsonl"), Original)]
+    assert sorted(flipped) == sorted(artifacts.original_ids(run))
+    first = next(jsonl.read_rows(run.file(*artifacts.FEW_SHOT), FewShotSplit)).ids
+    assert set(flipped) != set(first[: len(flipped)])
+    Session(run, Console(-1)).borrow(tmp_path / "not asked again")
 
 
 def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, lender):
@@ -208,3 +223,8 @@ def test_texts_that_the_teacher_orders_are_of_one_k_only():
     with pytest.raises(ConfigError, match="not nested"):
         plan(grid_of(settings=settings))
     assert plan(grid_of(settings=settings, k=16))
+
+
+def test_a_budget_that_no_arm_would_heed_is_refused():
+    with pytest.raises(ConfigError, match="would change nothing"):
+        plan(grid_of(vary={"generator": {"budget": ["paper", "max"]}}))

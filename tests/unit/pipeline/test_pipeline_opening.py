@@ -103,6 +103,16 @@ def test_a_miss_names_the_settings_that_differ(server, tmp_path):
         assert line in caught.value.message
 
 
+def test_a_miss_in_a_run_of_another_version_names_its_settings_too(server, tmp_path):
+    ask(tmp_path / "theirs", settings(server_url=server.url))
+    saved = tmp_path / "theirs" / "run.toml"
+    saved.write_text(saved.read_text().replace("[generator]", "[generator]\nbeams = 3"))
+    changed = Request("1/0", "?", "x", 2, 7, Sampling())
+    with pytest.raises(EngineError, match="no answer") as caught:
+        ask(tmp_path / "ours", settings(replay=str(tmp_path / "theirs")), changed)
+    assert "generator.beams: 3 -> None" in caught.value.message
+
+
 @pytest.mark.parametrize("place", ["nowhere", "."])
 def test_nothing_to_replay_is_found_out_at_once(tmp_path, place):
     config = settings(replay=str(tmp_path / place))

@@ -16,12 +16,6 @@ from codlocal.pipeline.session import Session, manifest_summary
 QUIET = Console(-1)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
-
-
 @pytest.fixture
 def no_gpu(monkeypatch):
     monkeypatch.setattr(preflight, "has_gpu", lambda: False)

@@ -37,6 +37,7 @@ def candidate(text, name="1/0", source=1):
         ("", "a b", 2.0),
         ("", "", 0.0),
         ("it’s 😀 fine", "it’s 😡 fine", 1 / 3),
+        ("खाना अच्छा था", "खाना ख़राब था", 1 / 3),
     ],
 )
 def test_the_distance_counts_edited_tokens(original, edited, distance):

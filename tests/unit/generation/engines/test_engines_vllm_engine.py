@@ -106,8 +106,16 @@ def doing(work):
 
 def test_a_text_that_can_not_be_scored_gives_the_servers_words(server):
     server.status = 400
-    with pytest.raises(EngineError, match=r"refuses a request: .*as told"):
+    with pytest.raises(EngineError, match=r"score a text of 6 characters: .*as told") as caught:
         ask(server, doing("score"))
+    assert "runtime.max_model_len" in caught.value.hint
+
+
+@pytest.mark.parametrize("work", ["generate", "score"])
+def test_any_other_refusal_gives_the_servers_words(server, work):
+    server.status = 404
+    with pytest.raises(EngineError, match=r"refuses a request: .*as told"):
+        ask(server, doing(work))
 
 
 def test_a_refused_request_fails_alone(server):

@@ -1,0 +1,66 @@
+"""What a search has learned of some originals, and what that has cost."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from codlocal.core.keyed_rows import KeyedRows
+from codlocal.core.records import Candidate, Verdict
+
+
+def candidate_key(row: Candidate) -> str:
+    """What a candidate is found by: the keys of one original's rows begin with its id."""
+    return f"{row.example_id}/{row.id}"
+
+
+def verdict_key(row: Verdict) -> str:
+    """What a verdict is found by, as its candidate is."""
+    return f"{row.example_id}/{row.candidate_id}"
+
+
+@dataclass
+class Known:
+    """Candidates and their verdicts, by candidate id."""
+
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls,
+        candidates: KeyedRows[Candidate],
+        verdicts: KeyedRows[Verdict],
+        originals: Iterable[str],
+    ) -> "Known":
+        """Look up what two files have of some originals."""
+        known = cls()
+        for one in originals:
+            known.candidates.update(
+                (row.id, row)
+                for row in candidates.starting_with(f"{one}/")
+                if row.example_id == one  # the ids of what is made of a candidate begin so, too
+            )
+            known.verdicts.update(
+                (row.candidate_id, row)
+                for row in verdicts.starting_with(f"{one}/")
+                if row.candidate_id in known.candidates
+            )
+        return known
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What replies have cost: generated tokens, and the characters that these made."""
+
+    tokens: int = 0
+    characters: int = 0
+
+    @classmethod
+    def on(cls, rows: Collection[Candidate]) -> "Spent":
+        """What some replies have cost."""
+        return cls(
+            tokens=sum(row.completion_tokens for row in rows),
+            characters=sum(len(row.reply) for row in rows),
+        )
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.tokens + other.tokens, self.characters + other.characters)

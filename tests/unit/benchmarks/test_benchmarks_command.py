@@ -1,0 +1,56 @@
+"""`scripts/bench` itself: what it says before it installs anything, and how a benchmark fails."""
+
+import importlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from benchmarks import quality
+
+ROOT = Path(__file__).parents[3]
+
+
+def bench(*arguments):
+    environment = {**os.environ, "PYTHON": "/nowhere/python"}  # to install would fail
+    return subprocess.run(
+        [ROOT / "scripts/bench", *arguments], capture_output=True, text=True, env=environment
+    )
+
+
+def names():
+    listed = bench("--help").stdout.split("bench")[1].split("[")[0]
+    return re.findall(r"\w+", listed)
+
+
+def test_help_lists_the_benchmarks():
+    assert bench("--help").returncode == 0
+    modules = [f"benchmarks.{path.stem}" for path in (ROOT / "scripts/benchmarks").glob("*.py")]
+    assert sorted(names()) == ["distillation", "generation", "quality"]
+    assert {f"benchmarks.{name}" for name in names()} <= set(modules)
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("--nonsense",)])
+def test_unknown_benchmarks_are_a_usage_error(arguments):
+    done = bench(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert all(name in done.stderr for name in names())
+
+
+@pytest.mark.parametrize("name", ["distillation", "generation", "quality"])
+def test_a_benchmark_says_what_it_needs(name, call):
+    command = importlib.import_module(f"benchmarks.{name}").main
+    assert isinstance(command, click.Command)
+    assert all(option.help for option in command.params if not option.hidden)
+    code, _, err = call(command=command)
+    assert code == 2
+    assert "Missing option '--data'" in err
+
+
+def test_a_mistake_in_a_benchmark_is_an_error_with_a_hint(call, tmp_path):
+    words = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--arms", "nonsense"]
+    code, _, err = call(*words, command=quality.main)
+    assert code == 1
+    assert "no such arm: nonsense" in " ".join(err.split())
