@@ -1,7 +1,6 @@
 """What can be known to be missing before anything is loaded, downloaded or trained."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 from codlocal.core import paths
@@ -76,7 +75,6 @@ def check_engine(config: Config) -> None:
 def warn_of_low_disk(run: Path, console: Console) -> None:
     """Say so if the disk of the run or of the store is nearly full."""
     for place in {run, paths.home()}:
-        existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-        free = shutil.disk_usage(existing).free / 1e9
+        free = paths.free_gb(place)
         if free < _LOW_DISK_GB:
             console.warn(f"Only {free:.1f} GB of disk are free for {place}.")
