@@ -164,7 +164,8 @@ def problems(error: ValidationError) -> list[str]:
     """What is wrong with a model's fields, one line each: `section.key: reason`."""
     found = []
     for one in error.errors():
-        reason = one["msg"].removeprefix("Value error, ")
+        unknown = one["type"] == "extra_forbidden"
+        reason = "no such setting" if unknown else one["msg"].removeprefix("Value error, ")
         place = ".".join(map(str, one["loc"]))
         found.append(f"{place}: {reason}" if place else reason)
     return found

@@ -30,8 +30,8 @@ def test_all_problems_are_told_at_once():
     for part in (
         "dataset.seeds: ",
         "teacher.epochs: ",
-        "distillation.temperatur: Extra",
-        "runtme: Extra",
+        "distillation.temperatur: no such setting",
+        "runtme: no such setting",
     ):
         assert part in caught.value.message
 
