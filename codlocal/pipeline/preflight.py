@@ -29,8 +29,9 @@ def check_device(config: Config) -> None:
     """
     if config.runtime.device == "cuda" and not has_gpu():
         raise DeviceError(
-            f"The profile {config.profile!r} needs a CUDA GPU, and this machine shows none: "
-            f"generator {config.generator.model}, teacher {config.teacher.model}.",
+            'runtime.device = "cuda" needs a CUDA GPU, and this machine shows none: profile '
+            f"{config.profile!r}, generator {config.generator.model}, "
+            f"teacher {config.teacher.model}.",
             "Without a GPU use `--profile embedded` (small models from the package registry), "
             "or --device cpu if you have the time. `codlocal doctor` tells more.",
         )
