@@ -15,17 +15,13 @@ from codlocal import __version__
 from codlocal.airgap import engine
 from codlocal.core import paths
 from codlocal.core.errors import EngineError
+from codlocal.models.packages import PACKAGED_MODELS
 
 State = Literal["ok", "missing", "warning"]
 
 _PACKAGES = ("torch", "transformers", "datasets", "outlines", "accelerate", "click", "rich")
 _LOW_DISK_GB = 10.0
 _LOW_MEMORY_GB = 8.0
-_PACKAGED = {
-    "minilm-l6": "teacher and student of the embedded profile",
-    "gemma-3-270m": "generator of the embedded profile",
-    "smollm2-135m": "a smaller generator, Apache-2.0",
-}
 
 
 @dataclass(frozen=True)
@@ -131,13 +127,14 @@ def _engine(chosen: Path | None) -> list[Finding]:
 
 def _models() -> list[Finding]:
     found = []
-    for name, purpose in _PACKAGED.items():
+    for name, model in PACKAGED_MODELS.items():
         there = paths.models().joinpath(name, "config.json").is_file()
         found.append(
             Finding(
                 "models", name, "ok" if there else "warning",
                 str(paths.models() / name) if there else "not here yet",
-                "" if there else f"Fetched from the package registry on first use ({purpose}).",
+                "" if there else "Fetched from the package registry on first use "
+                f"({model.role}, {model.size_mb} MB, {model.licence}).",
             )
         )  # fmt: skip
     teachers = len(list(paths.teachers().glob("*/config.json")))
@@ -148,8 +145,7 @@ def _models() -> list[Finding]:
 def _disk() -> list[Finding]:
     found = []
     for name, place in (("store", paths.home()), ("here", Path.cwd())):
-        existing = next(folder for folder in (place, *place.parents) if folder.exists())
-        free = shutil.disk_usage(existing).free / 1e9
+        free = paths.free_gb(place)
         low = free < _LOW_DISK_GB
         found.append(
             Finding(

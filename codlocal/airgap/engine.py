@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import venv
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
     A finished one of the same kind is left alone unless `upgrade`; a half-built one is finished.
 
     Raises:
-        EngineError: a package can't be had, or vLLM does not import.
+        EngineError: there can be no environment, a package can't be had, or vLLM does not import.
 
     """
     found = marker()
@@ -58,8 +59,7 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
     with console.progress("Building the engine's environment", None) as task:
         task.note(step="creating it")
         if not _works(paths.engine_python()):
-            shutil.rmtree(paths.engine(), ignore_errors=True)
-            venv.create(paths.engine(), with_pip=True)
+            _create()
         _pip(["install", *_pip_options(upgrade, offline), *REQUIREMENTS[kind]], log, task)
         if _UNWANTED[kind]:
             _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task)
@@ -73,6 +73,18 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
     }
     jsonl.write_json(paths.engine() / _MARKER, built)
     return built
+
+
+def _create() -> None:
+    shutil.rmtree(paths.engine(), ignore_errors=True)
+    try:
+        venv.create(paths.engine(), with_pip=True)
+    except subprocess.CalledProcessError as error:
+        raise EngineError(
+            f"This Python ({sys.executable}) can't make an environment with pip in it.",
+            "On Debian and Ubuntu a package of its own brings what is missing: "
+            "apt install python3-venv",
+        ) from error
 
 
 def _pip_options(upgrade: bool, offline: bool) -> list[str]:

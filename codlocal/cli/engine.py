@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.cli.options import console_of, options
@@ -43,5 +44,5 @@ def install(kind: str | None, upgrade: bool, dry_run: bool, **given: Any) -> Non
     table.add_column("")
     table.add_column("value", overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), str(value))
+        table.add_row(name.replace("_", " "), escape(str(value)))
     console.result(facts, table)

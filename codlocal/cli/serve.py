@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.cli.headings import Command
@@ -31,13 +32,14 @@ def serve(**given: Any) -> None:
     from codlocal.generation.engines.server import running
     from codlocal.models import locate
     from codlocal.pipeline import preflight
-    from codlocal.pipeline.engines import KEY_VARIABLE, server_settings
+    from codlocal.pipeline.engines import KEY_VARIABLE, find_engine, server_settings
 
     console = console_of(given)
     run = Path(given["run"]) if given.get("run") else None
     config = config_of(given, RunFolder.saved_settings(run) if run else None)
     folder = run or Path(tempfile.mkdtemp(prefix="codlocal-"))
     preflight.check_device(config)
+    find_engine(config.runtime.engine_python)  # before a model of many GB is fetched
     model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
     with running(server_settings(config, model, folder / "server.log"), console) as server:
         asyncio.run(_check(server))
@@ -51,7 +53,7 @@ def serve(**given: Any) -> None:
         table.add_column("")
         table.add_column("value", overflow="fold")
         for name, value in facts.items():
-            table.add_row(name, value)
+            table.add_row(name, escape(value))
         console.result(facts, table)
         console.info(f"Use it: {KEY_VARIABLE}={server.key} codlocal … --server-url {server.url}")
         _wait(server, console)

@@ -13,7 +13,6 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError, model_validator
 
-from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
 from codlocal.core.sections import (
     DatasetConfig,
@@ -60,10 +59,6 @@ class Config(Section):
         }
         names = sections.get(stage, sections["distill"])
         return {name: getattr(self, name).model_dump(mode="json") for name in names}
-
-    def fingerprint(self, stage: str) -> str:
-        """A hash of `stage_settings`: equal fingerprints mean that the output can be reused."""
-        return hashing.of_value(self.stage_settings(stage))
 
     def to_toml(self) -> str:
         """The configuration as TOML; settings that are None are left out."""
@@ -164,7 +159,8 @@ def problems(error: ValidationError) -> list[str]:
     """What is wrong with a model's fields, one line each: `section.key: reason`."""
     found = []
     for one in error.errors():
-        reason = one["msg"].removeprefix("Value error, ")
+        unknown = one["type"] == "extra_forbidden"
+        reason = "no such setting" if unknown else one["msg"].removeprefix("Value error, ")
         place = ".".join(map(str, one["loc"]))
         found.append(f"{place}: {reason}" if place else reason)
     return found

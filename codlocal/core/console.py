@@ -115,10 +115,10 @@ def _columns(total: int | None) -> list[ProgressColumn]:
     ]
     return [
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         *([] if total is None else counted),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[notes]}", style="cyan"),
+        TextColumn("{task.fields[notes]}", style="cyan", markup=False),
     ]
 
 

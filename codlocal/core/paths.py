@@ -1,6 +1,7 @@
 """Where codlocal keeps what outlives a run: models, teachers and the engine's environment."""
 
 import os
+import shutil
 from pathlib import Path
 
 import platformdirs
@@ -19,6 +20,12 @@ def absolute(path: str) -> str:
         return str(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise ConfigError(f"The home folder in {path} is not known.") from error
+
+
+def free_gb(place: Path) -> float:
+    """How many GB the disk of a place has left, whether it is there already or not."""
+    existing = next(one for one in (place, *place.absolute().parents) if one.exists())
+    return shutil.disk_usage(existing).free / 1e9
 
 
 def home() -> Path:

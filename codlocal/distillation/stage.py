@@ -1,6 +1,5 @@
 """The distillation stage: per seed one student on verified pairs and one on plain originals."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from codlocal.distillation.knowledge import gather
 from codlocal.distillation.starting import starting_folder
 from codlocal.distillation.student import StudentJob, read_student, train_student
 from codlocal.models.classifier import Classifier
-from codlocal.models.folders import build_folder
+from codlocal.models.folders import copy_folder
 from codlocal.models.locate import resolve
 from codlocal.models.teacher import read_teacher
 
@@ -60,7 +59,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
 
 def _publish(run: RunFolder, names: Sequence[str]) -> dict[str, Any]:
     """Copy the first student to `student/`; return the records of all, by name."""
-    _copy_folder(run.file("students", names[0]), run.file("student"))
+    copy_folder(run.file("students", names[0]), run.file("student"))
     records = {name: read_student(run.file("students", name)) for name in names}
     return {name: record.model_dump(mode="json") for name, record in records.items()}
 
@@ -78,13 +77,6 @@ def _base(run: RunFolder, console: Console) -> Path:
         run.config.distillation.student, console=console, offline=run.config.runtime.offline
     )
     return starting_folder(run.config, student, Path(read_teacher(run).path))
-
-
-def _copy_folder(source: Path, target: Path) -> None:
-    def build(folder: Path) -> None:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-
-    build_folder(target, build)
 
 
 def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:

@@ -32,7 +32,7 @@ def locked(path: Path, console: Console) -> Iterator[None]:
         yield
 
 
-def build_folder(target: Path, build: Callable[[Path], None], *, resumable: bool = False) -> None:
+def build_folder(target: Path, build: Callable[[Path], object], *, resumable: bool = False) -> None:
     """Let `build` fill a sibling of `target`, then put it in the target's place in one step.
 
     A resumable build finds what it left in the sibling when it was interrupted.
@@ -48,6 +48,11 @@ def build_folder(target: Path, build: Callable[[Path], None], *, resumable: bool
     finally:
         if not resumable:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder to a place where it is whole or not there."""
+    build_folder(target, lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True))
 
 
 def make_readable(folder: Path) -> None:

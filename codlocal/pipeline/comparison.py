@@ -6,7 +6,6 @@ teacher is in the store, and the baseline students are copied from the first run
 """
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from codlocal.core.errors import ConfigError
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.models import locate
-from codlocal.models.folders import build_folder
+from codlocal.models.folders import copy_folder
 
 FOLDER = "generators"
 RESULT = "comparison.json"
@@ -133,14 +132,7 @@ def _share_baselines(first: Path, run: RunFolder) -> None:
     for student in sorted(first.glob("students/baseline-*")):
         target = run.file("students", student.name)
         if not target.exists():
-            _copy(student, target)
-
-
-def _copy(source: Path, target: Path) -> None:
-    def build(folder: Path) -> None:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-
-    build_folder(target, build)
+            copy_folder(student, target)
 
 
 def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What can be known to be missing before anything is loaded, downloaded or trained."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 from codlocal.core import paths
@@ -30,8 +29,9 @@ def check_device(config: Config) -> None:
     """
     if config.runtime.device == "cuda" and not has_gpu():
         raise DeviceError(
-            f"The profile {config.profile!r} needs a CUDA GPU, and this machine shows none: "
-            f"generator {config.generator.model}, teacher {config.teacher.model}.",
+            'runtime.device = "cuda" needs a CUDA GPU, and this machine shows none: profile '
+            f"{config.profile!r}, generator {config.generator.model}, "
+            f"teacher {config.teacher.model}.",
             "Without a GPU use `--profile embedded` (small models from the package registry), "
             "or --device cpu if you have the time. `codlocal doctor` tells more.",
         )
@@ -76,7 +76,6 @@ def check_engine(config: Config) -> None:
 def warn_of_low_disk(run: Path, console: Console) -> None:
     """Say so if the disk of the run or of the store is nearly full."""
     for place in {run, paths.home()}:
-        existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-        free = shutil.disk_usage(existing).free / 1e9
+        free = paths.free_gb(place)
         if free < _LOW_DISK_GB:
             console.warn(f"Only {free:.1f} GB of disk are free for {place}.")

@@ -29,7 +29,6 @@ def generator() -> tuple[str, ...]:
         pytest.skip(f"{error.message} {error.hint}")
     return (
         "--generator", "smollm2-135m",
-        "--engine", "vllm",
         "--engine-python", str(python),
         "--set", "generator.prompting=chat",
         "--device", "cpu",

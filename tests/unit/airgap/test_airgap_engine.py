@@ -77,6 +77,16 @@ def test_the_cpu_engine_is_installed_without_what_breaks_it(machine):
     assert engine.marker() == built
 
 
+def test_a_python_that_makes_no_environments_is_told_what_it_lacks(machine, monkeypatch):
+    def create(_folder, *, with_pip):
+        raise subprocess.CalledProcessError(1, ["python", "-m", "ensurepip"])
+
+    monkeypatch.setattr(engine.venv, "create", create)
+    with pytest.raises(EngineError, match="can't make an environment") as caught:
+        install()
+    assert "python3-venv" in caught.value.hint
+
+
 def test_the_gpu_engine_is_the_real_vllm(machine):
     assert install("gpu")["requirements"] == ["vllm>=0.12,<0.34"]
     assert machine.pip == [["install", "vllm>=0.12,<0.34"]]

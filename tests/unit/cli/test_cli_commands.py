@@ -13,7 +13,7 @@ from codlocal.airgap import engine as engine_module
 from codlocal.cli import cli
 from codlocal.core import jsonl, paths
 from codlocal.core.config import STAGES
-from codlocal.core.errors import CodlocalError
+from codlocal.core.errors import CodlocalError, EngineError
 from codlocal.core.records import Example, FewShotSplit
 from codlocal.generation.engines import server as server_module
 from codlocal.models import locate
@@ -272,6 +272,15 @@ def test_serve_refuses_a_big_profile_without_a_gpu(served, monkeypatch):
     monkeypatch.setattr(preflight, "has_gpu", lambda: False)
     assert error_of("serve", "--profile", "default").exit_code == 3
     assert "settings" not in served
+
+
+def test_serve_looks_for_the_engine_before_it_fetches_a_model(served, monkeypatch):
+    def missing(_chosen):
+        raise EngineError("vLLM is not installed.")
+
+    monkeypatch.setattr(engines, "find_engine", missing)
+    assert "not installed" in error_of("serve", "--profile", "embedded").message
+    assert "model" not in served
 
 
 def test_a_busy_port_is_one_clear_error(served, monkeypatch, place):

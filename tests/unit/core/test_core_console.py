@@ -56,11 +56,13 @@ def test_progress_on_a_terminal_is_drawn(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     console = Console()
     assert console.interactive
-    with console.progress("distill", 3) as task:
+    with console.progress("distill [/]", 3) as task:
         task.advance()
-        task.note(loss=0.5)
+        task.note(step="Collecting vllm[cpu]")
         assert task.rate > 0
-    assert "distill" in capsys.readouterr().err
+    drawn = capsys.readouterr().err
+    assert "distill [/]" in drawn
+    assert "Collecting vllm[cpu]" in drawn
 
 
 def test_growing_from_nothing():

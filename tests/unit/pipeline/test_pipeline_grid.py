@@ -99,7 +99,7 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
     for words in (
         "no such arm: nonsense",
         "7: every k is even",
-        "speed: Extra inputs",
+        "speed: no such setting",
         "dataset: Field required",
         "runtime settings never change",
     ):

@@ -67,7 +67,7 @@ def test_a_missing_engine_is_found_before_the_teacher_is_trained(tmp_path, no_gp
 
 def test_little_disk_is_a_warning(tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)._replace(free=2_500_000_000)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _place: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
     preflight.warn_of_low_disk(tmp_path / "not" / "yet", QUIET)
     assert "Only 2.5 GB of disk are free" in " ".join(capsys.readouterr().err.split())
 
