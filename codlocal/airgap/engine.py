@@ -132,7 +132,6 @@ def _install_error(log: Path) -> EngineError:
     return EngineError(
         "pip could not install the engine:\n" + "\n".join(f"  | {line[:300]}" for line in lines),
         hint,
-        retryable=True,
     )
 
 

@@ -22,17 +22,15 @@ class CodlocalError(Exception):
         message: one sentence that names the thing that is wrong.
         hint: what the user can do next; may be empty.
         exit_code: the process's exit status.
-        retryable: whether the same call may succeed later without a change.
 
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "", *, retryable: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.retryable = retryable
 
 
 class ConfigError(CodlocalError):

@@ -103,7 +103,6 @@ class RunFolder:
                 raise RunError(
                     f"Another codlocal process is working on {path}.",
                     "Wait for it to end, or choose another --run.",
-                    retryable=True,
                 ) from error
             if redo:
                 run.archive = run._set_aside(redo)

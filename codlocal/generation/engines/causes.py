@@ -108,4 +108,4 @@ def explain(log: Path, status: int) -> EngineError:
     known = ((cause, hint) for pattern, cause, hint in _CAUSES if re.search(pattern, text))
     cause, hint = next(known, unknown)
     kind = SeedError if SEED_CRASH in text else EngineError
-    return kind(f"The vLLM server died: {cause}.\n{tail(log)}", hint, retryable=True)
+    return kind(f"The vLLM server died: {cause}.\n{tail(log)}", hint)

@@ -193,7 +193,6 @@ def _until_healthy(server: VllmServer, console: Console) -> Iterator[None]:
                     f"The vLLM server was not ready after {waited:.0f} s.\n"
                     + causes.tail(server.settings.log),
                     "Allow more time with --set runtime.server_timeout=SECONDS.",
-                    retryable=True,
                 )
             _show(task, server.settings.log, waited)
             yield

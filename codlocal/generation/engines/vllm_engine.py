@@ -138,7 +138,6 @@ class VllmEngine:
                 "Is it running, and is the address right? Rows so far are kept: run the same "
                 f"command again to go on. If its log says {SEED_CRASH!r}, "
                 "add --set runtime.request_seeds=false",
-                retryable=True,
             )
         if isinstance(error, openai.AuthenticationError):
             return EngineError(

@@ -98,14 +98,14 @@ def test_two_processes_can_not_share_a_folder(tmp_path):
         "from codlocal.core.errors import RunError\n"
         "try:\n"
         "    with RunFolder.open(Path(sys.argv[1]), Config()): print('opened')\n"
-        "except RunError as error: print(error.message, error.retryable)\n"
+        "except RunError as error: print(error.message)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with opened(tmp_path):
         with pytest.raises(RunError, match="Another codlocal process"), opened(tmp_path):
             pass
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert shown == f"Another codlocal process is working on {tmp_path}. True\n"
+        assert shown == f"Another codlocal process is working on {tmp_path}.\n"
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "opened\n"
 
 

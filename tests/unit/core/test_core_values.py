@@ -30,7 +30,7 @@ def test_rows_are_frozen_and_strict_about_fields():
     ],
 )
 def test_every_error_has_its_exit_code_and_carries_a_hint(name, code):
-    error = getattr(errors, name)("what", "do this", retryable=True)
+    error = getattr(errors, name)("what", "do this")
     assert isinstance(error, errors.CodlocalError)
     assert (error.exit_code, error.message, error.hint, str(error)) == (
         code,
@@ -38,7 +38,6 @@ def test_every_error_has_its_exit_code_and_carries_a_hint(name, code):
         "do this",
         "what",
     )
-    assert error.retryable
 
 
 def test_value_hashes_ignore_the_order_of_keys():

@@ -88,9 +88,8 @@ def test_nobody_there_or_somebody_else_is_named(monkeypatch):
         with pytest.raises(EngineError, match="no OpenAI-compatible server"):
             engines.check_server(server.url, offline=False)
         url = server.url
-    with pytest.raises(EngineError, match="no OpenAI-compatible server") as caught:
+    with pytest.raises(EngineError, match="no OpenAI-compatible server"):
         engines.check_server(url, offline=False)
-    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,6 @@ def test_a_log_names_the_cause(tmp_path, sign, cause):
     assert cause in error.message.splitlines()[0]
     assert error.hint
     assert sign[:290] in error.message
-    assert error.retryable
     assert error.exit_code == 3
     assert isinstance(error, SeedError) == ("seeds" in cause)
 
