@@ -3,10 +3,12 @@
 import importlib.util
 from pathlib import Path
 
-from codlocal.core import paths
+from codlocal.core import artifacts, paths
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError
+from codlocal.core.run import RunFolder
+from codlocal.generation import prompts
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
 
@@ -71,6 +73,17 @@ def check_engine(config: Config) -> None:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
         find_engine(config.runtime.engine_python)
+
+
+def check_prompt(run: RunFolder) -> None:
+    """Refuse a prompt that can't be used, once the data is there.
+
+    Raises:
+        ConfigError: there is none of that name, or it can't be filled in.
+
+    """
+    spec = artifacts.read_spec(run)
+    prompts.load(spec.task, run.config.generator.prompt).check(spec.label_names)
 
 
 def warn_of_low_disk(run: Path, console: Console) -> None:

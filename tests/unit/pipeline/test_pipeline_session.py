@@ -8,7 +8,7 @@ from runs import config, run_with_data
 from codlocal.core import config as settings
 from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import DeviceError, EngineError
+from codlocal.core.errors import ConfigError, DeviceError, EngineError
 from codlocal.core.run import RunFolder
 from codlocal.pipeline import opening, preflight
 from codlocal.pipeline.session import Session, manifest_summary
@@ -44,6 +44,20 @@ def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
     preflight.check_device(chosen)
     preflight.check_engine(chosen)
     assert looked == [None]
+
+
+def test_a_prompt_that_can_not_be_used_is_found_before_the_teacher_is_trained(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(preflight, "find_engine", lambda _chosen: None)
+    layer = {"generator": {"prompt": str(tmp_path / "missing.jinja")}}
+    chosen = resolve([settings.profile_settings("embedded"), layer])
+    with (
+        RunFolder.open(tmp_path / "run", chosen) as run,
+        pytest.raises(ConfigError, match="no prompt"),
+    ):
+        Session(run, QUIET).advance("verify")
+    assert list(run.manifest.stages) == ["data"]
 
 
 def test_a_missing_engine_is_found_before_the_teacher_is_trained(tmp_path, no_gpu, monkeypatch):
