@@ -42,8 +42,18 @@ _SECTIONS = {
 }
 _COMMANDS = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 _INTERRUPTED = 130
+_LESS_MEMORY = (
+    "Use a smaller --set distillation.batch_size, teacher.batch_size or max_length, or smaller "
+    "models; the same command goes on where it stopped."
+)
 _FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
-_FULL_DISK = ("No space left on device", "database or disk is full")
+_FOREIGN = {
+    "No space left on device": ("The disk is full", _FREE_SPACE),
+    "database or disk is full": ("The disk is full", _FREE_SPACE),
+    "out of memory": ("The device has too little memory", _LESS_MEMORY),
+    "can't allocate memory": ("This machine has too little memory", _LESS_MEMORY),
+}
+"""What errors of libraries say, those in Rust and C among them, and how that is told."""
 
 
 class _LazyGroup(click.Group):
@@ -113,10 +123,11 @@ def main(command: click.Command = cli) -> None:
     except OSError as error:
         _fail(*_os_error(error), 1)
     except Exception as error:
-        # Libraries in Rust and C have errors of their own for it, some of no type in particular.
-        if not any(words in str(error) for words in _FULL_DISK):
+        told = next((one for words, one in _FOREIGN.items() if words in str(error)), None)
+        if told is None:  # such errors have no type in common, so all others pass through
             raise
-        _fail(f"The disk is full: {error}.", _FREE_SPACE, 1)
+        what, hint = told
+        _fail(f"{what}: {error}.", hint, 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
 

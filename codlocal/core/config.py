@@ -96,7 +96,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"There is no configuration file {path}.") from error
+        raise ConfigError(
+            f"There is no configuration file {path}.", "Is its name spelled so, and in this folder?"
+        ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not a readable TOML file: {error}.") from error
 

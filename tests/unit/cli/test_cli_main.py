@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors import SafetensorError
 
@@ -175,6 +176,21 @@ def test_a_full_disk_is_named_whoever_finds_it(call, failing, error, said):
     assert code == 1
     assert f"Error: The disk is full: {said}" in err
     assert "complete rows are kept" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "whose"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "The device"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "This machine"),
+    ],
+)
+def test_too_little_memory_is_an_error_with_a_hint(call, failing, error, whose):
+    failing(error)
+    code, _, err = call("doctor")
+    assert code == 1
+    assert f"Error: {whose} has too little memory: {error}" in err
+    assert "batch_size" in err
 
 
 @pytest.mark.parametrize(
