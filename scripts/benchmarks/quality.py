@@ -17,6 +17,13 @@ _TASKS = {"cola": ("acceptability", ACCEPTABILITY)}
 _ARMS = "student,baseline,half,untrained,logistic,logistic-pairs"
 
 
+def _counts(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(word) for word in _listed(context, option, value)]
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no list of numbers, such as 8,16.") from error
+
+
 def _listed(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
@@ -34,7 +41,7 @@ def _listed(_context: click.Context, _option: click.Parameter, value: str) -> li
     "--sets", default="sst2,uci_yelp,amazon_polarity,cola", show_default=True, callback=_listed,
     help="Folders of DIR.",
 )  # fmt: skip
-@click.option("--k", "sizes", default="8,16,32,64,128", show_default=True, callback=_listed,
+@click.option("--k", "sizes", default="8,16,32,64,128", show_default=True, callback=_counts,
               help="Labelled texts per student.")  # fmt: skip
 @click.option("--seeds", default=5, show_default=True, help="How many seeds.")
 @click.option("--arms", default=_ARMS, show_default=True, callback=_listed,
@@ -61,7 +68,7 @@ def _grid(data: Path, given: dict[str, Any]) -> dict[str, Any]:
     return {
         "profile": given["profile"],
         "dataset": [_dataset(data, name) for name in given["sets"]],
-        "k": [int(k) for k in given["sizes"]],
+        "k": given["sizes"],
         "seeds": given["seeds"],
         "arm": given["arms"],
         "pairs_from": list(given["pairs_from"]),

@@ -49,6 +49,13 @@ def test_a_benchmark_says_what_it_needs(name, call):
     assert "Missing option '--data'" in err
 
 
+def test_sizes_are_numbers(call, tmp_path):
+    words = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--k", "8,x"]
+    code, _, err = call(*words, command=quality.main)
+    assert code == 2
+    assert "'8,x' is no list of numbers" in " ".join(err.split())
+
+
 def test_a_mistake_in_a_benchmark_is_an_error_with_a_hint(call, tmp_path):
     words = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--arms", "nonsense"]
     code, _, err = call(*words, command=quality.main)
