@@ -44,7 +44,7 @@ _COMMANDS = {name: place for section in _SECTIONS.values() for name, place in se
 _INTERRUPTED = 130
 _LESS_MEMORY = (
     "Use a smaller --set distillation.batch_size, teacher.batch_size or max_length, or smaller "
-    "models; the same command goes on where it stopped."
+    "models; what is done already is kept."
 )
 _FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
 _FOREIGN = {
