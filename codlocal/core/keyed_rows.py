@@ -17,7 +17,7 @@ from codlocal.core.jsonl import RowT, RowWriter, read_rows_at, write_rows
 class KeyedRows(Generic[RowT]):
     """The rows of one file by a key of theirs; of rows with the same key the first one counts.
 
-    The file is made by the first row. Use it as a context manager, in one thread.
+    The file is made by the first row. Use it as a context manager, in one thread at a time.
 
     Raises:
         RunError: a complete line of the file is not a valid row.
@@ -30,7 +30,7 @@ class KeyedRows(Generic[RowT]):
         self._key = key
         self._open = ExitStack()
         self._writer: RowWriter | None = None
-        self._index = sqlite3.connect("", isolation_level=None)
+        self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._open.callback(self._index.close)
         self._index.execute("PRAGMA journal_mode = OFF")
         self._index.execute("CREATE TABLE at (key TEXT PRIMARY KEY, begin INTEGER) WITHOUT ROWID")

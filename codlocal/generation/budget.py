@@ -1,6 +1,7 @@
 """The token budget of a run: which of a round's requests are still asked."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator
 
 from codlocal.generation.known import Spent
 from codlocal.generation.plan import Planned
@@ -12,20 +13,18 @@ _ENVELOPE = len('{"text": ""}')
 
 
 def affordable(
-    planned: Sequence[Planned], spent: Spent, max_tokens: int | None
-) -> Sequence[Planned]:
-    """The first requests of a round whose expected tokens fit into what is left.
+    planned: Iterable[Planned], spent: Spent, max_tokens: int | None
+) -> Iterator[Planned]:
+    """The first requests of a round whose expected tokens fit into what is left, as they come.
 
     A reply is about as long as the window that it repeats. `spent` is what the rounds before have
     cost, so that a resumed run admits the same requests; the bound is kept in expectation, not to
     the token.
     """
-    if max_tokens is None:
-        return planned
-    rate = spent.tokens / spent.characters if spent.tokens else _TOKENS_PER_CHARACTER
-    left = float(max_tokens - spent.tokens)
-    for at, plan in enumerate(planned):
+    rate = spent.tokens / spent.characters if spent.characters else _TOKENS_PER_CHARACTER
+    left = math.inf if max_tokens is None else float(max_tokens - spent.tokens)
+    for plan in planned:
         left -= plan.request.count * (len(plan.constraint.window) + _ENVELOPE) * rate
         if left < 0:
-            return planned[:at]
-    return planned
+            return
+        yield plan

@@ -1,13 +1,14 @@
 """Candidate search: constrained requests in rounds, verified by the teacher while they run.
 
-Every round asks only for the originals that have no good flip yet. Replies are handed on the
-moment they arrive; the teacher reads them in a thread of its own, so that generation never waits
-for verification.
+Every round asks only for the originals that have no good flip yet. The teacher works in a thread
+of its own, for the requests to come and on the replies the moment they arrive, so that generation
+never waits for it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from codlocal.core.records import Candidate, Fluency, Verdict
 from codlocal.generation.budget import affordable
@@ -21,6 +22,8 @@ from codlocal.generation.task import Task
 
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]
 """Gives one verdict per candidate that has a text, in order."""
+
+_Result = TypeVar("_Result")
 
 _JUDGED_AT_ONCE = 16
 """Requests whose replies the teacher reads before the verdicts are written."""
@@ -62,6 +65,7 @@ class Search:
     known: Known
     limits: Limits
     earlier: Known = field(default_factory=Known)
+    _teacher: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
         """Run the rounds over the tasks; the engine's errors pass through.
@@ -73,23 +77,43 @@ class Search:
         texts = {task.example.id: task.example.text for task in tasks}
         for number, strategy in enumerate(rounds):
             history = history_of(self.known, texts, self.goal, number, self.earlier)
-            planned = [
+            planned = (
                 plan
                 for task in tasks
                 if task.key not in history.ended
                 for plan in self.planner.plan(task, number, strategy, history)
-            ]
+            )
             spent = self.limits.spent + history.spent
             await self._round(affordable(planned, spent, self.limits.max_tokens))
 
-    async def _round(self, planned: Sequence[Planned]) -> None:
-        asked = [plan for plan in planned if not self._is_answered(plan)]
-        self.hooks.on_requests(sum(plan.request.count for plan in planned))
+    async def _round(self, planned: Iterator[Planned]) -> None:
+        asked: asyncio.Queue[Planned | None] = asyncio.Queue()
         unjudged: asyncio.Queue[Sequence[Candidate] | None] = asyncio.Queue()
-        for plan in planned:
+        await _all_or_none(
+            self._plan_all(planned, asked, unjudged),
+            self._ask_all(asked, unjudged),
+            self._judge_all(unjudged),
+        )
+
+    async def _plan_all(
+        self,
+        planned: Iterator[Planned],
+        asked: "asyncio.Queue[Planned | None]",
+        unjudged: "asyncio.Queue[Sequence[Candidate] | None]",
+    ) -> None:
+        """Plan ahead of the requests: a plan may have the teacher search for edits first."""
+        while (plan := await self._beside(next, planned, None)) is not None:
+            self.hooks.on_requests(plan.request.count)
             waiting = [row for row in self._rows(plan) if row.id not in self.known.verdicts]
             unjudged.put_nowait([row for row in waiting if row.text is not None])
-        await _all_or_none(self._ask_all(asked, unjudged), self._judge_all(unjudged))
+            if not self._is_answered(plan):
+                asked.put_nowait(plan)
+        asked.put_nowait(None)
+
+    async def _beside(self, work: Callable[..., _Result], *given: object) -> _Result:
+        """Have a thread do what takes the teacher; one thing at a time, in turn."""
+        async with self._teacher:
+            return await asyncio.to_thread(work, *given)
 
     def _is_answered(self, plan: Planned) -> bool:
         ids = (candidate_id(plan, offset) for offset in range(plan.request.count))
@@ -100,19 +124,21 @@ class Search:
         return [self.known.candidates[row_id] for row_id in ids if row_id in self.known.candidates]
 
     async def _ask_all(
-        self, planned: Iterable[Planned], unjudged: "asyncio.Queue[Sequence[Candidate] | None]"
+        self,
+        asked: "asyncio.Queue[Planned | None]",
+        unjudged: "asyncio.Queue[Sequence[Candidate] | None]",
     ) -> None:
         """Keep up to `concurrency` requests in flight, then say that no more rows will come."""
-        waiting = iter(planned)
 
         async def work() -> None:
-            for plan in waiting:
+            while (plan := await asked.get()) is not None:
                 replies = await self.engine.generate(plan.request)
                 rows = candidates_of(plan, replies)
                 new = [row for row in rows if row.id not in self.known.candidates]
                 self.hooks.on_candidates(new)
                 self.known.candidates.update((row.id, row) for row in new)
                 unjudged.put_nowait([row for row in new if row.text is not None])
+            asked.put_nowait(None)  # for the next one to end, too
 
         await _all_or_none(*(work() for _ in range(self.limits.concurrency)))
         unjudged.put_nowait(None)
@@ -141,7 +167,7 @@ class Search:
         return [verdict for rows in batch for verdict in self.judge(rows)]
 
     async def _judge(self, batch: Sequence[Sequence[Candidate]]) -> None:
-        verdicts = await asyncio.to_thread(self._verdicts, batch)
+        verdicts = await self._beside(self._verdicts, batch)
         texts = {row.id: row.text or "" for rows in batch for row in rows}
         flips = [verdict for verdict in verdicts if verdict.flipped]
         scores = await score_all(

@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -244,3 +245,36 @@ def test_a_token_budget_bounds_the_rounds_and_a_resumed_search_keeps_to_it():
         broken.run()
     known = Known(dict(broken.known.candidates), dict(broken.known.verdicts))
     assert Rig(known=known, limits=limits).run().rows() == undisturbed.rows()
+
+
+def test_requests_are_in_flight_while_the_teacher_still_seeks_edits_for_the_next_ones():
+    arrived = threading.Event()
+    rig = Rig(FakeEngine(delay=lambda _request: arrived.set() or 0.0), concurrency=4)
+
+    def edits(task):
+        # Found for the first text; for the others not before the first request has arrived.
+        assert task is rig.tasks[0] or arrived.wait(20)
+        return []
+
+    planner = dataclasses.replace(rig.search.planner, edits=edits)
+    rig.search = dataclasses.replace(rig.search, planner=planner)
+    rig.run(["lexical"])
+    assert {row.example_id for row in rig.candidates} == {"0", "1", "2", "3"}
+
+
+def test_the_teacher_is_asked_for_one_thing_at_a_time():
+    at_work, seen = threading.Lock(), []
+
+    def alone(what, answer):
+        assert at_work.acquire(blocking=False), "two threads ask the teacher"
+        time.sleep(0.002)
+        seen.append(what)
+        at_work.release()
+        return answer
+
+    rig = Rig(judge_with=lambda _rows: alone("verdicts", []), concurrency=4)
+    planner = dataclasses.replace(rig.search.planner, edits=lambda _task: alone("edits", []))
+    rig.search = dataclasses.replace(rig.search, planner=planner)
+    rig.run(["lexical"])
+    assert seen.count("edits") == len(TEXTS)
+    assert "verdicts" in seen
