@@ -28,7 +28,8 @@ def save_checkpoint(
     partial.mkdir(parents=True)
     save_file(_weights(model), partial / "model.safetensors")
     save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
-    jsonl.write_json(partial / "state.json", {"step": step, "key": key})
+    state = {"step": step, "key": key, "weights": _count(model)}
+    jsonl.write_json(partial / "state.json", state)
     finished = folder / f"checkpoint-{step:07d}"
     shutil.rmtree(finished, ignore_errors=True)
     partial.replace(finished)
@@ -43,7 +44,7 @@ def load_checkpoint(
     """Restore the newest state of this training; return its step, or 0 if there is none."""
     for checkpoint in reversed(_checkpoints(folder)):
         state = json.loads(checkpoint.joinpath("state.json").read_bytes())
-        if state["key"] == key:
+        if (state["key"], state.get("weights")) == (key, _count(model)):
             _restore_weights(model, checkpoint / "model.safetensors")
             _restore_moments(model, optimizer, checkpoint / "optimizer.safetensors")
             return int(state["step"])
@@ -58,6 +59,10 @@ def remove_checkpoints(folder: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*"))
+
+
+def _count(model: torch.nn.Module) -> int:
+    return sum(one.numel() for one in model.parameters() if one.requires_grad)
 
 
 def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

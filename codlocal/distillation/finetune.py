@@ -27,6 +27,7 @@ from codlocal.models.folders import model_hash
 from codlocal.models.initialise import check_start, new_classifier
 from codlocal.models.labels import column_order
 from codlocal.models.locate import has_head, resolve
+from codlocal.models.seen_tokens import only_seen_tokens
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
 
 
@@ -138,5 +139,6 @@ def fine_tune(
     step_loss = logits_step(
         classifier, texts, lambda logits, batch: task_loss(logits, labels[batch])
     )
-    with console.progress("Fine-tuning the teacher", settings.steps) as task:
+    progress = console.progress("Fine-tuning the teacher", settings.steps)
+    with only_seen_tokens(classifier, [one.text for one in texts.texts]), progress as task:
         return fit(classifier.model, step_loss, texts, settings, config.runtime, folder, task)

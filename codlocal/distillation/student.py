@@ -28,6 +28,7 @@ from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_b
 from codlocal.models.classifier import Classifier
 from codlocal.models.devices import training_dtype
 from codlocal.models.folders import build_folder, model_hash
+from codlocal.models.seen_tokens import only_seen_tokens
 
 RECORD_FILE = "codlocal.json"
 _FIRST_PHASE, _LAST_PHASE = "Contrasting", "Training"
@@ -116,7 +117,8 @@ def distil(
 ) -> LossTerms:
     """Train a student in place on what the teacher knows; return the loss of the last step.
 
-    Whatever phase it goes through sees the student's own texts alone. `folder` gets the training
+    Whatever phase it goes through sees the student's own texts alone, and of its embeddings trains
+    those of their tokens. `folder` gets the training
     log and the checkpoints, and a folder with those of each phase before the last.
 
     Raises:
@@ -130,7 +132,8 @@ def distil(
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
         settings = _loop_settings(job, targets, title, math.ceil(part * config.steps))
-        with console.progress(f"{title} {job.name}", settings.steps) as task:
+        progress = console.progress(f"{title} {job.name}", settings.steps)
+        with only_seen_tokens(student, [text.text for text in texts]), progress as task:
             return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
 
     def step_of(settings: DistillationConfig) -> StepLoss:

@@ -1,7 +1,8 @@
 """`scripts/bench distillation`: speed and memory beside a loop that asks the teacher every step.
 
-Both loops are the product's own and see the same texts, batches and student; every measurement
-is a process of its own, so that its peak memory is its own.
+Both are the product's own loop and see the same texts, batches and student; the reference asks the
+teacher in every step and trains the whole student, as a plain loop does. Every measurement is a
+process of its own, so that its peak memory is its own.
 """
 
 import json
@@ -33,6 +34,7 @@ from codlocal.models import locate
 from codlocal.models.classifier import Classifier
 from codlocal.models.devices import limit_threads
 from codlocal.models.initialise import new_classifier
+from codlocal.models.seen_tokens import only_seen_tokens
 
 _QUIET = Console(-1)
 _ROUNDS = 3
@@ -95,8 +97,10 @@ def _models(config: Config) -> Result:
 def _codlocal(config: Config) -> Result:
     teacher, student, texts = _materials(config)
     begun = time.monotonic()
-    known = torch.from_numpy(teacher.logits([text.text for text in texts.texts]))
-    _train(student, texts, config, lambda batch: known[batch])
+    words = [text.text for text in texts.texts]
+    known = torch.from_numpy(teacher.logits(words))
+    with only_seen_tokens(student, words):
+        _train(student, texts, config, lambda batch: known[batch])
     return _measured(begun, config)
 
 
