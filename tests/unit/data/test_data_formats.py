@@ -102,6 +102,12 @@ def test_blank_lines_are_no_rows_and_other_columns_are_ignored(tmp_path):
     assert (split.texts, split.labels) == (["hi"], ["a"])
 
 
+def test_a_text_may_be_as_long_as_a_book(tmp_path):
+    text = "long " * 100_000
+    path = write_csv(tmp_path / "a.csv", [["text", "label"], [text, "a"]])
+    assert read_file(path, COLUMNS).texts == [text]
+
+
 def test_labels_of_every_simple_kind_become_words(tmp_path):
     labels = [1, True, False, 2.0, 2.5, " b ", "", None, float("nan")]
     path = write_jsonl(tmp_path / "l.jsonl", [{"text": "t", "label": label} for label in labels])
