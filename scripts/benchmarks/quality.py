@@ -46,6 +46,8 @@ def _listed(_context: click.Context, _option: click.Parameter, value: str) -> li
 @click.option("--seeds", default=5, show_default=True, help="How many seeds.")
 @click.option("--arms", default=_ARMS, show_default=True, callback=_listed,
               help="As `codlocal ablate --help` lists them.")  # fmt: skip
+@click.option("--methods", default="", callback=_listed, metavar="kd,lwd,ted",
+              help="How students are distilled. [default: as in the profile]")  # fmt: skip
 @click.option("--profile", default="embedded", show_default=True, help="As for codlocal.")
 @click.option("--pairs-from", multiple=True, metavar="RUN",
               help="A run whose counterfactuals are used again.")  # fmt: skip
@@ -71,6 +73,7 @@ def _grid(data: Path, given: dict[str, Any]) -> dict[str, Any]:
         "k": given["sizes"],
         "seeds": given["seeds"],
         "arm": given["arms"],
+        "method": given["methods"],
         "pairs_from": list(given["pairs_from"]),
     }
 
