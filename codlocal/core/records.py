@@ -83,7 +83,8 @@ class Verdict(Row):
     """What the teacher says of one candidate. `edit_distance` is `edits` / original length.
 
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
-    are the words that no training text has.
+    are the words that no training text has, and `repeated` what stands twice in a row, though
+    not in the original.
     """
 
     candidate_id: str
@@ -96,6 +97,7 @@ class Verdict(Row):
     length: int = 0
     original_length: int = 0
     unknown: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     fluency: Fluency | None = None
 
 

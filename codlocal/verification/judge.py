@@ -12,6 +12,7 @@ from codlocal.core.records import Teacher as TeacherModel
 
 _LETTERS = r"[\p{L}\p{N}\p{M}_]+"
 _TOKEN = regex.compile(rf"{_LETTERS}(?:['’\-]{_LETTERS})*|[^\p{{L}}\p{{N}}\p{{M}}_\s]")
+_LONGEST_REPETITION = 4
 _WORD = regex.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
 
 
@@ -36,6 +37,18 @@ def vocabulary(texts: Iterable[str]) -> frozenset[str]:
 def _ending(word: str) -> str:
     """A contraction from the letter before the apostrophe on; any other word is itself."""
     return word[max(word.find("'") - 1, 0) :]
+
+
+def repetitions(text: str) -> frozenset[str]:
+    """What a text says twice in a row: words, or runs of a few words, in lower case."""
+    found = [token.casefold() for token in tokens(text)]
+    return frozenset(
+        " ".join(found[at : at + size])
+        for size in range(1, _LONGEST_REPETITION + 1)
+        for at in range(len(found) - 2 * size + 1)
+        if found[at : at + size] == found[at + size : at + 2 * size]
+        and all(token[0].isalnum() for token in found[at : at + size])
+    )
 
 
 def token_edits(original: str, edited: str) -> int:
@@ -116,6 +129,7 @@ def _verdict(
         length=len(tokens(text)),
         original_length=len(tokens(original)),
         unknown=() if known is None else _unknown(text, known),
+        repeated=tuple(sorted(repetitions(text) - repetitions(original))),
     )
 
 

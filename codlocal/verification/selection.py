@@ -99,7 +99,18 @@ def _made_up(verdict: Verdict, original: Original, gate: Gate) -> str | None:
     return "a made-up word" if spelled > allowed else None
 
 
-CHECKS: tuple[Check, ...] = (_not_flipped, _edited_too_much, _not_fluent, _made_up)
+def _repeats_itself(verdict: Verdict, _original: Original, _gate: Gate) -> str | None:
+    # A language model finds what it has just said likely: its own log-probabilities miss this.
+    return "repeats itself" if verdict.repeated else None
+
+
+CHECKS: tuple[Check, ...] = (
+    _not_flipped,
+    _edited_too_much,
+    _not_fluent,
+    _made_up,
+    _repeats_itself,
+)
 
 
 def refusal(verdict: Verdict, original: Original, gate: Gate) -> str | None:

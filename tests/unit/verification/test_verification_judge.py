@@ -9,6 +9,7 @@ from codlocal.verification.judge import (
     boundary_distance,
     edit_distance,
     judge,
+    repetitions,
     vocabulary,
     words,
 )
@@ -102,6 +103,30 @@ def test_a_verdict_tells_new_words_and_lengths():
     assert (verdict.length, verdict.original_length) == (7, 4)
     [verdict] = judge(FakeTeacher(), EXAMPLES, [candidate("the food was bad")])
     assert verdict.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("Product product.", {"product"}),
+        ("It will it will charge", {"it will"}),
+        ("the tones because the tones because they are bad", {"the tones because"}),
+        ("very bad food, very bad place", set()),
+        ("great, great!!!", set()),
+        ("bad bad bad bad", {"bad", "bad bad"}),
+        ("one two three four five one two three four five", set()),
+        ("", set()),
+    ],
+)
+def test_what_a_text_says_twice_in_a_row(text, repeated):
+    assert repetitions(text) == repeated
+
+
+def test_a_verdict_tells_repetitions_that_the_original_does_not_have():
+    examples = {"1": Example(id="1", text="good good food", label=1)}
+    rows = [candidate("bad bad food"), candidate("good good bad food"), candidate("bad food")]
+    found = [row.repeated for row in judge(FakeTeacher(), examples, rows)]
+    assert found == [("bad",), (), ()]
 
 
 def test_a_contraction_is_known_by_its_ending():

@@ -127,3 +127,9 @@ def test_the_cost_weighs_edit_against_what_fluency_was_lost():
     better = verdict("1", edit=0.3, score=fluency(-1.0))
     assert cost(better, original(), 0.1) == pytest.approx(0.3)
     assert cost(verdict("1", edit=0.3), original(), 0.1) == pytest.approx(0.3)
+
+
+def test_a_text_that_repeats_itself_is_refused():
+    row = verdict("1").model_copy(update={"repeated": ("bad",)})
+    assert refusal(row, original(), OPEN) == "repeats itself"
+    assert refusal(verdict("1"), original(), OPEN) is None
