@@ -200,7 +200,8 @@ def _refuse_unusable(
         if not rows:
             raise DataError(
                 f"{where}: the {split} split has no usable rows.",
-                "Rows need a text and a label, and train texts must not all stand in test too.",
+                "Rows need a text and a label; train texts must not all stand in test too; and "
+                "without a test file some class needs two texts, of which one is held out.",
             )
     if len({example.label for example in train}) < 2:
         raise DataError(
