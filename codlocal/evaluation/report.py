@@ -59,10 +59,10 @@ def table(metrics: Mapping[str, Any]) -> Table:
     return drawn
 
 
-def agreement(metrics: Mapping[str, Any]) -> str:
-    """The student's agreement with the teacher, and its interval."""
-    bounds = metrics["intervals"]["student"]["teacher_agreement"]
-    return _cell(metrics, metrics["student"]["teacher_agreement"], bounds)
+def agreement(metrics: Mapping[str, Any], arm: str = "student") -> str:
+    """The agreement of an arm's students with the teacher, and its interval."""
+    bounds = metrics["intervals"][arm]["teacher_agreement"]
+    return _cell(metrics, metrics[arm]["teacher_agreement"], bounds)
 
 
 def caption(metrics: Mapping[str, Any]) -> str:

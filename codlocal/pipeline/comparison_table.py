@@ -7,8 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codlocal.core.statistics import paired_interval, wilson
-from codlocal.evaluation.report import caption
-from codlocal.evaluation.summary import OVER_SEEDS
+from codlocal.evaluation.report import agreement, caption
 
 _NONE = "-"
 Row = Mapping[str, Any]
@@ -66,14 +65,7 @@ def _number(value: float | None) -> str:
 
 def _agreement(arm: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        metrics = row["metrics"]
-        if arm not in metrics:
-            return _NONE
-        mean, bounds = metrics[arm]["teacher_agreement"], metrics["intervals"][arm]
-        low, high = bounds["teacher_agreement"]
-        if metrics["interval_kind"] == OVER_SEEDS:
-            return f"{mean:.3f} ±{(high - low) / 2:.3f}"
-        return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+        return agreement(row["metrics"], arm) if arm in row["metrics"] else _NONE
 
     return cell
 
