@@ -172,7 +172,7 @@ _student = (
     _of_student("--quantization", type=click.Choice(["none", "nf4"]),
                 help="nf4: train and save students in 4 bits (QLoRA). [default: none]"),
     _of_student("--steps", type=int, metavar="N",
-                help="Training steps of a student. [default: 600; embedded: 120]"),
+                help="Training steps of a student. [default: 600; embedded: 360]"),
     _of_student("--tracker", type=click.Choice(["none", "tensorboard", "wandb", "mlflow"]),
                 help="Show the students' losses there, too. [default: none]"),
     _of_student("--baseline/--no-baseline", default=None,
