@@ -118,8 +118,8 @@ def distil(
     """Train a student in place on what the teacher knows; return the loss of the last step.
 
     Whatever phase it goes through sees the student's own texts alone, and of its embeddings trains
-    those of their tokens. `folder` gets the training
-    log and the checkpoints, and a folder with those of each phase before the last.
+    those of their tokens. `folder` gets the training log and the checkpoints, and a folder with
+    those of each phase before the last.
 
     Raises:
         ModelError: the loss is not finite.
