@@ -26,12 +26,12 @@ def only_seen_tokens(classifier: Classifier, texts: Iterable[str]) -> Iterator[N
     if not (isinstance(embedding, Embedding) and _is_trained_alone(classifier.model, embedding)):
         yield
         return
-    whole = embedding.weight
+    whole, padding = embedding.weight, embedding.padding_idx
+    pads = {classifier.encoder.pad_id} | ({padding} if padding is not None else set())
     rows = classifier.encoder.encode(list(texts))
-    seen = torch.tensor(sorted({classifier.encoder.pad_id}.union(*rows)), device=whole.device)
+    seen = torch.tensor(sorted(pads.union(*rows)), device=whole.device)
     place = torch.full((len(whole),), len(seen), device=whole.device)
     place[seen] = torch.arange(len(seen), device=whole.device)
-    padding = embedding.padding_idx
 
     def to_place(_module: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return (place.to(inputs[0].device)[inputs[0]], *inputs[1:])

@@ -92,3 +92,12 @@ def test_a_weight_that_another_module_shares_is_left_alone(classifier):
     classifier.model.shared.weight = whole
     with only_seen_tokens(classifier, TEXTS):
         assert weight_of(classifier) is whole
+
+
+def test_the_embedding_may_have_a_padding_row_of_its_own(classifier):
+    embedding = classifier.model.get_input_embeddings()
+    embedding.padding_idx = len(embedding.weight) - 1
+    before = classifier.logits(TEXTS)
+    with only_seen_tokens(classifier, TEXTS):
+        assert (classifier.logits(TEXTS) == before).all()
+    assert embedding.padding_idx == len(embedding.weight) - 1
