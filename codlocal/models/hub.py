@@ -77,7 +77,8 @@ def _download(model_id: str, revision: str | None) -> Path:
     except (httpx.HTTPError, OSError) as error:
         raise ModelError(
             f"The hub model {model_id!r} could not be downloaded: {_first_line(error)}",
-            "Check the connection, or give a local model folder.",
+            "Check the name and the connection, or give a local model folder; `codlocal doctor` "
+            "lists the packaged models.",
         ) from error
     return Path(folder)
 

@@ -9,6 +9,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
+from codlocal.models import locate
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
 
@@ -73,6 +74,17 @@ def check_engine(config: Config) -> None:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
         find_engine(config.runtime.engine_python)
+
+
+def fetch_generator(config: Config, console: Console) -> None:
+    """Have the generator at hand, unless a server or a replay answers in its place.
+
+    Raises:
+        ModelError: it can't be had.
+
+    """
+    if not (config.runtime.replay or config.runtime.server_url):
+        locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
 
 
 def check_prompt(run: RunFolder) -> None:

@@ -79,6 +79,7 @@ class Session:
         if generates:
             preflight.check_engine(self.run.config)
             preflight.check_prompt(self.run)
+            preflight.fetch_generator(self.run.config, self.console)
         preflight.warn_of_low_disk(self.run.path, self.console)
         limit_threads(self.run.config.runtime.threads)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import tiny_model
 from toy_run import (
     LABELS,
@@ -80,6 +81,18 @@ def test_the_student_loads_with_transformers_alone_and_agrees(finished: RunFolde
     assert model.config.id2label == dict(enumerate(LABELS))
     assert model.config.num_hidden_layers == 2
     assert {path.suffix for path in folder.iterdir()} == {".json", ".jsonl", ".safetensors"}
+
+
+def test_embeddings_of_tokens_in_no_text_stay_as_they_were(finished: RunFolder, body: Path):
+    tokenizer = AutoTokenizer.from_pretrained(body)
+    unseen, known = (
+        tokenizer.convert_tokens_to_ids(words) for words in (["x", "9"], ["food", "bad"])
+    )
+    before = load_file(body / "model.safetensors")["embeddings.word_embeddings.weight"]
+    for folder in (finished.file("student"), Path(read_teacher(finished).path)):
+        after = load_file(folder / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+        assert torch.equal(after[unseen], before[unseen])
+        assert not torch.isclose(after[known], before[known]).all(dim=1).any()
 
 
 def test_a_run_of_the_same_seed_gives_the_same_weights(finished: RunFolder, tmp_path: Path):

@@ -156,6 +156,14 @@ def test_a_checkpoint_that_was_cut_off_is_not_read(tmp_path: Path):
     assert load_checkpoint(tmp_path, model, optimizer, "k") == 10
 
 
+def test_a_checkpoint_of_another_number_of_weights_is_not_resumed(tmp_path: Path):
+    model = _model()
+    model[0].requires_grad_(False)
+    save_checkpoint(tmp_path, 5, model, _adam(model), "k")
+    whole = _model()
+    assert load_checkpoint(tmp_path, whole, _adam(whole), "k") == 0
+
+
 def test_parameters_without_a_gradient_have_no_moments_to_save(tmp_path: Path):
     model = _model()
     model[0].requires_grad_(False)

@@ -52,6 +52,9 @@ def test_texts_are_cut_at_the_maximal_length(bert: Path):
     classifier = _load(bert, max_length=8)
     first, second = classifier.logits(["good " * 6 + "bad", "good " * 6 + "awful food"])
     np.testing.assert_allclose(first, second, rtol=1e-5)
+    one, other = classifier.encoder.encode(["good " * 6 + "bad", "good " * 6 + "awful food"])
+    assert one == other
+    assert len(one) == 8
 
 
 def test_the_length_never_exceeds_the_models_positions(bert: Path):

@@ -8,7 +8,7 @@ from runs import config, run_with_data
 from codlocal.core import config as settings
 from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, DeviceError, EngineError
+from codlocal.core.errors import ConfigError, DeviceError, EngineError, ModelError
 from codlocal.core.run import RunFolder
 from codlocal.pipeline import opening, preflight
 from codlocal.pipeline.session import Session, manifest_summary
@@ -60,6 +60,26 @@ def test_a_prompt_that_can_not_be_used_is_found_before_the_teacher_is_trained(
     assert list(run.manifest.stages) == ["data"]
 
 
+def test_a_generator_that_can_not_be_had_is_found_before_the_teacher_is_trained(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(preflight, "find_engine", lambda _chosen: None)
+    layer = {"generator": {"model": str(tmp_path / "nowhere")}}
+    chosen = resolve([settings.profile_settings("embedded"), layer])
+    with (
+        RunFolder.open(tmp_path / "run", chosen) as run,
+        pytest.raises(ModelError, match="no model folder"),
+    ):
+        Session(run, QUIET).advance("verify")
+    assert list(run.manifest.stages) == ["data"]
+
+
+@pytest.mark.parametrize("answers", [{"replay": "theirs"}, {"server_url": "http://127.0.0.1:9"}])
+def test_no_generator_is_fetched_where_something_else_answers(answers, tmp_path):
+    layer = {"generator": {"model": str(tmp_path / "nowhere")}, "runtime": answers}
+    preflight.fetch_generator(resolve([layer]), QUIET)
+
+
 def test_a_missing_engine_is_found_before_the_teacher_is_trained(tmp_path, no_gpu, monkeypatch):
     def missing(_chosen):
         raise EngineError("vLLM is not installed.")
@@ -98,6 +118,7 @@ def recording(session, monkeypatch):
     for name in ("data", "train_teacher", "generate", "verify", "distill", "evaluate"):
         monkeypatch.setattr(session, f"_{name}", lambda name=name: done.append(name))
     monkeypatch.setattr(preflight, "check_engine", lambda _: done.append("engine"))
+    monkeypatch.setattr(preflight, "fetch_generator", lambda *_: done.append("generator"))
     return done
 
 
@@ -107,7 +128,7 @@ def test_a_stage_brings_those_before_it_up_to_date(tmp_path, monkeypatch):
         session = Session(run, QUIET)
         done = recording(session, monkeypatch)
         assert session.advance("verify") == ["generate", "verify"]
-        assert done == ["engine", "generate", "verify"]
+        assert done == ["engine", "generator", "generate", "verify"]
 
 
 def test_nothing_is_checked_when_nothing_is_to_be_generated(tmp_path, monkeypatch):
@@ -116,7 +137,7 @@ def test_nothing_is_checked_when_nothing_is_to_be_generated(tmp_path, monkeypatc
         session = Session(run, QUIET)
         done = recording(session, monkeypatch)
         assert session.advance("evaluate") == ["verify", "distill", "evaluate"]
-        assert "engine" not in done
+        assert not {"engine", "generator"} & set(done)
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path):
@@ -138,6 +159,7 @@ def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
         yield engine
 
     monkeypatch.setattr(opening, "open_engine", open_engine)
+    monkeypatch.setattr(preflight, "fetch_generator", lambda *_: None)
     monkeypatch.setattr(Session, "_teacher", FakeTeacher())
     chosen = config(
         generator={"engine": "transformers"},
