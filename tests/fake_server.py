@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from fakes import sample
+from fakes import WORDS, sample
 
 
 @dataclass
@@ -24,7 +24,8 @@ class FakeServer:
     """What `openai_server` yields: its address, its key, the requests it got, and its mood.
 
     Set `obeys` to False to have it ignore constraints, `status` to have it refuse every request
-    with that HTTP status, and `slow` to have it wait that many seconds before each reply.
+    with that HTTP status, `most_logprobs` to have it refuse to give more, and `slow` to have it
+    wait that many seconds before each reply.
     """
 
     key: str = "secret"
@@ -32,6 +33,7 @@ class FakeServer:
     obeys: bool = True
     status: int | None = None
     slow: float = 0.0
+    most_logprobs: int = 1000
     port: int = 0
     payloads: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -42,6 +44,8 @@ class FakeServer:
         return f"http://127.0.0.1:{self.port}"
 
     def chat(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if payload.get("logprobs"):
+            return self._next_tokens(payload)
         texts = [self._text(payload, index) for index in range(payload.get("n") or 1)]
         return {
             "id": "chat-1", "object": "chat.completion", "created": 0, "model": self.model,
@@ -53,6 +57,23 @@ class FakeServer:
                 for index, text in enumerate(texts)
             ],
             "usage": _usage(20, 10 * len(texts)),
+        }  # fmt: skip
+
+    def _next_tokens(self, payload: dict[str, Any]) -> dict[str, Any]:
+        found = [
+            {"token": f" {word}", "logprob": -1.0 - at, "bytes": None}
+            for at, word in enumerate(WORDS[: payload["top_logprobs"]])
+        ]
+        content = [{**found[0], "top_logprobs": found}]
+        return {
+            "id": "chat-1", "object": "chat.completion", "created": 0, "model": self.model,
+            "choices": [
+                {
+                    "index": 0, "finish_reason": "length", "logprobs": {"content": content},
+                    "message": {"role": "assistant", "content": found[0]["token"]},
+                }
+            ],
+            "usage": _usage(20, 1),
         }  # fmt: skip
 
     def completion(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         payload = json.loads(body)
         self.server.fake.payloads.append(payload)
         self.server.fake.stopping.wait(self.server.fake.slow)
+        if (payload.get("top_logprobs") or 0) > self.server.fake.most_logprobs:
+            self._answer(400, {"error": {"message": "too many logprobs", "code": 400}})
+            return
         answers = {
             "/v1/chat/completions": self.server.fake.chat,
             "/v1/completions": self.server.fake.completion,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Reply, Request
+from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request
 
 WEIGHTS = {
     **dict.fromkeys(("great", "good", "delicious", "friendly", "perfect", "love", "clean"), 2.0),
@@ -136,6 +136,7 @@ class FakeEngine:
     fail_after: int | None = None
     failure: Exception = field(default_factory=lambda: ConnectionError("the engine is gone"))
     requests: list[Request] = field(default_factory=list)
+    blanks: list[Blank] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
     closed: int = 0
     in_flight: int = 0
@@ -159,6 +160,12 @@ class FakeEngine:
             await asyncio.sleep(self.delay(request))
             replies = (self.reply(request, index) for index in range(request.count))
             return [as_reply(one) if isinstance(one, str) else one for one in replies]
+
+    async def propose(self, blank: Blank) -> Proposals:
+        self.blanks.append(blank)
+        async with self._flight():
+            await asyncio.sleep(0)
+            return Proposals(tuple((f" {word}", -at) for at, word in enumerate(WORDS)), 20)
 
     async def score(self, text: str) -> Fluency:
         self.scored.append(text)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Strategy = Literal["infill", "lexical", "guided", "wide", "free"]
 
 
 class Section(BaseModel):
@@ -64,9 +65,10 @@ class GeneratorConfig(Section):
     `max_candidates` bounds the replies for one original and target, `max_tokens` the expected
     generated tokens of the whole run, `max_rounds` the rounds; None leaves each unbounded. Where
     the originals are more than one shard, each shard has its share of the tokens.
-    `rounds` loosen the constraint: "lexical" lets the model choose among words with which the
-    teacher is known to flip, "guided" lets it write words of its own in the places that matter,
-    "wide" more of them, "free" the whole text.
+    `rounds` loosen the constraint: "infill" takes the model's likeliest words for the places that
+    matter, as far as they flip the teacher, "lexical" lets the model choose among words with which
+    the teacher is known to flip, "guided" lets it write words of its own in those places, "wide"
+    more of them, "free" the whole text.
     `targets` chooses the labels to flip into. "confusion" is the label with which the original's
     is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
     `budget` says which originals get counterfactuals and what a student sees: "paper" k/2 originals
@@ -80,7 +82,7 @@ class GeneratorConfig(Section):
     prompting: Literal["chat", "completion"] = "chat"
     prompt: str | None = None
     candidates: Positive = 8
-    rounds: tuple[Literal["lexical", "guided", "wide", "free"], ...] = ("guided", "wide", "free")
+    rounds: tuple[Strategy, ...] = ("guided", "wide", "free")
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from codlocal.generation.known import Spent
-from codlocal.generation.plan import Planned
+from codlocal.generation.planned import Planned, PlannedInfill
 
 _TOKENS_PER_CHARACTER = 1 / 3
 """Of English under a subword vocabulary, until the rounds before have shown the real share."""
@@ -24,7 +24,14 @@ def affordable(
     rate = spent.tokens / spent.characters if spent.characters else _TOKENS_PER_CHARACTER
     left = math.inf if max_tokens is None else float(max_tokens - spent.tokens)
     for plan in planned:
-        left -= plan.request.count * (len(plan.constraint.window) + _ENVELOPE) * rate
+        left -= _expected(plan, rate)
         if left < 0:
             return
         yield plan
+
+
+def _expected(plan: Planned, rate: float) -> float:
+    """The tokens that a plan will cost: those of its replies, or one a place."""
+    if isinstance(plan, PlannedInfill):
+        return len(plan.places)
+    return plan.count * (len(plan.constraint.window) + _ENVELOPE) * rate

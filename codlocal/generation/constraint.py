@@ -25,6 +25,7 @@ _ENDING = "('(s|t|d|m|ll|re|ve))?"
 _LOWER = "[a-z]{1,14}" + _ENDING
 _CAPITALISED = "[A-Z][a-z]{0,14}" + _ENDING
 _SHOUTED = r"[A-Z]{1,14}"
+_BEGINNING = '{"text": "'
 _ANY_REPLY = r'\{"text": "([^"\\\x00-\x1f]|\\["\\])+"\}'
 """Any JSON string. Tokens bound its length: with a bound of 150 characters in the pattern xgrammar
 took 0.3 s for every token (Gemma's vocabulary, one CPU core), without one 0.01 ms."""
@@ -58,6 +59,8 @@ class EditConstraint:
     """The pattern that a reply must match, and how to put the edited part back into the text."""
 
     pattern: str
+    begun: str
+    """How every reply begins: up to the first editable word, without the space before it."""
     before: str
     window: str
     after: str
@@ -116,6 +119,7 @@ def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
     window = text[left:right]
     return EditConstraint(
         pattern=_ANY_REPLY,
+        begun=_BEGINNING,
         before=text[:left],
         window=window,
         after=text[right:],
@@ -189,6 +193,7 @@ def _compose(text: str, slots: Sequence[_Slot]) -> EditConstraint:
     pattern.append(_quote(tail))
     return EditConstraint(
         pattern=r'\{"text": "' + "".join(pattern) + r'"\}',
+        begun=_BEGINNING + _encoded(text[left : slots[0].span.start].removesuffix(" ")),
         before=text[:left],
         window=text[left:right],
         after=text[right:],
@@ -266,5 +271,9 @@ def _english_word(old: str) -> str:
 
 def _quote(text: str) -> str:
     """A literal of the encoded JSON string, quoted for the regular expression."""
-    encoded = json.dumps(text, ensure_ascii=False)[1:-1]
-    return _SPECIAL.sub(r"\\\1", encoded)
+    return _SPECIAL.sub(r"\\\1", _encoded(text))
+
+
+def _encoded(text: str) -> str:
+    """A text as it stands within a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]

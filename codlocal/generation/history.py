@@ -39,6 +39,10 @@ class History:
         tried = (_words(attempt.text) for attempt in self.attempts.get(task.key, ()))
         return frozenset().union(*tried) - own
 
+    def texts_tried(self, task: Task) -> frozenset[str]:
+        """The texts of the attempts at a task."""
+        return frozenset(attempt.text for attempt in self.attempts.get(task.key, ()))
+
     def best_tried(self, task: Task) -> Sequence[Attempt]:
         """The attempts that came nearest to the target."""
         return self.attempts.get(task.key, ())[:_SHOWN_ATTEMPTS]

@@ -29,3 +29,8 @@ def affirmed(word: str) -> list[str]:
     if plain in _AFFIRMED:
         return [_AFFIRMED[plain]]
     return [plain.removesuffix("n't")] if plain.endswith("n't") else []
+
+
+def contraction(word: str) -> str:
+    """A contracted "not" in full, if a word is its beginning, as of "didn't"; else the word."""
+    return f"{word}'t" if word.endswith("n") and is_auxiliary(word[:-1]) else word

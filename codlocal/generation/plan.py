@@ -6,12 +6,14 @@ from functools import cached_property
 from itertools import islice, zip_longest
 
 from codlocal.core import hashing
+from codlocal.core.sections import Strategy
 from codlocal.generation.constraint import EditConstraint, edit_constraint, within_reach
 from codlocal.generation.edits import Edit
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.history import History
+from codlocal.generation.planned import Place, Planned, PlannedInfill, PlannedRequest
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
-from codlocal.generation.scope import Strategy, important_spans, scopes
+from codlocal.generation.scope import important_spans, scopes
 from codlocal.generation.task import Task
 
 _DEMONSTRATIONS = 3
@@ -20,20 +22,14 @@ _DEMONSTRATIONS = 3
 _FIRST_PLACES, _PLACES = 2, 4
 """Edits, at different places, that a lexical round tries: if it is the first one, and later on."""
 
+_FEWEST_FILLED, _MOST_FILLED, _WORDS_A_PLACE = 3, 8, 10
+"""Places that an infill round tries: one for so many words of the text, within bounds."""
+
+_POOLED = 4
+"""Texts that the generator compares for each one that a later infill round takes."""
+
 _CHARACTERS_A_TOKEN, _FREE_TOKENS = 2, 24
 """A free reply may have a token for so many characters of its text, and so many more."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A request, and what is needed to turn its replies into candidates."""
-
-    request: Request
-    task: Task
-    round: int
-    strategy: Strategy
-    first_index: int
-    constraint: EditConstraint
 
 
 def _no_edits(_task: Task) -> Sequence[Edit]:
@@ -61,7 +57,7 @@ class Planner:
     def plan(
         self, task: Task, round_number: int, strategy: Strategy, history: History | None = None
     ) -> list[Planned]:
-        """The requests of one round for one original; `candidates` replies in all.
+        """What one round asks for one original; `candidates` replies in all.
 
         `history` has what the rounds before have shown.
         """
@@ -73,9 +69,30 @@ class Planner:
             return []
         if not len(task.importance):
             strategy = "free"
+        if strategy == "infill":
+            return [self._infill(task, round_number, history, wanted)]
+        return self._requests(task, round_number, strategy, history, wanted)
+
+    def _infill(
+        self, task: Task, round_number: int, history: History, wanted: int
+    ) -> PlannedInfill:
+        text, shown = task.example.text, self._shown(task, history)
+        places = []
+        for span in important_spans(task)[: _places(len(task.importance))]:
+            constraint = edit_constraint(text, [span], extra_words=0)
+            prompt = self._prompt(shown, constraint, "infill")
+            places.append(Place(span, Blank(prompt, constraint.begun)))
+        tried = history.texts_tried(task)
+        pool = _POOLED * wanted if round_number else wanted
+        return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried)
+
+    def _requests(
+        self, task: Task, round_number: int, strategy: Strategy, history: History, wanted: int
+    ) -> list[Planned]:
         edits = self._edits(task, round_number, history) if strategy == "lexical" else ()
         shown = self._shown(task, history)
-        planned, index = [], 0
+        planned: list[Planned] = []
+        index = 0
         for part, (constraint, count) in enumerate(scopes(task, strategy, wanted, edits)):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
@@ -86,7 +103,9 @@ class Planner:
                 seed=self._seed(request_id),
                 sampling=self._bounded(constraint) if strategy == "free" else self.sampling,
             )
-            planned.append(Planned(request, task, round_number, strategy, index, constraint))
+            planned.append(
+                PlannedRequest(task, round_number, strategy, index, count, request, constraint)
+            )
             index += count
         return planned
 
@@ -157,3 +176,8 @@ class Planner:
     def _seed(self, request_id: str) -> int:
         """A seed of the request's own, so that a rerun draws the same replies."""
         return int(hashing.of_value([self.sampling.seed, request_id])[:8], 16) >> 1
+
+
+def _places(words: int) -> int:
+    """How many places of a text an infill round tries."""
+    return min(max(words // _WORDS_A_PLACE, _FEWEST_FILLED), _MOST_FILLED)

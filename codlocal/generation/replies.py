@@ -5,25 +5,19 @@ from collections.abc import Sequence
 from codlocal.core.records import Candidate
 from codlocal.generation.constraint import parse_reply
 from codlocal.generation.engines.engine import Reply
-from codlocal.generation.plan import Planned
+from codlocal.generation.planned import PlannedRequest
 
 
-def candidates_of(planned: Planned, replies: Sequence[Reply]) -> list[Candidate]:
+def candidates_of(planned: PlannedRequest, replies: Sequence[Reply]) -> list[Candidate]:
     """One row per reply that was asked for, whether it is usable or not."""
-    asked = replies[: planned.request.count]  # the ids of more belong to the next request
+    asked = replies[: planned.count]  # the ids of more belong to the next request
     return [_candidate(planned, offset, reply) for offset, reply in enumerate(asked)]
 
 
-def candidate_id(planned: Planned, offset: int) -> str:
-    """The id of one reply of a request: example, target, round and index."""
-    stem = planned.request.id.rsplit("/", 1)[0]
-    return f"{stem}/{planned.first_index + offset}"
-
-
-def _candidate(planned: Planned, offset: int, reply: Reply) -> Candidate:
+def _candidate(planned: PlannedRequest, offset: int, reply: Reply) -> Candidate:
     text, failure = _read(planned, reply)
     return Candidate(
-        id=candidate_id(planned, offset),
+        id=planned.candidate_id(offset),
         example_id=planned.task.example.id,
         round=planned.round,
         strategy=planned.strategy,
@@ -38,7 +32,7 @@ def _candidate(planned: Planned, offset: int, reply: Reply) -> Candidate:
     )
 
 
-def _read(planned: Planned, reply: Reply) -> tuple[str | None, str | None]:
+def _read(planned: PlannedRequest, reply: Reply) -> tuple[str | None, str | None]:
     """The text of a reply, or why there is none."""
     if reply.finish_reason != "stop":
         return None, f"cut off ({reply.finish_reason or 'no finish reason'})"

@@ -1,16 +1,16 @@
 """How far the edits of a round may go: constraints, and how many replies each of them gets.
 
-Round by round they loosen: words with which the teacher is known to flip ("lexical"), any words in
-the places that its decision rests on ("guided"), more of them ("wide"), and the whole text under a
-plain JSON type ("free").
+They loosen: words with which the teacher is known to flip ("lexical"), any words in the places
+that its decision rests on ("guided"), more of them ("wide"), and the whole text under a plain JSON
+type ("free"). An "infill" round writes no replies; `infill` says what it does instead.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from codlocal.core.sections import Strategy
 from codlocal.generation.constraint import (
     EditConstraint,
     Span,
@@ -23,7 +23,6 @@ from codlocal.generation.constraint import (
 from codlocal.generation.edits import Edit
 from codlocal.generation.task import Task
 
-Strategy = Literal["lexical", "guided", "wide", "free"]
 Scope = tuple[EditConstraint, int]
 """A constraint, and how many replies are asked for under it."""
 

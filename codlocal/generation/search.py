@@ -10,14 +10,16 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from codlocal.core.records import Candidate, Fluency, Verdict
+from codlocal.core.records import Candidate, Fluency, Teacher, Verdict
+from codlocal.core.sections import Strategy
 from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.history import Goal, history_of
+from codlocal.generation.infill import filled, flipping_texts
 from codlocal.generation.known import Known, Spent
-from codlocal.generation.plan import Planned, Planner
-from codlocal.generation.replies import candidate_id, candidates_of
-from codlocal.generation.scope import Strategy
+from codlocal.generation.plan import Planner
+from codlocal.generation.planned import Planned, PlannedInfill
+from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
 
 Judge = Callable[[Sequence[Candidate]], list[Verdict]]
@@ -58,6 +60,7 @@ class Search:
     """
 
     engine: Engine
+    teacher: Teacher
     judge: Judge
     planner: Planner
     goal: Goal
@@ -103,7 +106,7 @@ class Search:
     ) -> None:
         """Plan ahead of the requests: a plan may have the teacher search for edits first."""
         while (plan := await self._beside(next, planned, None)) is not None:
-            self.hooks.on_requests(plan.request.count)
+            self.hooks.on_requests(plan.count)
             waiting = [row for row in self._rows(plan) if row.id not in self.known.verdicts]
             unjudged.put_nowait([row for row in waiting if row.text is not None])
             if not self._is_answered(plan):
@@ -116,12 +119,11 @@ class Search:
             return await asyncio.to_thread(work, *given)
 
     def _is_answered(self, plan: Planned) -> bool:
-        ids = (candidate_id(plan, offset) for offset in range(plan.request.count))
-        return all(row_id in self.known.candidates for row_id in ids)
+        return all(row_id in self.known.candidates for row_id in plan.candidate_ids)
 
     def _rows(self, plan: Planned) -> list[Candidate]:
-        ids = (candidate_id(plan, offset) for offset in range(plan.request.count))
-        return [self.known.candidates[row_id] for row_id in ids if row_id in self.known.candidates]
+        known = self.known.candidates
+        return [known[row_id] for row_id in plan.candidate_ids if row_id in known]
 
     async def _ask_all(
         self,
@@ -132,8 +134,7 @@ class Search:
 
         async def work() -> None:
             while (plan := await asked.get()) is not None:
-                replies = await self.engine.generate(plan.request)
-                rows = candidates_of(plan, replies)
+                rows = await self._ask(plan)
                 new = [row for row in rows if row.id not in self.known.candidates]
                 self.hooks.on_candidates(new)
                 self.known.candidates.update((row.id, row) for row in new)
@@ -142,6 +143,20 @@ class Search:
 
         await _all_or_none(*(work() for _ in range(self.limits.concurrency)))
         unjudged.put_nowait(None)
+
+    async def _ask(self, plan: Planned) -> list[Candidate]:
+        """The candidates that a plan brings; the teacher chooses among what fills a place."""
+        if isinstance(plan, PlannedInfill):
+            return await self._fill(plan)
+        return candidates_of(plan, await self.engine.generate(plan.request))
+
+    async def _fill(self, plan: PlannedInfill) -> list[Candidate]:
+        proposals = [await self.engine.propose(place.blank) for place in plan.places]
+        texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
+        if len(texts) > plan.count:
+            likely = {text: (await self.engine.score(text)).total for text in texts}
+            texts = sorted(texts, key=lambda text: -likely[text])
+        return filled(plan, texts, proposals)
 
     async def _judge_all(self, unjudged: "asyncio.Queue[Sequence[Candidate] | None]") -> None:
         """Take whatever has arrived, up to a batch, and judge it, until None comes."""

@@ -158,6 +158,7 @@ async def _search(
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
         search = Search(
             engine=engine,
+            teacher=shards.teacher,
             judge=partial(verification.judge, {example.id: example for example in shard.examples}),
             planner=replace(shards.planner, others=tasks),
             goal=Goal(_takes(settings.targets, originals, paired, funnel.good), flips),

@@ -30,7 +30,20 @@ async def _send(
 
 async def _work(client: openai.AsyncOpenAI, model: str, waiting: Iterator[Question]) -> None:
     for question in waiting:
-        if question.sampling is None:
+        if question.begun is not None:
+            await client.chat.completions.create(
+                model=model,
+                messages=[
+                    {"role": "user", "content": question.prompt},
+                    {"role": "assistant", "content": question.begun},
+                ],
+                temperature=0,
+                max_completion_tokens=1,
+                logprobs=True,
+                top_logprobs=question.count,
+                extra_body={"add_generation_prompt": False, "continue_final_message": True},
+            )
+        elif question.sampling is None:
             await client.completions.create(
                 model=model, prompt=question.prompt, max_tokens=1, temperature=0,
                 extra_body={"prompt_logprobs": 0},

@@ -1,6 +1,8 @@
 """`codlocal serve`: a real vLLM server on loopback, constrained, guarded by a key, and stopped."""
 
+import asyncio
 import json
+import math
 import os
 import re
 import signal
@@ -12,6 +14,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+
+from codlocal.generation.engines.engine import MOST_PROPOSALS, Blank, Proposals
+from codlocal.generation.engines.vllm_engine import VllmEngine
 
 Codlocal = Callable[..., "subprocess.Popen[str]"]
 
@@ -27,6 +32,14 @@ def _group_of(port: int) -> list[int]:
         if b"api_server" in command and str(port).encode() in command:
             found.append(int(folder.name))
     return found
+
+
+async def _proposals(url: str, key: str, model: str) -> Proposals:
+    engine = VllmEngine(url, key, model)
+    try:
+        return await engine.propose(Blank("Write a positive review.", '{"text": "The food was'))
+    finally:
+        await engine.aclose()
 
 
 @pytest.mark.timeout(300)
@@ -53,6 +66,13 @@ def test_serves_constrained_replies_until_it_is_told_to_stop(
         )
         assert reply.choices[0].finish_reason == "stop"
         assert re.fullmatch(pattern, reply.choices[0].message.content or "")
+
+        found = asyncio.run(_proposals(facts["url"], facts["key"], model))
+        assert len(found.tokens) == MOST_PROPOSALS
+        values = [value for _, value in found.tokens]
+        assert values == sorted(values, reverse=True)
+        assert 0.5 < sum(map(math.exp, values)) <= 1.001
+        assert " good" in dict(found.tokens)
 
         stranger = openai.OpenAI(base_url=f"{facts['url']}/v1", api_key="wrong", max_retries=0)
         with pytest.raises(openai.AuthenticationError):

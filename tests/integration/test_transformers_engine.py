@@ -17,7 +17,7 @@ from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.constraint import EditReply, Span, edit_constraint, parse_reply
 from codlocal.generation.engines import canary
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.transformers_engine import TransformersEngine
 from codlocal.generation.plan import Planner
 from codlocal.generation.replies import candidates_of
@@ -139,6 +139,19 @@ def test_a_text_is_scored_token_by_token(engine, folder):
     assert score.tokens == len(expected) == 7
     assert score.mean == pytest.approx(sum(expected) / 7, abs=1e-4)
     assert score.worst == pytest.approx(min(expected), abs=1e-4)
+
+
+def test_a_blank_is_filled_with_the_likeliest_next_tokens(engine, folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = asyncio.run(engine.propose(Blank("Fill in ", "the food", 5)))
+    ids = tokenizer("Fill in the food")["input_ids"]
+    assert found.prompt_tokens == len(ids)
+    assert len(found.tokens) == 5
+    values = [value for _, value in found.tokens]
+    assert values == sorted(values, reverse=True)
+    first = max(range(len(tokenizer)), key=lambda one: log_probabilities(folder, [*ids, one])[-1])
+    assert found.tokens[0][0] == tokenizer.decode([first])
+    assert values[0] == pytest.approx(log_probabilities(folder, [*ids, first])[-1], abs=1e-4)
 
 
 def test_a_text_of_one_token_has_nothing_to_score(engine):

@@ -1,7 +1,8 @@
 """The seam between candidate search and whatever generates text.
 
-An engine answers one `Request` with `count` replies and scores plain texts. Adding an engine
-means one module with these two coroutines and one branch in `codlocal.pipeline.opening`.
+An engine answers one `Request` with `count` replies, says what may fill a `Blank`, and scores plain
+texts. Adding an engine means one module with these coroutines and one branch in
+`codlocal.pipeline.opening`.
 """
 
 from collections.abc import Sequence
@@ -52,6 +53,31 @@ class Reply:
     completion_tokens: int
 
 
+MOST_PROPOSALS = 300
+"""Next tokens that are asked for at once; a server has to be told how many these may be."""
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A prompt and how the reply to it begins: what comes next? `count` bounds the answers."""
+
+    prompt: str
+    begun: str
+    count: int = MOST_PROPOSALS
+
+
+@row_dataclass(frozen=True, config=_STRICT)
+class Proposals:
+    """The likeliest next tokens, likeliest first, each with its log-probability in nats.
+
+    `finish_reason` is "stop", or why there are none.
+    """
+
+    tokens: tuple[tuple[str, float], ...]
+    prompt_tokens: int
+    finish_reason: str = "stop"
+
+
 class Engine(Protocol):
     """Anything that answers constrained requests."""
 
@@ -60,6 +86,15 @@ class Engine(Protocol):
 
         Raises:
             EngineError: the engine is gone, or refuses the request.
+
+        """
+        ...
+
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the likeliest next tokens of a reply, without any constraint.
+
+        Raises:
+            EngineError: the engine is gone.
 
         """
         ...

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from codlocal.core.errors import EngineError, SeedError
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Engine, Reply, Request
+from codlocal.generation.engines.engine import Blank, Engine, Proposals, Reply, Request
 
 AnswerT = TypeVar("AnswerT")
 OpenEngine = Callable[[bool], AbstractAsyncContextManager[Engine]]
@@ -32,6 +32,10 @@ class LazyEngine:
     async def generate(self, request: Request) -> list[Reply]:
         """Return `request.count` replies."""
         return await self._ask(lambda engine: engine.generate(request))
+
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the likeliest next tokens of a reply."""
+        return await self._ask(lambda engine: engine.propose(blank))
 
     async def score(self, text: str) -> Fluency:
         """Return the log-probability per token of a text."""

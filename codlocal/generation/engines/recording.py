@@ -10,7 +10,14 @@ from typing import Any, Literal
 from codlocal.core import hashing
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency, Row
-from codlocal.generation.engines.engine import Engine, Reply, Request, Sampling
+from codlocal.generation.engines.engine import (
+    Blank,
+    Engine,
+    Proposals,
+    Reply,
+    Request,
+    Sampling,
+)
 
 STORE = "replies.jsonl"
 
@@ -29,9 +36,10 @@ class Generator(Row):
 
 
 class Question(Row):
-    """A request in full, or a text to be scored, which has neither sampling nor constraint.
+    """A request in full, a blank, or a text to be scored.
 
-    `constraint` is a regular expression or a JSON schema.
+    Neither of these two has sampling or a constraint, which is a regular expression or a JSON
+    schema; `begun` is how the reply with the blank begins.
     """
 
     prompt: str
@@ -39,6 +47,7 @@ class Question(Row):
     count: int = 0
     seed: int = 0
     sampling: Sampling | None = None
+    begun: str | None = None
 
     @classmethod
     def of(cls, request: Request) -> "Question":
@@ -54,14 +63,20 @@ class Question(Row):
             sampling=request.sampling,
         )
 
+    @classmethod
+    def of_blank(cls, blank: Blank) -> "Question":
+        """What a blank asks."""
+        return cls(prompt=blank.prompt, begun=blank.begun, count=blank.count)
+
 
 class Exchange(Row):
-    """A question and its answer: the replies, or the fluency of a text to be scored."""
+    """A question and its answer: replies, proposals for a blank, or the fluency of a text."""
 
     generator: Generator
     question: Question
     replies: tuple[Reply, ...] = ()
     fluency: Fluency | None = None
+    proposals: Proposals | None = None
 
     @property
     def key(self) -> str:
@@ -71,7 +86,8 @@ class Exchange(Row):
 
 def key_of(generator: Generator, question: Question) -> str:
     """The content hash of a question to a generator."""
-    return hashing.of_value([generator.model_dump(mode="json"), question.model_dump(mode="json")])
+    asked = question.model_dump(mode="json", exclude=None if question.begun else {"begun"})
+    return hashing.of_value([generator.model_dump(mode="json"), asked])
 
 
 def store_at(path: Path) -> KeyedRows[Exchange]:
@@ -104,8 +120,19 @@ class Recorder:
             return list(known.replies)
         self.asked += 1
         replies = await self._inner.generate(request)
-        self._store.append(self._exchange(question, replies=tuple(replies)))
+        self._keep(question, replies=tuple(replies))
         return replies
+
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the likeliest next tokens of a reply."""
+        question = Question.of_blank(blank)
+        known = self._known(question)
+        if known is not None and known.proposals is not None:
+            return known.proposals
+        self.asked += 1
+        proposals = await self._inner.propose(blank)
+        self._keep(question, proposals=proposals)
+        return proposals
 
     async def score(self, text: str) -> Fluency:
         """Return the log-probability per token of a text."""
@@ -115,7 +142,7 @@ class Recorder:
             return known.fluency
         self.asked += 1
         fluency = await self._inner.score(text)
-        self._store.append(self._exchange(question, fluency=fluency))
+        self._keep(question, fluency=fluency)
         return fluency
 
     async def aclose(self) -> None:
@@ -125,9 +152,19 @@ class Recorder:
     def _known(self, question: Question) -> Exchange | None:
         return self._store.get(key_of(self._generator, question))
 
-    def _exchange(
-        self, question: Question, replies: tuple[Reply, ...] = (), fluency: Fluency | None = None
-    ) -> Exchange:
-        return Exchange(
-            generator=self._generator, question=question, replies=replies, fluency=fluency
+    def _keep(
+        self,
+        question: Question,
+        replies: tuple[Reply, ...] = (),
+        fluency: Fluency | None = None,
+        proposals: Proposals | None = None,
+    ) -> None:
+        self._store.append(
+            Exchange(
+                generator=self._generator,
+                question=question,
+                replies=replies,
+                fluency=fluency,
+                proposals=proposals,
+            )
         )

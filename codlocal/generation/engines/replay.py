@@ -7,7 +7,7 @@ from codlocal.core.errors import EngineError
 from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Reply, Request
+from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request
 from codlocal.generation.engines.recording import Exchange, Generator, Question, key_of
 
 _HINT = (
@@ -72,6 +72,16 @@ class Replay:
         """
         return list(self._find(Question.of(request)).replies)
 
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the recorded next tokens.
+
+        Raises:
+            EngineError: there are none.
+
+        """
+        found = self._find(Question.of_blank(blank)).proposals
+        return found or Proposals((), 0)
+
     async def score(self, text: str) -> Fluency:
         """Return the recorded score of a text.
 
@@ -105,7 +115,7 @@ def never_asked(question: Question, recorded: Iterable[Question]) -> list[str]:
     missing = _parts(question)
     values: dict[str, set[str]] = {name: set() for name in missing}
     for one in recorded:
-        if (one.sampling is None) != (question.sampling is None):
+        if _kind(one) != _kind(question):
             continue
         for name, value in _parts(one).items():
             if value == missing.get(name):
@@ -120,7 +130,13 @@ def never_asked(question: Question, recorded: Iterable[Question]) -> list[str]:
 _SHOWN = ("temperature", "top_p", "max_tokens", "count")
 
 
+def _kind(question: Question) -> tuple[bool, bool]:
+    return question.sampling is None, question.begun is None
+
+
 def _parts(question: Question) -> dict[str, object]:
+    if question.begun is not None:
+        return {"count": question.count, "beginning": question.begun, "prompt": question.prompt}
     if question.sampling is None:
         return {"text": question.prompt}
     sampling = question.sampling

@@ -22,6 +22,7 @@ import httpx
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import EngineError
 from codlocal.generation.engines import causes
+from codlocal.generation.engines.engine import MOST_PROPOSALS
 
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 20.0
@@ -142,6 +143,7 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         "--port", str(port),
         "--dtype", settings.dtype,
         "--max-model-len", str(settings.max_model_len),
+        "--max-logprobs", str(MOST_PROPOSALS),
     ]  # fmt: skip
     if settings.cpu:
         # Compiling takes minutes on a CPU and gains nothing for small models. Chunked prefill

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from codlocal.core.errors import ModelError
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Reply, Request, fluency
+from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request, fluency
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class TransformersEngine:
         async with self._lock:
             return await asyncio.to_thread(self._generate, request)
 
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the likeliest next tokens of a reply."""
+        async with self._lock:
+            return await asyncio.to_thread(self._propose, blank)
+
     async def score(self, text: str) -> Fluency:
         """Return the log-probability per token of a text."""
         async with self._lock:
@@ -133,6 +138,16 @@ class TransformersEngine:
         """Outlines gives text only: a reply that fills the limit was cut."""
         tokens = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return Reply(text, "length" if tokens >= max_tokens else "stop", prompt_tokens, tokens)
+
+    @torch.inference_mode()
+    def _propose(self, blank: Blank) -> Proposals:
+        whole = self._prompt(blank.prompt) + blank.begun
+        encoded = self._tokenizer(whole, return_tensors="pt").to(self._model.device)
+        logits = self._model(**encoded, logits_to_keep=1).logits[0, -1].float()
+        found = logits.log_softmax(-1).topk(min(blank.count, len(logits)))
+        words = self._tokenizer.batch_decode(found.indices[:, None])
+        tokens = tuple(zip(words, found.values.tolist(), strict=True))
+        return Proposals(tokens, encoded["input_ids"].shape[1])
 
     @torch.inference_mode()
     def _score(self, text: str) -> Fluency:

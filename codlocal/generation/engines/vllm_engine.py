@@ -17,12 +17,22 @@ from outlines.types import JsonSchema, Regex
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
 from codlocal.generation.engines.causes import SEED_CRASH
-from codlocal.generation.engines.engine import Constraint, Reply, Request, fluency
+from codlocal.generation.engines.engine import (
+    MOST_PROPOSALS,
+    Blank,
+    Constraint,
+    Proposals,
+    Reply,
+    Request,
+    fluency,
+)
 
 _TIMEOUT_SECONDS = 600.0
 _RETRIES = 3
 _DYING_SECONDS = 10.0
 _DYING_POLLS = 50
+_ALWAYS_ALLOWED = 20
+"""Next tokens that vLLM gives unless it was started with another limit."""
 
 
 class VllmEngine:
@@ -55,6 +65,7 @@ class VllmEngine:
         self._prefix = scoring_prefix
         self._seeds = seeds
         self._explain_death = explain_death
+        self._most_proposals = MOST_PROPOSALS
         self._adapter = VLLMTypeAdapter()
         self._client = openai.AsyncOpenAI(
             base_url=f"{url}/v1",
@@ -85,7 +96,7 @@ class VllmEngine:
         except openai.BadRequestError as error:
             # One request that the server can't serve (a text beyond its context) is no reason to
             # end the run: its replies fail, with the reason.
-            return [Reply("", f"refused: {error.message[:200]}", 0, 0)] * request.count
+            return [Reply("", _refused(error), 0, 0)] * request.count
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
         usage = completion.usage
@@ -100,6 +111,46 @@ class VllmEngine:
             )
             for choice in completion.choices
         ]
+
+    async def propose(self, blank: Blank) -> Proposals:
+        """Return the likeliest next tokens of a reply that has begun.
+
+        A server that was not told to allow so many gives as many as any server does.
+
+        Raises:
+            EngineError: the server is gone, or refuses us.
+
+        """
+        count = min(blank.count, self._most_proposals)
+        try:
+            return await self._propose(blank, count)
+        except openai.BadRequestError as error:
+            if count > _ALWAYS_ALLOWED and "logprobs" in error.message:
+                self._most_proposals = _ALWAYS_ALLOWED
+                return await self.propose(blank)
+            return Proposals((), 0, _refused(error))
+        except openai.OpenAIError as error:
+            raise await self._failure(error) from error
+
+    async def _propose(self, blank: Blank, count: int) -> Proposals:
+        completion = await self._client.chat.completions.create(
+            model=self._model,
+            messages=[
+                *self._adapter.format_input(blank.prompt),
+                {"role": "assistant", "content": blank.begun},
+            ],
+            temperature=0,
+            max_completion_tokens=1,
+            logprobs=True,
+            top_logprobs=count,
+            extra_body={"add_generation_prompt": False, "continue_final_message": True},
+        )
+        usage, found = completion.usage, completion.choices[0].logprobs
+        tokens = found.content[0].top_logprobs if found and found.content else []
+        return Proposals(
+            tuple((one.token, one.logprob) for one in tokens[:count]),
+            usage.prompt_tokens if usage else 0,
+        )
 
     async def score(self, text: str) -> Fluency:
         """Score a text by its tokens' log-probabilities as a prompt: nothing is generated.
@@ -165,6 +216,10 @@ def is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _refused(error: openai.BadRequestError) -> str:
+    return f"refused: {error.message[:200]}"
 
 
 def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:

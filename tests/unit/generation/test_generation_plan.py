@@ -20,7 +20,7 @@ from codlocal.generation.history import History
 from codlocal.generation.known import Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import Attempt
-from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
 
 TEXT = "The food was good and the staff friendly"
@@ -53,7 +53,7 @@ def test_a_round_asks_for_all_its_candidates_under_ids_of_their_own(
     planned = planner(candidates).plan(task(importance=importance), number, strategy)
     assert sum(plan.request.count for plan in planned) == candidates
     assert all(plan.request.count > 0 for plan in planned)
-    ids = [candidate_id(plan, at) for plan in planned for at in range(plan.request.count)]
+    ids = [one for plan in planned for one in plan.candidate_ids]
     assert ids == [f"train/7/0/{number}/{index}" for index in range(candidates)]
     assert len({plan.request.id for plan in planned}) == len(planned)
 

@@ -9,7 +9,7 @@ from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.plan import Planner
-from codlocal.generation.replies import candidate_id, candidates_of
+from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
 
 TEXT = "The food was good and the staff friendly"
@@ -66,7 +66,7 @@ def test_more_replies_than_asked_for_never_take_the_ids_of_others():
     first, second = plans()[:2]
     rows = candidates_of(first, [as_reply('{"text": "x"}')] * (first.request.count + 3))
     assert len(rows) == first.request.count
-    taken = {candidate_id(second, at) for at in range(second.request.count)}
+    taken = set(second.candidate_ids)
     assert not taken & {row.id for row in rows}
 
 

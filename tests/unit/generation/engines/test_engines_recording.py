@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeEngine, as_reply, score_of
 
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
@@ -34,6 +34,26 @@ def test_what_was_answered_once_is_never_asked_again(store):
     assert ask(recorder, REQUEST, scored=["so good"]) == first
     assert recorder.asked == len(silent.requests) == len(silent.scored) == 0
     assert first[1] == [score_of("so good")]
+
+
+def test_a_blank_is_asked_once_too(store):
+    def proposed(recorder, *blanks):
+        async def work():
+            return [await recorder.propose(blank) for blank in blanks]
+
+        return asyncio.run(work())
+
+    engine, blank = FakeEngine(), Blank("Fill in: ___", "so", 5)
+    others = [
+        Blank("Fill: ___", "so", 5),
+        Blank("Fill in: ___", "", 5),
+        Blank("Fill in: ___", "so"),
+    ]
+    recorder = Recorder(engine, store, GEMMA)
+    first = proposed(recorder, blank, *others)
+    assert len(engine.blanks) == recorder.asked == len(store) == 4
+    assert proposed(Recorder(engine, store, GEMMA), blank, *others) == first
+    assert len(engine.blanks) == 4
 
 
 def test_it_is_known_on_disk_too(tmp_path, store):

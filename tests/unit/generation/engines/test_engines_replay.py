@@ -5,12 +5,13 @@ import pytest
 from fakes import FakeEngine
 
 from codlocal.core.errors import EngineError
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.recording import Generator, Recorder, store_at
 from codlocal.generation.engines.replay import Replay, recorded_generator
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
 UNKNOWN = GEMMA.model_copy(update={"weights": ""})
+BLANK = Blank("Fill in: ___", '{"text": "so')
 REQUEST = Request("1/0", "Fill in: ___", r'\{"text": "(good|bad)"\}', 2, 7, Sampling())
 
 
@@ -24,6 +25,27 @@ def recorded(tmp_path):
 
     with store_at(path) as store:
         return path, asyncio.run(record(Recorder(FakeEngine(), store, GEMMA)))
+
+
+@pytest.mark.parametrize(
+    ("blank", "reason"),
+    [
+        (BLANK, None),
+        (replace(BLANK, begun="so"), "the beginning was never asked: 'so'"),
+        (replace(BLANK, prompt="Fill: ___"), "the prompt was never asked: 'Fill: ___'"),
+        (replace(BLANK, count=7), "count 7, recorded: 300"),
+    ],
+)
+def test_proposals_are_replayed_or_missed(tmp_path, blank, reason):
+    path = tmp_path / "replies.jsonl"
+    with store_at(path) as store:
+        recorded = asyncio.run(Recorder(FakeEngine(), store, GEMMA).propose(BLANK))
+        again = Replay(path, store, GEMMA, list).propose(blank)
+        if reason is None:
+            assert asyncio.run(again) == recorded
+        else:
+            with pytest.raises(EngineError, match=reason):
+                asyncio.run(again)
 
 
 def replay(path, request=REQUEST, text="so good", differences=lambda: []):

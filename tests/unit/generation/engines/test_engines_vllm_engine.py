@@ -8,7 +8,7 @@ from fake_server import FakeServer, http_server, openai_server
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines import vllm_engine
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.vllm_engine import VllmEngine, is_loopback
 
 PATTERN = r'\{"text": "so (good|bad)"\}'
@@ -72,6 +72,47 @@ def test_a_text_is_scored_as_a_prompt(server):
     assert (score.tokens, score.worst, score.mean) == (3, -3.0, -2.0)
 
 
+BLANK = Blank("Fill in: ___", '{"text": "so', 12)
+
+
+def test_a_blank_asks_how_a_begun_reply_goes_on(server):
+    found = ask(server, lambda engine: engine.propose(BLANK))
+    [payload] = server.payloads
+    assert payload["messages"] == [
+        {"role": "user", "content": "Fill in: ___"},
+        {"role": "assistant", "content": '{"text": "so'},
+    ]
+    assert payload["continue_final_message"] is True
+    assert payload["add_generation_prompt"] is False
+    assert (payload["logprobs"], payload["top_logprobs"]) == (True, 12)
+    assert (payload["max_completion_tokens"], payload["temperature"]) == (1, 0)
+    assert found.tokens[:2] == ((" great", -1.0), (" good", -2.0))
+    assert (len(found.tokens), found.prompt_tokens, found.finish_reason) == (12, 20, "stop")
+
+
+def test_a_server_that_gives_few_proposals_is_asked_for_few_from_then_on():
+    async def twice(engine):
+        return [await engine.propose(Blank("Fill in: ___", "so")) for _ in range(2)]
+
+    with openai_server(most_logprobs=20) as server:
+        found = ask(server, twice)
+    assert [payload["top_logprobs"] for payload in server.payloads] == [300, 20, 20]
+    assert all(one.finish_reason == "stop" and one.tokens for one in found)
+
+
+def test_a_blank_that_the_server_refuses_says_why():
+    with openai_server(status=400) as server:
+        found = ask(server, lambda engine: engine.propose(BLANK))
+    assert found.tokens == ()
+    assert found.finish_reason.startswith("refused: ")
+    assert "as told" in found.finish_reason
+
+
+def test_proposals_of_a_server_that_is_gone_are_an_error(server):
+    with pytest.raises(EngineError, match="refuses the key"):
+        ask(server, lambda engine: engine.propose(BLANK), key="wrong")
+
+
 def test_the_scoring_prefix_gives_the_first_word_a_context(server):
     ask(server, lambda engine: engine.score("good"), scoring_prefix="<bos> ")
     assert server.payloads[0]["prompt"] == "<bos> good"
@@ -87,6 +128,7 @@ def test_a_server_without_usage_or_scores_is_no_crash(server, monkeypatch):
     monkeypatch.setattr(FakeServer, "chat", bare)
     monkeypatch.setattr(FakeServer, "completion", bare)
     [reply] = ask(server, lambda engine: engine.generate(request()))
+    assert ask(server, lambda engine: engine.propose(BLANK)).tokens == ()
     assert (reply.text, reply.finish_reason, reply.completion_tokens) == ("", "length", 0)
     assert ask(server, lambda engine: engine.score("x")).tokens == 0
 

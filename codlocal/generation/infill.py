@@ -1,0 +1,209 @@
+"""Infilling: the generator's likeliest words for a place, of which those that flip are taken.
+
+A sampled word is a likely one, and likely words seldom turn a text around; a teacher's own words
+do, but seldom fit. One look at the generator's distribution over the next token has both: it
+ranks hundreds of words for the place, and the teacher says which of them flip the label (as word
+substitution attacks choose among a masked model's candidates, Li et al. 2020, BERT-Attack). Where
+no single word does, words of several places are combined.
+
+The next token follows from what stands before it alone. Whether a word fits what comes after it,
+too, is seen by the likelihood of the whole text, which costs a request: a later round asks for it.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import regex
+
+from codlocal.core.records import Candidate, Teacher
+from codlocal.generation.constraint import Span
+from codlocal.generation.edits import in_case, replaced
+from codlocal.generation.engines.engine import Proposals
+from codlocal.generation.lexicon import log_odds
+from codlocal.generation.negation import contraction
+from codlocal.generation.planned import Place, PlannedInfill
+
+_WORD = regex.compile(r"( ?)([\p{L}\p{M}]+(?:['’]\p{L}+)?)")
+_LETTERS_THAT_ARE_WORDS = frozenset("aiouAIOU")
+_ASKED_AT_ONCE = 64
+"""Texts that the teacher reads before it is known whether more are needed."""
+_MOST_SINGLE, _MOST_COMBINED = 384, 256
+"""Texts with one new word, and with several, that the teacher reads at most."""
+_STRONG = 16
+"""Words of one place that are combined with others."""
+_SHARE_CHANGED = 4
+"""One word in so many may change where words are combined, and always two."""
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """Words by the place that they take, how likely they are there in all, and what they do.
+
+    `odds` are the teacher's log-odds of the target.
+    """
+
+    words: Mapping[Span, str]
+    log_probability: float
+    odds: float = 0.0
+    flips: bool = False
+
+
+def flipping_texts(
+    teacher: Teacher, plan: PlannedInfill, proposals: Sequence[Proposals]
+) -> list[str]:
+    """Up to `plan.pool` texts that the teacher gives the target label, by how likely the words are.
+
+    `proposals` has one entry per place.
+    """
+    return _Filler(teacher, plan).find(_ranked(plan, proposals))
+
+
+def filled(
+    plan: PlannedInfill, texts: Sequence[str], proposals: Sequence[Proposals]
+) -> list[Candidate]:
+    """One row for each of the first `plan.count` texts; rows that are left say why they have none.
+
+    Every place has cost a token, and the reading of its prompt.
+    """
+    refused = next((one.finish_reason for one in proposals if one.finish_reason != "stop"), None)
+    failure = refused or "none of the generator's words flips the teacher"
+    rows = [_candidate(plan, at, text, None) for at, text in enumerate(texts[: plan.count])]
+    rows += [_candidate(plan, at, None, failure) for at in range(len(rows), plan.count)]
+    for at, one in enumerate(proposals[: len(rows)]):
+        cost = {"prompt_tokens": one.prompt_tokens, "completion_tokens": 1}
+        rows[at] = rows[at].model_copy(update=cost)
+    return rows
+
+
+class _Filler:
+    def __init__(self, teacher: Teacher, plan: PlannedInfill) -> None:
+        self._teacher = teacher
+        self._text = plan.task.example.text
+        self._target = plan.task.target_label
+        self._pool = plan.pool
+        self._tried = plan.tried
+        self._most = max(2, len(plan.task.importance) // _SHARE_CHANGED)
+
+    def find(self, singles: Sequence[_Fill]) -> list[str]:
+        """Texts that flip: by one word, the likeliest first, then by several."""
+        found: dict[str, None] = {}
+        asked = self._until_enough(singles[:_MOST_SINGLE], found)
+        if len(found) < self._pool:
+            self._until_enough(self._combinations(asked), found)
+        return list(found)[: self._pool]
+
+    def _until_enough(self, fills: Sequence[_Fill], found: dict[str, None]) -> list[_Fill]:
+        """Ask the teacher about fills until enough new texts are `found`; what it was asked."""
+        asked: list[_Fill] = []
+        while len(asked) < len(fills) and len(found) < self._pool:
+            part = self._ask(fills[len(asked) : len(asked) + _ASKED_AT_ONCE])
+            texts = (replaced(self._text, fill.words) for fill in part if fill.flips)
+            found.update((text, None) for text in texts if text not in self._tried)
+            asked += part
+        return asked
+
+    def _ask(self, fills: Sequence[_Fill]) -> list[_Fill]:
+        texts = [replaced(self._text, fill.words) for fill in fills]
+        scores = self._teacher.predict_proba(texts)
+        flips = scores.argmax(axis=1) == self._target
+        odds = log_odds(scores[:, self._target])
+        return [
+            _Fill(fill.words, fill.log_probability, float(value), bool(flip))
+            for fill, value, flip in zip(fills, odds, flips, strict=True)
+        ]
+
+    def _combinations(self, singles: Sequence[_Fill]) -> list[_Fill]:
+        """Fills of the places that flip together, the likeliest first."""
+        strong = _strong(singles)
+        places = self._together(strong)
+        ranked = [sorted(strong[span], key=lambda fill: -fill.log_probability) for span in places]
+        return list(islice(_likeliest(ranked), _MOST_COMBINED)) if ranked else []
+
+    def _together(self, strong: Mapping[Span, Sequence[_Fill]]) -> list[Span]:
+        """The places at which the strongest words flip together, found greedily; or none."""
+        if len(strong) < 2:
+            return []
+        left = {span: max(fills, key=lambda fill: fill.odds) for span, fills in strong.items()}
+        chosen: dict[Span, str] = {}
+        while left and len(chosen) < self._most:
+            tried = self._ask([_Fill({**chosen, **fill.words}, 0.0) for fill in left.values()])
+            best = max(range(len(tried)), key=lambda at: tried[at].odds)
+            chosen = dict(tried[best].words)
+            del left[list(left)[best]]
+            if tried[best].flips and len(chosen) > 1:
+                return list(chosen)
+        return []
+
+
+def _strong(singles: Sequence[_Fill]) -> dict[Span, list[_Fill]]:
+    """Of each place the words that speak most for the target."""
+    by_place: dict[Span, list[_Fill]] = {}
+    for fill in singles:
+        by_place.setdefault(next(iter(fill.words)), []).append(fill)
+    return {
+        span: sorted(fills, key=lambda fill: -fill.odds)[:_STRONG]
+        for span, fills in by_place.items()
+    }
+
+
+def _likeliest(ranked: Sequence[Sequence[_Fill]]) -> Iterator[_Fill]:
+    """Combinations of one fill from each list, which are sorted, by what they are likely in all."""
+
+    def combined(at: Sequence[int]) -> _Fill:
+        parts = [fills[index] for fills, index in zip(ranked, at, strict=True)]
+        words = {span: word for part in parts for span, word in part.words.items()}
+        return _Fill(words, sum(part.log_probability for part in parts))
+
+    first = tuple(0 for _ in ranked)
+    queue, seen = [(-combined(first).log_probability, first)], {first}
+    while queue:
+        _, at = heapq.heappop(queue)
+        yield combined(at)
+        for place, fills in enumerate(ranked):
+            further = (*at[:place], at[place] + 1, *at[place + 1 :])
+            if further[place] < len(fills) and further not in seen:
+                seen.add(further)
+                heapq.heappush(queue, (-combined(further).log_probability, further))
+
+
+def _ranked(plan: PlannedInfill, proposals: Sequence[Proposals]) -> list[_Fill]:
+    """The words of all places, the likeliest first, each once."""
+    best: dict[tuple[Span, str], float] = {}
+    for place, found in zip(plan.places, proposals, strict=True):
+        for word, log_probability in _words(plan, place, found):
+            best.setdefault((place.span, word), log_probability)
+    fills = [_Fill({span: word}, value) for (span, word), value in best.items()]
+    return sorted(fills, key=lambda fill: -fill.log_probability)
+
+
+def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tuple[str, float]]:
+    """The words among the tokens, in the case of the word whose place they take."""
+    text = plan.task.example.text
+    old = text[place.span.start : place.span.end]
+    spaced = text[: place.span.start].endswith(" ")
+    for token, log_probability in found.tokens:
+        match = _WORD.fullmatch(token)
+        if match is None or bool(match[1]) != spaced:
+            continue
+        word = match[2]
+        if len(word) == 1 and word.isascii() and word not in _LETTERS_THAT_ARE_WORDS:
+            continue
+        word = contraction(word)
+        if word.lower() != old.lower():
+            yield in_case(word, old, text), log_probability
+
+
+def _candidate(plan: PlannedInfill, at: int, text: str | None, failure: str | None) -> Candidate:
+    return Candidate(
+        id=plan.candidate_id(at),
+        example_id=plan.task.example.id,
+        round=plan.round,
+        strategy=plan.strategy,
+        source_label=plan.task.source_label,
+        target_label=plan.task.target_label,
+        text=text,
+        failure=failure,
+        finish_reason="stop" if failure is None else "",
+    )

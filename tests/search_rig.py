@@ -1,0 +1,58 @@
+"""A whole candidate search over four texts, with stand-ins for the engine and the teacher."""
+
+import asyncio
+
+import numpy as np
+from fakes import FakeEngine, FakeTeacher
+
+from codlocal.core.records import Example
+from codlocal.generation import prompts
+from codlocal.generation.engines.engine import Sampling
+from codlocal.generation.history import Goal
+from codlocal.generation.known import Known
+from codlocal.generation.plan import Planner
+from codlocal.generation.search import Hooks, Limits, Search
+from codlocal.generation.task import Task
+from codlocal.verification.judge import judge
+
+TEXTS = ("the food was good", "the staff was rude", "it was great and clean", "so bad")
+ROUNDS = ("guided", "wide", "free")
+
+
+class Rig:
+    """A search with everything around it, and what came out of its hooks."""
+
+    def __init__(
+        self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None, limits=None
+    ):
+        self.engine = engine or FakeEngine()
+        self.teacher = FakeTeacher()
+        self.examples = {str(at): Example(id=str(at), text=text, label=0)
+                         for at, text in enumerate(TEXTS)}  # fmt: skip
+        self.candidates, self.verdicts, self.announced = [], [], []
+        labels = self.teacher.predict_proba(TEXTS).argmax(axis=1)
+        self.tasks = [
+            Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
+            for row, label in zip(self.examples.values(), labels, strict=True)
+        ]
+        planner = Planner(prompts.load("sentiment"), ("negative", "positive"), 6, Sampling(), True)
+        hooks = Hooks(self.candidates.extend, self.verdicts.extend, self.announced.append)
+        judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
+        self.known = known or Known()
+        self.search = Search(
+            self.engine,
+            self.teacher,
+            judging,
+            planner,
+            Goal(good or (lambda _row, verdict: verdict.flipped)),
+            hooks,
+            self.known,
+            limits or Limits(concurrency),
+        )
+
+    def run(self, rounds=ROUNDS):
+        asyncio.run(self.search.run(self.tasks, rounds))
+        return self
+
+    def rows(self):
+        return {row.id: row for row in self.known.candidates.values()}

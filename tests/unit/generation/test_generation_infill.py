@@ -1,0 +1,242 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, FakeTeacher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from search_rig import TEXTS, Rig
+
+from codlocal.core.records import Example, Fluency
+from codlocal.generation import infill as module
+from codlocal.generation import prompts
+from codlocal.generation.constraint import edit_constraint, words
+from codlocal.generation.engines.engine import Proposals, Sampling
+from codlocal.generation.history import History
+from codlocal.generation.infill import filled, flipping_texts
+from codlocal.generation.known import Known
+from codlocal.generation.plan import Planner
+from codlocal.generation.planned import PlannedInfill
+from codlocal.generation.prompts import Attempt
+from codlocal.generation.task import Task
+
+TEXT = 'The "food" was good and the staff friendly'
+HERE = 3
+"""The word whose weight makes the text positive."""
+
+
+def plan(text=TEXT, importance=None, count=4, history=None, source=1):
+    spans = words(text)
+    if importance is None:
+        importance = [3.0 if at == HERE else 0.0 for at in range(len(spans))]
+    task = Task(Example(id="train/7", text=text, label=source), source, 1 - source,
+                np.array(importance))  # fmt: skip
+    planner = Planner(
+        prompts.load("sentiment"), ("negative", "positive"), count, Sampling(), fill=True
+    )
+    [found] = planner.plan(task, 0, "infill", history)
+    assert isinstance(found, PlannedInfill)
+    return found
+
+
+def proposals(*tokens):
+    return Proposals(tuple((token, -float(at)) for at, token in enumerate(tokens)), 30)
+
+
+def infill(teacher, found, answers):
+    return filled(found, flipping_texts(teacher, found, answers), answers)
+
+
+def texts(found, *answers, teacher=None):
+    rows = infill(teacher or FakeTeacher(), found, answers)
+    assert [row.id for row in rows] == found.candidate_ids
+    return [row.text for row in rows if row.text is not None]
+
+
+def weigh(**weights):
+    """A teacher to whom "friendly" says nothing."""
+    return FakeTeacher({"good": 2.0, "bad": -2.0, "awful": -2.0, **weights}, bias=0.5)
+
+
+def test_the_likeliest_words_that_flip_are_taken_in_their_order():
+    likely = proposals(" nice", " bad", " so", " awful", " dirty")
+    found = texts(plan(count=2), likely, teacher=weigh(dirty=-2.0))
+    assert found == [TEXT.replace("good", "bad"), TEXT.replace("good", "awful")]
+
+
+def test_places_compete_by_how_likely_their_words_are():
+    both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], count=3)
+    assert [TEXT[place.span.start : place.span.end] for place in both.places] == [
+        "good",
+        "friendly",
+    ]
+    teacher = FakeTeacher({"good": 1.0, "friendly": 1.0, "bad": -3.0, "awful": -3.0})
+    first = Proposals(((" bad", -2.0), (" awful", -5.0)), 30)
+    second = Proposals(((" awful", -1.0), (" bad", -3.0)), 30)
+    assert texts(both, first, second, teacher=teacher) == [
+        TEXT.replace("friendly", "awful"),
+        TEXT.replace("good", "bad"),
+        TEXT.replace("friendly", "bad"),
+    ]
+
+
+def test_every_place_costs_one_token_and_the_reading_of_its_prompt():
+    both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], count=3)
+    rows = infill(weigh(), both, [proposals(" bad"), proposals(" awful")])
+    assert [row.completion_tokens for row in rows] == [1, 1, 0]
+    assert [row.prompt_tokens for row in rows] == [30, 30, 0]
+
+
+def test_fewer_flips_than_were_wanted_leave_rows_that_say_so():
+    rows = infill(weigh(), plan(), [proposals(" bad", " nice")])
+    assert [row.text is None for row in rows] == [False, True, True, True]
+    assert {row.failure for row in rows[1:]} == {"none of the generator's words flips the teacher"}
+
+
+def test_a_refusal_is_the_reason():
+    rows = infill(weigh(), plan(), [Proposals((), 0, "refused: too long")])
+    assert {row.failure for row in rows} == {"refused: too long"}
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["bad", "  bad", " b", " ba1", " <b>", ' "', " bad!", "▁bad", "", " good", " Good", "\n", " 7"],
+)
+def test_what_is_no_other_word_for_the_place_is_passed_over(token):
+    everything = FakeTeacher({}, bias=-1.0)
+    assert texts(plan(), proposals(token), teacher=everything) == []
+
+
+def test_words_take_the_case_of_their_place():
+    shouted = plan("It was GOOD to me", [0, 0, 1.0, 0, 0])
+    assert texts(shouted, proposals(" bad"), teacher=weigh()) == ["It was BAD to me"]
+    first = plan("Good food.", [1.0, 0])
+    assert texts(first, proposals("bad", " awful"), teacher=weigh()) == ["Bad food."]
+
+
+def test_a_contraction_that_has_begun_is_ended():
+    begun = plan("It was so good", [0, 1.0, 0, 0])
+    everything = FakeTeacher({}, bias=-1.0)
+    assert texts(begun, proposals(" wasn", " can"), teacher=everything) == [
+        "It wasn't so good", "It can so good",
+    ]  # fmt: skip
+
+
+def test_texts_that_were_tried_are_not_tried_again():
+    history = History({("train/7", 0): [Attempt(TEXT.replace("good", "bad"), 0.4)]})
+    both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], history=history)
+    flipped = texts(both, proposals(" bad", " awful"), proposals(" bad"), teacher=weigh(bad=-5.0))
+    assert flipped[:2] == [TEXT.replace("friendly", "bad"), TEXT.replace("good", "awful")]
+    assert not set(flipped) & both.tried
+
+
+def test_the_teacher_reads_no_more_than_it_must(monkeypatch):
+    monkeypatch.setattr(module, "_ASKED_AT_ONCE", 3)
+    teacher = weigh()
+    many = [f" word{'x' * at}" for at in range(30)]
+    assert len(texts(plan(count=1), proposals(" bad", *many), teacher=teacher)) == 1
+    assert [len(call) for call in teacher.calls] == [3]
+    assert texts(plan(count=1), proposals(*many), teacher=teacher) == []
+    assert sum(map(len, teacher.calls[1:])) == 30
+
+
+@given(
+    text=st.text(st.sampled_from("ab \n\"\\<é猫😀.,'{}[]"), min_size=1, max_size=80),
+    tokens=st.lists(st.text(st.sampled_from(" abé猫'n\"."), min_size=1, max_size=6), max_size=12),
+)
+@settings(deadline=None, max_examples=200)
+def test_only_the_places_change(text, tokens):
+    count = len(words(text))
+    if not count:
+        return
+    found = plan(text, list(range(1, count + 1)), count=6)
+    answers = [proposals(*tokens) for _ in found.places]
+    kept, at = [], 0
+    for span in sorted((place.span for place in found.places), key=lambda span: span.start):
+        kept.append(re.escape(text[at : span.start]))
+        at = span.end
+    pattern = r"[\w'’]+".join([*kept, re.escape(text[at:])])
+    for changed in texts(found, *answers, teacher=FakeTeacher({}, bias=-1.0)):
+        assert re.fullmatch(pattern, changed)
+        assert changed != text
+
+
+LONG = "good food, good staff, good place, good wine, good music, good people, so good"
+HOURS = [4.0 if word == "good" else 0.0 for word in LONG.replace(",", "").split()]
+
+
+def test_where_no_word_flips_words_of_several_places_do():
+    teacher = FakeTeacher({"good": 1.0, "bad": -2.0, "poor": -3.0, "awful": -4.0}, bias=0.5)
+    found = plan(LONG, HOURS, count=3)
+    answers = [proposals(" nice", " poor", " bad", " awful")] * len(found.places)
+    flipped = texts(found, *answers, teacher=teacher)
+    assert len(flipped) == 3
+    assert all(teacher.log_odds(text) < 0 for text in flipped)
+    assert [text.count("good") for text in flipped] == [5, 5, 5]
+    assert flipped[0].count("poor") == 2
+
+
+def test_a_single_word_comes_before_several():
+    teacher = FakeTeacher({"good": 0.5, "awful": -4.0, "bad": -1.0})
+    found = plan(LONG, HOURS, count=30)
+    answers = [proposals(" awful", " bad")] * len(found.places)
+    flipped = texts(found, *answers, teacher=teacher)
+    assert [text.count("good") for text in flipped[:3]] == [6, 6, 5]
+    assert all(teacher.log_odds(text) < 0 for text in flipped)
+
+
+def test_no_more_than_a_share_of_the_words_changes():
+    teacher = FakeTeacher({"good": 1.0, "bad": -0.1})
+    found = plan(LONG, HOURS, count=3)
+    rows = infill(teacher, found, [proposals(" bad")] * len(found.places))
+    assert {row.failure for row in rows} == {"none of the generator's words flips the teacher"}
+
+
+def test_a_long_text_has_more_places():
+    assert len(plan(LONG, HOURS).places) == 3
+    text = " ".join(["good"] * 60)
+    assert len(plan(text, [1.0] * 60).places) == 6
+
+
+@pytest.mark.parametrize("text", [TEXT, "good", 'so\tgood \\ "bad"', "Sentence. " * 90 + "good"])
+def test_a_blank_begins_the_reply_of_the_constraint_for_its_place(text):
+    for place in plan(text, [1.0] * len(words(text))).places:
+        constraint = edit_constraint(text, [place.span], extra_words=0)
+        assert place.blank.begun == constraint.begun
+        before = text[len(constraint.before) : place.span.start]
+        assert json.loads(place.blank.begun + '"}')["text"] == before.removesuffix(" ")
+        assert json.dumps(constraint.blanked) in place.blank.prompt
+
+
+def test_an_infill_round_asks_for_words_and_takes_those_that_flip():
+    rig = Rig().run(["infill"])
+    assert not rig.engine.requests
+    assert len(rig.engine.blanks) >= len(TEXTS)
+    assert len(rig.candidates) == sum(rig.announced) == 6 * len(TEXTS)
+    texts = [row.id for row in rig.candidates if row.text is not None]
+    assert texts
+    assert {verdict.candidate_id for verdict in rig.verdicts if verdict.flipped} == set(texts)
+
+
+def test_an_infill_round_that_died_goes_on_to_the_same_rows():
+    whole = Rig(good=lambda *_: False).run(["infill", "infill"])
+    half = {row.id: row for row in whole.candidates if row.round == 0 and row.example_id != "0"}
+    again = Rig(known=Known(half), good=lambda *_: False).run(["infill", "infill"])
+    assert again.rows() == whole.rows()
+    assert again.known.verdicts == whole.known.verdicts
+
+
+def test_a_later_infill_round_takes_the_likeliest_of_more_texts():
+    class Fluent(FakeEngine):
+        async def score(self, text):
+            await super().score(text)
+            return Fluency(mean=-float("terrible" not in text), worst=-1.0, tokens=10)
+
+    rig = Rig(Fluent(), good=lambda *_: False).run(["infill", "infill"])
+    later = [row for row in rig.candidates if row.round == 1 and row.text is not None]
+    first = [row for row in later if row.id.endswith("/0")]
+    assert any("terrible" in row.text for row in first)
+    assert not {row.text for row in later} & {row.text for row in rig.candidates if row.round == 0}
+    compared = len(rig.engine.scored) - len(rig.verdicts)
+    assert compared > len(later)
