@@ -150,6 +150,7 @@ class DistillationConfig(Section):
     interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
+    class_prior: Literal["originals", "texts"] = "originals"
     baseline: bool = True
 
     @model_validator(mode="after")

@@ -21,10 +21,14 @@ from codlocal.models.classifier import Classifier
 
 @dataclass(frozen=True)
 class Targets:
-    """What n training texts are to become: the teacher's logits [n, classes], hard labels [n]."""
+    """What n training texts are to become: the teacher's logits [n, classes], hard labels [n].
+
+    `shift` [classes] is added to the student's logits before they are compared.
+    """
 
     logits: torch.Tensor
     labels: torch.Tensor
+    shift: torch.Tensor
 
 
 class DistillationStep:
@@ -65,7 +69,7 @@ class DistillationStep:
         place = {index: position for position, index in enumerate(batch)}
         return distillation_loss(
             ObjectiveInputs(
-                student_logits=output.logits,
+                student_logits=output.logits + self._targets.shift,
                 teacher_logits=self._targets.logits[batch],
                 labels=self._targets.labels[batch],
                 layers=layers,

@@ -14,6 +14,7 @@ from codlocal.core.errors import RunError
 from codlocal.core.records import LossTerms, Row
 from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.checkpoints import remove_checkpoints
+from codlocal.distillation.class_prior import prior_shift
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.contrastive import contrastive_step
 from codlocal.distillation.filters import own_filters
@@ -128,7 +129,10 @@ def distil(
     texts, config = job.training_set.texts, job.config.distillation
     teacher_logits = torch.from_numpy(knowledge.outputs.of([text.id for text in texts]))
     labels = hard_labels(job, teacher_logits)
-    targets = Targets(teacher_logits.to(student.device), labels.to(student.device))
+    shift = torch.zeros(teacher_logits.shape[1])
+    if config.class_prior == "originals":
+        shift = prior_shift(texts, teacher_logits)
+    targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
         settings = _loop_settings(job, targets, title, math.ceil(part * config.steps))
@@ -143,7 +147,7 @@ def distil(
         step = contrastive_step(student, job.training_set, targets.labels)
         run(_FIRST_PHASE, student.model, step, _CONTRASTIVE_PART)
     if config.warm_start != "none":
-        warm_start_head(student, [text.text for text in texts], teacher_logits)
+        warm_start_head(student, [text.text for text in texts], teacher_logits - shift)
     if config.quantization == "nf4":
         dtype = training_dtype(job.config.runtime.dtype, student.device)
         train_in_4_bits(student, folder, dtype, job.seed)

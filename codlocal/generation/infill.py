@@ -7,7 +7,7 @@ substitution attacks choose among a masked model's candidates, Li et al. 2020, B
 no single word does, words of several places are combined.
 
 The next token follows from what stands before it alone. Whether a word fits what comes after it,
-too, is seen by the likelihood of the whole text, which costs a request: a later round asks for it.
+too, is seen by the likelihood of the whole text, by which the best of a pool of texts are taken.
 """
 
 import heapq

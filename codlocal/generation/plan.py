@@ -25,8 +25,8 @@ _FIRST_PLACES, _PLACES = 2, 4
 _FEWEST_FILLED, _MOST_FILLED, _WORDS_A_PLACE = 3, 8, 10
 """Places that an infill round tries: one for so many words of the text, within bounds."""
 
-_POOLED = 4
-"""Texts that the generator compares for each one that a later infill round takes."""
+_FIRST_POOL, _LATER_POOL = 2, 4
+"""Texts that the generator compares for each one that a first and a later infill round takes."""
 
 _CHARACTERS_A_TOKEN, _FREE_TOKENS = 2, 24
 """A free reply may have a token for so many characters of its text, and so many more."""
@@ -83,7 +83,7 @@ class Planner:
             prompt = self._prompt(shown, constraint, "infill")
             places.append(Place(span, Blank(prompt, constraint.begun)))
         tried = history.texts_tried(task)
-        pool = _POOLED * wanted if round_number else wanted
+        pool = wanted * (_LATER_POOL if round_number else _FIRST_POOL)
         return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried)
 
     def _requests(

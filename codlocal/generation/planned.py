@@ -50,7 +50,7 @@ class Place:
 class PlannedInfill(_Part):
     """Places that may be filled, and texts that were tried before.
 
-    If `pool` is more than `count`, so many texts are found first, and the likeliest ones taken.
+    `pool` texts are found, of which the `count` likeliest ones are taken.
     """
 
     places: Sequence[Place]

@@ -64,11 +64,16 @@ def _knowledge(folder: Path, teacher: Classifier, student: Classifier, method: s
 
 
 def _step(
-    folder: Path, teacher: Classifier, student: Classifier, config: Config, texts=TEXTS
+    folder: Path,
+    teacher: Classifier,
+    student: Classifier,
+    config: Config,
+    texts=TEXTS,
+    shift=(0.0, 0.0),
 ) -> SimpleNamespace:
     knowledge = _knowledge(folder, teacher, student, config.distillation.method)
     logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
-    targets = Targets(logits, logits.argmax(-1))
+    targets = Targets(logits, logits.argmax(-1), torch.tensor(shift))
     settings = config.distillation
     step = DistillationStep(student, texts, knowledge, targets, settings)
     model = student.model
@@ -104,6 +109,19 @@ def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(
     for term in (terms.kl, terms.layer, terms.pair, terms.interpolation):
         assert term == pytest.approx(0, abs=1e-5)
     assert terms.task > 0
+
+
+def test_the_shift_moves_the_students_log_odds(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", student_layers=4, method="kd")
+    student = start_student(config, folder, NAMES, 0)
+    found = [
+        _step(tmp_path / str(at), _teacher(folder), student, config, shift=shift)
+        for at, shift in enumerate([(3.0, 3.0), (3.0, 0.0), (0.0, 3.0)])
+    ]
+    both, first, second = [one.loss(one.model.eval(), [0, 1]).to_terms().kl for one in found]
+    assert both == pytest.approx(0, abs=1e-5)
+    assert first > 0.1
+    assert second > 0.1
 
 
 @pytest.mark.parametrize("method", ["lwd", "ted"])
