@@ -4,6 +4,7 @@ A row is found by a content hash of all that decides the answer, so the store of
 any other that asks the same.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from codlocal.generation.engines.engine import (
 )
 
 STORE = "replies.jsonl"
+_DIGITS = 4
+"""Of the log-probabilities of proposals, of which there are hundreds in a row."""
 
 
 class Generator(Row):
@@ -130,7 +133,9 @@ class Recorder:
         if known is not None and known.proposals is not None:
             return known.proposals
         self.asked += 1
-        proposals = await self._inner.propose(blank)
+        found = await self._inner.propose(blank)
+        tokens = tuple((token, round(value, _DIGITS)) for token, value in found.tokens)
+        proposals = replace(found, tokens=tokens)
         self._keep(question, proposals=proposals)
         return proposals
 

@@ -135,7 +135,7 @@ def test_the_teacher_reads_no_more_than_it_must(monkeypatch):
     monkeypatch.setattr(module, "_ASKED_AT_ONCE", 3)
     teacher = weigh()
     many = [f" word{'x' * at}" for at in range(30)]
-    assert len(texts(plan(count=1), proposals(" bad", *many), teacher=teacher)) == 1
+    assert len(texts(plan(count=1), proposals(" bad", " awful", *many), teacher=teacher)) == 1
     assert [len(call) for call in teacher.calls] == [3]
     assert texts(plan(count=1), proposals(*many), teacher=teacher) == []
     assert sum(map(len, teacher.calls[1:])) == 30

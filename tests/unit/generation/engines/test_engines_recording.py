@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeEngine, as_reply, score_of
 
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines.engine import Blank, Request, Sampling
+from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling
 from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
@@ -54,6 +54,16 @@ def test_a_blank_is_asked_once_too(store):
     assert len(engine.blanks) == recorder.asked == len(store) == 4
     assert proposed(Recorder(engine, store, GEMMA), blank, *others) == first
     assert len(engine.blanks) == 4
+
+
+def test_proposals_are_rounded_alike_when_they_are_asked_and_when_they_are_known(store):
+    class Precise(FakeEngine):
+        async def propose(self, blank):
+            return Proposals((("a", -1.23456789), ("b", -2.0)), 3)
+
+    for engine in (Precise(), FakeEngine()):
+        found = asyncio.run(Recorder(engine, store, GEMMA).propose(Blank("Fill in: ___", "so")))
+        assert found.tokens == (("a", -1.2346), ("b", -2.0))
 
 
 def test_it_is_known_on_disk_too(tmp_path, store):
