@@ -69,6 +69,7 @@ class Search:
     limits: Limits
     earlier: Known = field(default_factory=Known)
     _teacher: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _filling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
         """Run the rounds over the tasks; the engine's errors pass through.
@@ -152,7 +153,8 @@ class Search:
 
     async def _fill(self, plan: PlannedInfill) -> list[Candidate]:
         proposals = [await self.engine.propose(place.blank) for place in plan.places]
-        texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
+        async with self._filling:  # so that verdicts need not wait for all who want to fill
+            texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
         if len(texts) > plan.count:
             likely = {text: (await self.engine.score(text)).total for text in texts}
             texts = sorted(texts, key=lambda text: -likely[text])
