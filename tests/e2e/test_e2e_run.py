@@ -65,7 +65,7 @@ def test_a_run_survives_kills_and_ends_whole(
         "pipeline", "--data", "mine.csv", "--text-column", "body", "--label-column", "stars",
         *generator,
         "--teacher", str(classifier), "--student", str(classifier),
-        "-k", "16", "--candidates", "6", "--set", "generator.rounds=['guided', 'wide']",
+        "-k", "16", "--candidates", "6", "--set", "generator.rounds=['infill', 'guided']",
         "--steps", "6", "--set", "verification.min_pairs=0",
         "--set", "distillation.max_length=32", "--concurrency", "2",
         "--run", "r", "--json",

@@ -14,7 +14,7 @@ from runs import config, run_with_data
 from tiny import tiny_model
 
 from codlocal.core import jsonl
-from codlocal.core.records import Candidate, CounterfactualPair, Rejection
+from codlocal.core.records import Candidate, CounterfactualPair, Rejection, Verdict
 from codlocal.models.folders import model_hash
 from codlocal.models.teacher import TeacherRecord
 
@@ -41,7 +41,7 @@ def place(tmp_path_factory):
         generator.joinpath(name).write_text("{}")
     teacher = tiny_model(folder / "teacher", labels=LABELS)
     settings = config(
-        generator={"model": str(generator)},
+        generator={"model": str(generator), "rounds": ["infill", "guided", "infill", "free"]},
         verification={"min_pairs": 0, "max_edit_distance": 5.0},
         runtime={"device": "cpu", "engine_python": str(python), "threads": 1, "offline": True},
     )
@@ -92,7 +92,11 @@ def test_a_whole_search_runs_offline_and_adds_up(undisturbed):
     refused = rows(run, "rejections.jsonl", Rejection)
     assert summary["stages"]["generate"]["candidates"] == len(candidates) > 0
     assert len(candidates) == len(pairs) + sum(row.candidate_id is not None for row in refused)
-    assert all(row.failure is None for row in candidates if row.strategy != "free")
+    assert all(row.failure is None for row in candidates if row.strategy == "guided")
+    assert {row.strategy for row in candidates} == {"infill", "guided", "free"}
+    filled = {row.id for row in candidates if row.strategy == "infill" and row.text is not None}
+    flipped = {row.candidate_id for row in rows(run, "verdicts.jsonl", Verdict) if row.flipped}
+    assert filled <= flipped
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
