@@ -32,9 +32,11 @@ def config(**sections: dict[str, Any]) -> Config:
     """A small configuration of `REVIEWS`; sections are laid over it."""
     base = {
         "dataset": {"k": 8},
-        "generator": {"candidates": 6, "prompting": "completion"},
+        "generator": {
+            "candidates": 6, "prompting": "completion", "rounds": ["guided", "wide", "free"],
+        },
         "runtime": {"concurrency": 3},
-    }
+    }  # fmt: skip
     return resolve([base, sections])
 
 
