@@ -69,8 +69,8 @@ def filled(
     """
     refused = next((one.finish_reason for one in proposals if one.finish_reason != "stop"), None)
     failure = refused or "none of the generator's words flips the teacher"
-    rows = [_candidate(plan, at, text, None) for at, text in enumerate(texts[: plan.count])]
-    rows += [_candidate(plan, at, None, failure) for at in range(len(rows), plan.count)]
+    rows = [plan.candidate(at, text, None) for at, text in enumerate(texts[: plan.count])]
+    rows += [plan.candidate(at, None, failure) for at in range(len(rows), plan.count)]
     for at, one in enumerate(proposals[: len(rows)]):
         cost = {"prompt_tokens": one.prompt_tokens, "completion_tokens": 1}
         rows[at] = rows[at].model_copy(update=cost)
@@ -193,17 +193,3 @@ def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tupl
         word = contraction(word)
         if word.lower() != old.lower():
             yield in_case(word, old, text), log_probability
-
-
-def _candidate(plan: PlannedInfill, at: int, text: str | None, failure: str | None) -> Candidate:
-    return Candidate(
-        id=plan.candidate_id(at),
-        example_id=plan.task.example.id,
-        round=plan.round,
-        strategy=plan.strategy,
-        source_label=plan.task.source_label,
-        target_label=plan.task.target_label,
-        text=text,
-        failure=failure,
-        finish_reason="stop" if failure is None else "",
-    )

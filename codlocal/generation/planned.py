@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codlocal.core.records import Candidate
 from codlocal.core.sections import Strategy
 from codlocal.generation.constraint import EditConstraint, Span
 from codlocal.generation.engines.engine import Blank, Request
@@ -23,6 +24,19 @@ class _Part:
         """The id of one of the candidates: example, target, round and index."""
         example, target = self.task.key
         return f"{example}/{target}/{self.round}/{self.first_index + offset}"
+
+    def candidate(self, offset: int, text: str | None, failure: str | None) -> Candidate:
+        """The row of one of the candidates: its text, or why it has none."""
+        return Candidate(
+            id=self.candidate_id(offset),
+            example_id=self.task.example.id,
+            round=self.round,
+            strategy=self.strategy,
+            source_label=self.task.source_label,
+            target_label=self.task.target_label,
+            text=text,
+            failure=failure,
+        )
 
     @property
     def candidate_ids(self) -> list[str]:

@@ -16,20 +16,13 @@ def candidates_of(planned: PlannedRequest, replies: Sequence[Reply]) -> list[Can
 
 def _candidate(planned: PlannedRequest, offset: int, reply: Reply) -> Candidate:
     text, failure = _read(planned, reply)
-    return Candidate(
-        id=planned.candidate_id(offset),
-        example_id=planned.task.example.id,
-        round=planned.round,
-        strategy=planned.strategy,
-        source_label=planned.task.source_label,
-        target_label=planned.task.target_label,
-        text=text,
-        failure=failure,
-        reply=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-    )
+    said = {
+        "reply": reply.text,
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+    }
+    return planned.candidate(offset, text, failure).model_copy(update=said)
 
 
 def _read(planned: PlannedRequest, reply: Reply) -> tuple[str | None, str | None]:
