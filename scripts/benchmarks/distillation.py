@@ -47,7 +47,7 @@ Result = dict[str, float]
 @options.texts
 @options.out("distillation.json")
 @click.option("-k", "--k", default=64, show_default=True, help="Labelled texts.")
-@click.option("--steps", default=60, show_default=True, help="Training steps of a measurement.")
+@click.option("--steps", default=360, show_default=True, help="Training steps of a measurement.")
 @click.option("--only", type=click.Choice(["models", "codlocal", "reference"]), hidden=True)
 def main(data: Path, out: Path, k: int, steps: int, only: str | None) -> None:
     """Measure the distillation of a 3-layer student from MiniLM-L6 on this machine."""
