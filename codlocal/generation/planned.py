@@ -69,7 +69,7 @@ class PlannedInfill(_Part):
 
     places: Sequence[Place]
     pool: int
-    tried: frozenset[str] = frozenset()
+    tried: frozenset[str]
 
 
 Planned = PlannedRequest | PlannedInfill

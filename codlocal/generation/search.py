@@ -68,7 +68,7 @@ class Search:
     known: Known
     limits: Limits
     earlier: Known = field(default_factory=Known)
-    _teacher: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _filling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, tasks: Sequence[Task], rounds: Sequence[Strategy]) -> None:
@@ -116,7 +116,7 @@ class Search:
 
     async def _beside(self, work: Callable[..., _Result], *given: object) -> _Result:
         """Have a thread do what takes the teacher; one thing at a time, in turn."""
-        async with self._teacher:
+        async with self._turn:
             return await asyncio.to_thread(work, *given)
 
     def _is_answered(self, plan: Planned) -> bool:

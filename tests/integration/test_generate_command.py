@@ -26,8 +26,12 @@ LABELS = ("negative", "positive")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    return make_place(tmp_path_factory.mktemp("place"), ["guided", "wide", "free"])
+
+
+def make_place(folder, rounds, seed=0):
     """A folder with a stub interpreter, a model folder and a run whose teacher stage is done."""
-    folder = tmp_path_factory.mktemp("place")
+    folder.mkdir(exist_ok=True)
     python = folder / "python-with-vllm"
     python.write_text(
         f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(TESTS)!r})\n"
@@ -39,9 +43,9 @@ def place(tmp_path_factory):
     generator.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         generator.joinpath(name).write_text("{}")
-    teacher = tiny_model(folder / "teacher", labels=LABELS)
+    teacher = tiny_model(folder / "teacher", labels=LABELS, seed=seed)
     settings = config(
-        generator={"model": str(generator), "rounds": ["infill", "guided", "infill", "free"]},
+        generator={"model": str(generator), "rounds": rounds},
         verification={"min_pairs": 0, "max_edit_distance": 5.0},
         runtime={"device": "cpu", "engine_python": str(python), "threads": 1, "offline": True},
     )
@@ -92,11 +96,7 @@ def test_a_whole_search_runs_offline_and_adds_up(undisturbed):
     refused = rows(run, "rejections.jsonl", Rejection)
     assert summary["stages"]["generate"]["candidates"] == len(candidates) > 0
     assert len(candidates) == len(pairs) + sum(row.candidate_id is not None for row in refused)
-    assert all(row.failure is None for row in candidates if row.strategy == "guided")
-    assert {row.strategy for row in candidates} == {"infill", "guided", "free"}
-    filled = {row.id for row in candidates if row.strategy == "infill" and row.text is not None}
-    flipped = {row.candidate_id for row in rows(run, "verdicts.jsonl", Verdict) if row.flipped}
-    assert filled <= flipped
+    assert all(row.failure is None for row in candidates if row.strategy != "free")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -198,3 +198,30 @@ def test_a_replay_of_other_settings_says_which(place, undisturbed, tmp_path):
     assert process.returncode == 3, err
     assert "generator.temperature: 0.7 -> 0.2" in err
     assert "temperature 0.2, recorded: 0.7" in err
+
+
+def test_infill_rounds_are_killed_resumed_and_replayed(tmp_path):
+    # Of the first seeds the one whose random weights change their mind at a word.
+    place = make_place(tmp_path / "place", ["infill", "infill"], seed=3)
+    whole, killed, again = (place / name for name in ("whole", "killed", "again"))
+    for run in (whole, killed, again):
+        shutil.copytree(place / "run", run)
+    finish(place, whole, tmp_path)
+    filled = {row.id for row in rows(whole, "candidates.jsonl", Candidate) if row.text is not None}
+    flipped = {row.candidate_id for row in rows(whole, "verdicts.jsonl", Verdict) if row.flipped}
+    assert filled
+    assert filled == flipped
+
+    with start(place, killed, tmp_path, SLOW="0.3") as process:
+        deadline = time.monotonic() + 90
+        while not rows(killed, "candidates.jsonl", Candidate) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=60)
+    assert len(rows(killed, "candidates.jsonl", Candidate)) < len(filled)
+    finish(place, killed, tmp_path)
+    same_files(killed, whole)
+
+    nothing = ("--set", "runtime.engine_python=/nowhere/python")
+    finish(place, again, tmp_path, *nothing, "--replay", str(whole))
+    same_files(again, whole)

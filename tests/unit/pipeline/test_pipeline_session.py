@@ -46,29 +46,19 @@ def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
     assert looked == [None]
 
 
-def test_a_prompt_that_can_not_be_used_is_found_before_the_teacher_is_trained(
-    tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [("prompt", ConfigError, "no prompt"), ("model", ModelError, "no model folder")],
+)
+def test_what_the_generator_lacks_is_found_before_the_teacher_is_trained(
+    setting, error, message, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(preflight, "find_engine", lambda _chosen: None)
-    layer = {"generator": {"prompt": str(tmp_path / "missing.jinja")}}
+    layer = {"generator": {setting: str(tmp_path / "missing")}}
     chosen = resolve([settings.profile_settings("embedded"), layer])
     with (
         RunFolder.open(tmp_path / "run", chosen) as run,
-        pytest.raises(ConfigError, match="no prompt"),
-    ):
-        Session(run, QUIET).advance("verify")
-    assert list(run.manifest.stages) == ["data"]
-
-
-def test_a_generator_that_can_not_be_had_is_found_before_the_teacher_is_trained(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(preflight, "find_engine", lambda _chosen: None)
-    layer = {"generator": {"model": str(tmp_path / "nowhere")}}
-    chosen = resolve([settings.profile_settings("embedded"), layer])
-    with (
-        RunFolder.open(tmp_path / "run", chosen) as run,
-        pytest.raises(ModelError, match="no model folder"),
+        pytest.raises(error, match=message),
     ):
         Session(run, QUIET).advance("verify")
     assert list(run.manifest.stages) == ["data"]
