@@ -27,6 +27,8 @@ Judge = Callable[[Sequence[Candidate]], list[Verdict]]
 
 _Result = TypeVar("_Result")
 
+_COMPARED_AT_ONCE = 8
+"""Texts of one original that the engine scores at the same time."""
 _JUDGED_AT_ONCE = 16
 """Requests whose replies the teacher reads before the verdicts are written."""
 
@@ -156,7 +158,8 @@ class Search:
         async with self._filling:  # so that verdicts need not wait for all who want to fill
             texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
         if len(texts) > plan.count:
-            likely = {text: (await self.engine.score(text)).total for text in texts}
+            scores = await score_all(self.engine, texts, _COMPARED_AT_ONCE)
+            likely = {text: score.total for text, score in zip(texts, scores, strict=True)}
             texts = sorted(texts, key=lambda text: -likely[text])
         return filled(plan, texts, proposals)
 
