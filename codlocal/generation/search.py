@@ -46,7 +46,7 @@ class Hooks:
 class Limits:
     """How much a search may do: requests in flight, and generated tokens in all.
 
-    `spent` is what searches before this one have cost; it counts toward `max_tokens`.
+    In an infill round the texts of so many originals may be scored at the same time. `spent` is what searches before this one have cost; it counts toward `max_tokens`.
     """
 
     concurrency: int
@@ -158,7 +158,8 @@ class Search:
         async with self._filling:  # so that verdicts need not wait for all who want to fill
             texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
         if len(texts) > plan.count:
-            scores = await score_all(self.engine, texts, _COMPARED_AT_ONCE)
+            at_once = min(_COMPARED_AT_ONCE, self.limits.concurrency)
+            scores = await score_all(self.engine, texts, at_once)
             likely = {text: score.total for text, score in zip(texts, scores, strict=True)}
             texts = sorted(texts, key=lambda text: -likely[text])
         return filled(plan, texts, proposals)
