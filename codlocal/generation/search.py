@@ -46,7 +46,8 @@ class Hooks:
 class Limits:
     """How much a search may do: requests in flight, and generated tokens in all.
 
-    In an infill round the texts of so many originals may be scored at the same time. `spent` is what searches before this one have cost; it counts toward `max_tokens`.
+    In an infill round the texts of so many originals may be scored at the same time. `spent` is
+    what searches before this one have cost; it counts toward `max_tokens`.
     """
 
     concurrency: int
