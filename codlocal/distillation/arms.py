@@ -9,7 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
+from codlocal.core.sections import Strategy
 from codlocal.distillation.composition import Pairs, TrainingSet, baseline_set, paired_set
+
+UNSCREENED: tuple[Strategy, ...] = ("guided", "wide", "free")
+"""Rounds whose words the generator chooses; in the others the teacher picks those that flip."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Arm:
         about: what it shows, in a few words.
         texts: chooses the training texts.
         counterfactuals: whether a generator is needed.
+        unscreened: whether it needs edits that the teacher had no say in (`UNSCREENED`).
         learner: what is made of the texts (see `learners`).
         settings: distillation settings that make the arm.
         random_soft_labels: whether the teacher's logits are exchanged among texts of one label.
@@ -55,6 +60,7 @@ class Arm:
     about: str
     texts: Callable[[Material], TrainingSet]
     counterfactuals: bool = False
+    unscreened: bool = False
     learner: Literal["student", "start", "logistic", "setfit"] = "student"
     settings: Mapping[str, object] = field(default_factory=dict)
     random_soft_labels: bool = False
@@ -74,11 +80,11 @@ def _verified(material: Material) -> TrainingSet:
 
 def _unverified(material: Material) -> TrainingSet:
     """The first edit of every original, taken for a flip, as the paper's code does."""
-    chosen = {one: edits[0] for one, edits in material.edits.items() if edits}
+    chosen = {one: edits[0] for one, edits in _unscreened(material).items()}
     assumed = {edit.candidate.id: edit.candidate.target_label for edit in chosen.values()}
     training_set = _with_edits(material, chosen)
     texts = [
-        replace(text, gold=assumed[text.id]) if text.id in assumed else text
+        replace(text, assumed=assumed[text.id]) if text.id in assumed else text
         for text in training_set.texts
     ]
     return replace(training_set, texts=tuple(texts))
@@ -95,11 +101,19 @@ def _any_flip(material: Material) -> TrainingSet:
 
 def _paraphrase(material: Material) -> TrainingSet:
     chosen = {}
-    for one, edits in material.edits.items():
+    for one, edits in _unscreened(material).items():
         kept = [edit for edit in edits if edit.verdict.label == edit.candidate.source_label]
         if kept:
             chosen[one] = kept[0]
     return _with_edits(material, chosen)
+
+
+def _unscreened(material: Material) -> dict[str, list[Edit]]:
+    found = {
+        one: [edit for edit in edits if edit.candidate.strategy in UNSCREENED]
+        for one, edits in material.edits.items()
+    }
+    return {one: edits for one, edits in found.items() if edits}
 
 
 def _mixed(material: Material) -> TrainingSet:
@@ -152,10 +166,11 @@ ARMS: Mapping[str, Arm] = {
         "the first edit, its flip assumed; hard labels of originals from the data",
         _unverified,
         True,
+        unscreened=True,
         settings={"hard_labels": "gold"},
     ),
     "any-flip": Arm("a random flip: no choice, no fluency gate", _any_flip, True),
-    "paraphrase": Arm("edits that keep the teacher's label", _paraphrase, True),
+    "paraphrase": Arm("edits that keep the teacher's label", _paraphrase, True, unscreened=True),
     "mixed": Arm("k originals, in pairs of different classes drawn at random", _mixed),
     "random-soft": Arm(
         "verified pairs; soft labels of random texts with the same label",

@@ -4,39 +4,55 @@ Counterfactuals even out the classes, as every original brings a text of another
 teacher gives most texts one label, a student of evened out texts would give the other one too
 often. So its logits are trained as those of a model that has learned under the texts' shares of
 the classes and is used under the originals' (logit adjustment, Menon et al. 2021, arXiv
-2007.07314, section 4).
+2007.07314, section 4). Where a student can't be as sure of other texts as it is of its own (see
+`evidence`), what the originals say of the classes counts for more.
 """
-
-from collections.abc import Sequence
 
 import torch
 
-from codlocal.distillation.composition import TrainingText
+from codlocal.distillation.composition import TrainingSet
 
 _PSEUDO_TEXTS = 1.0
 """Added to each class's count: of a handful of texts one class may well have none by chance."""
 
 
-def prior_shift(texts: Sequence[TrainingText], teacher_logits: torch.Tensor) -> torch.Tensor:
-    """What is added to the student's logits in training: log(share in texts / in originals).
+def prior_shift(
+    training_set: TrainingSet, teacher_logits: torch.Tensor, trust: float = 1.0
+) -> torch.Tensor:
+    """What is added to the student's logits in training.
 
-    Shares are means of the teacher's probabilities, smoothed. Where all texts are originals there
-    is nothing to add.
+    It is log(share in texts) - weight * log(share in originals), with smoothed shares of the
+    labels that the teacher gives. Of the originals those count that were drawn: what fills up their
+    number was chosen to even out the classes. The weight is 1 / trust, but never so large that the
+    shares alone outweigh what the teacher says of an ordinary text.
 
     Args:
-        texts: n texts; those with a gold label are originals.
+        training_set: n texts.
         teacher_logits: float [n, classes].
+        trust: the part of the student's evidence that other texts bear out (`evidence`), in (0, 1].
 
     Returns:
         float [classes].
 
     """
-    probabilities = teacher_logits.double().softmax(dim=-1)
-    is_original = torch.tensor([text.gold is not None for text in texts])
-    shift = _log_shares(probabilities) - _log_shares(probabilities[is_original])
-    return shift.to(teacher_logits.dtype)
+    labels = torch.nn.functional.one_hot(teacher_logits.argmax(dim=-1), teacher_logits.shape[1])
+    expected = log_shares(labels[_drawn(training_set)])
+    best = teacher_logits.double().topk(2, dim=-1).values
+    margin = float((best[:, 0] - best[:, 1]).mean())
+    spread = float(expected.max() - expected.min())
+    weight = 1 / trust
+    if spread * weight > margin:
+        weight = max(1.0, margin / spread)
+    return (log_shares(labels) - weight * expected).to(teacher_logits.dtype)
 
 
-def _log_shares(probabilities: torch.Tensor) -> torch.Tensor:
-    counts = probabilities.sum(dim=0) + _PSEUDO_TEXTS
+def log_shares(labels: torch.Tensor) -> torch.Tensor:
+    """The log of each class's smoothed share of n texts; `labels` is one-hot [n, classes]."""
+    counts = labels.sum(dim=0).double() + _PSEUDO_TEXTS
     return counts.log() - counts.sum().log()
+
+
+def _drawn(training_set: TrainingSet) -> list[int]:
+    """The positions of the originals as they were drawn; all of them where all are fill."""
+    originals = [at for at, text in enumerate(training_set.texts) if text.gold is not None]
+    return originals[: len(originals) - training_set.fill] or originals

@@ -16,11 +16,15 @@ Pairs = Mapping[str, Sequence[CounterfactualPair]]
 
 @dataclass(frozen=True)
 class TrainingText:
-    """One text to train on. `gold` is its label in the data; counterfactuals have none."""
+    """One text to train on. `gold` is its label in the data; counterfactuals have none.
+
+    Counterfactuals that the teacher has not verified are `assumed` to have a label.
+    """
 
     id: str
     text: str
     gold: int | None
+    assumed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class DistillationStep:
         with torch.no_grad():
             goal = mixed_logits(teacher.model, teacher, _tokens(self._teacher_rows, pairs), shares)
         mine = mixed_logits(model, self._student, _tokens(self._rows, pairs), shares)
+        mine = mine + self._targets.shift
         return MixedLogits(mine, goal[:, teacher.order].to(mine.device))
 
 

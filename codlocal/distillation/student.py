@@ -17,10 +17,12 @@ from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.class_prior import prior_shift
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.contrastive import contrastive_step
+from codlocal.distillation.evidence import trust_in_evidence
 from codlocal.distillation.filters import own_filters
 from codlocal.distillation.fitting import fit
 from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
+from codlocal.distillation.peers import FrozenEncoder
 from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.steps import DistillationStep, Targets
@@ -131,7 +133,9 @@ def distil(
     labels = hard_labels(job, teacher_logits)
     shift = torch.zeros(teacher_logits.shape[1])
     if config.class_prior == "originals":
-        shift = prior_shift(texts, teacher_logits)
+        features = torch.from_numpy(FrozenEncoder(student).features([text.text for text in texts]))
+        trust = trust_in_evidence(features, teacher_logits, job.training_set.groups)
+        shift = prior_shift(job.training_set, teacher_logits, trust)
     targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
@@ -212,8 +216,9 @@ def hard_labels(job: StudentJob, teacher_logits: torch.Tensor) -> torch.Tensor:
     if job.config.distillation.hard_labels == "gold":
         for index, text in enumerate(job.training_set.texts):
             # A counterfactual has no gold label: its flip is the teacher's verdict.
-            if text.gold is not None:
-                labels[index] = text.gold
+            known = text.assumed if text.gold is None else text.gold
+            if known is not None:
+                labels[index] = known
     return labels
 
 
@@ -229,6 +234,7 @@ def _loop_settings(job: StudentJob, targets: Targets, title: str, steps: int) ->
             [list(group) for group in job.training_set.groups],
             targets.logits.tolist(),
             targets.labels.tolist(),
+            targets.shift.tolist(),
             job.seed,
             job.teacher_hash,
         ]

@@ -9,7 +9,7 @@ from codlocal.core import hashing, paths
 from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
-from codlocal.distillation.arms import ARMS
+from codlocal.distillation.arms import ARMS, UNSCREENED
 from codlocal.evaluation.results import CellResult
 from codlocal.models import locate
 from codlocal.pipeline.grid import Grid, combinations
@@ -84,12 +84,14 @@ def plan(grid: Grid) -> list[Source]:
     Raises:
         ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or the
             cells could not be compared: the texts of a smaller k would be no prefix of those of a
-            larger one, or a student would see more than k texts.
+            larger one, a student would see more than k texts, or edits that are to show what
+            verification is worth were chosen by the teacher.
 
     """
     found = combinations(grid)
     _refuse_unequal(grid, [config for config, _ in found])
     lenders = _lenders(grid, [config for config, _ in found])
+    _refuse_screened(grid, [config for config, _ in found], lenders)
     sources: dict[str, Source] = {}
     seen: set[str] = set()
     for config, varied in found:
@@ -114,6 +116,26 @@ def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
             'select_originals = "active" orders the texts of one k: several are not nested.',
             "Give the grid a single k, or leave select_originals out.",
         )
+
+
+def _refuse_screened(
+    grid: Grid, configs: Sequence[Config], lenders: dict[tuple[str, str], Path]
+) -> None:
+    arms = [name for name in dict.fromkeys(grid.arm) if ARMS[name].unscreened]
+    if not arms:
+        return
+    lent = {served: RunFolder.saved_settings(path) for served, path in lenders.items()}
+    for config in configs:
+        saved = lent.get(_served(config))
+        made = resolve([saved]) if saved else config
+        if made.generator.rounds[0] not in UNSCREENED:
+            raise ConfigError(
+                f"The arm {arms[0]} needs edits that the teacher had no say in, but the first "
+                f"round of {config.dataset.name} is {made.generator.rounds[0]}: its edits flip.",
+                f"Leave {' and '.join(arms)} out, or begin generator.rounds with "
+                + " or ".join(UNSCREENED)
+                + ".",
+            )
 
 
 def _source_key(config: Config, lender: Path | None) -> str:

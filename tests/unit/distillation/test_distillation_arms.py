@@ -88,8 +88,22 @@ def test_unverified_edits_are_the_first_and_taken_for_flips(material):
     found = ARMS["unverified"].texts(material)
     edits = [text for text in found.texts if "edited" in text.text]
     assert [text.text for text in edits] == [f"text {n} edited 0" for n in range(4)]
-    assert [text.gold for text in edits] == [1 - one.label for one in ORIGINALS[:4]]
+    assert [text.assumed for text in edits] == [1 - one.label for one in ORIGINALS[:4]]
+    assert all(text.gold is None for text in edits), "they are no originals"
     assert ARMS["unverified"].settings == {"hard_labels": "gold"}
+
+
+@pytest.mark.parametrize("name", ["unverified", "paraphrase"])
+def test_edits_of_words_that_the_teacher_picked_are_no_control(material, name):
+    picked = {
+        one: [replace(edit, candidate=edit.candidate.model_copy(update={"strategy": strategy}))
+              for edit, strategy in zip(edits, ("infill", "lexical", "wide"), strict=True)]
+        for one, edits in material.edits.items()
+    }  # fmt: skip
+    found = ARMS[name].texts(replace(material, edits=picked))
+    edited = {text.text[-1] for text in found.texts if "edited" in text.text}
+    assert edited <= {"2"}, "only the last edit was the generator's own"
+    assert ARMS[name].unscreened
 
 
 def test_a_paraphrase_keeps_the_label_and_any_flip_changes_it(material):

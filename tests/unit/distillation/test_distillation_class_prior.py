@@ -1,14 +1,20 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from codlocal.distillation.class_prior import prior_shift
-from codlocal.distillation.composition import TrainingText
+from codlocal.distillation.composition import TrainingSet, TrainingText
 
 
-def texts(*gold):
-    return [TrainingText(str(at), "text", label) for at, label in enumerate(gold)]
+def paired(*gold, fill=0):
+    """Texts in order; one without a gold label is the counterfactual of the original before it."""
+    texts = tuple(TrainingText(str(at), "text", label) for at, label in enumerate(gold))
+    groups: list[tuple[int, ...]] = []
+    for at, label in enumerate(gold):
+        groups.append((at,)) if label is not None else groups.append((*groups.pop(), at))
+    return TrainingSet(texts, tuple(groups), fill=fill)
 
 
 def sure_of(*labels, classes=2, by=20.0):
@@ -19,39 +25,72 @@ def sure_of(*labels, classes=2, by=20.0):
 
 
 def test_originals_alone_shift_nothing():
-    shift = prior_shift(texts(0, 1, 1), torch.randn(3, 2))
+    shift = prior_shift(paired(0, 1, 1, fill=3), torch.randn(3, 2))
     assert shift.tolist() == [0.0, 0.0]
 
 
 def test_even_originals_and_their_flips_shift_nothing():
-    shift = prior_shift(texts(0, None, 1, None), sure_of(0, 1, 1, 0))
+    shift = prior_shift(paired(0, None, 1, None), sure_of(0, 1, 1, 0))
     assert shift.abs().max() < 1e-6
 
 
 def test_flips_of_one_class_alone_are_made_up_for():
-    shift = prior_shift(texts(1, None, 0, None), sure_of(1, 0, 1, 0))
+    shift = prior_shift(paired(1, None, 0, None), sure_of(1, 0, 1, 0))
     # Two originals, both called 1, and two flips: with one more text of each class
     # 1 has (2 + 1) / 4 of the originals and (2 + 1) / 6 of all texts.
     expected = [math.log((3 / 6) / (1 / 4)), math.log((3 / 6) / (3 / 4))]
     assert shift.tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_soft_labels_count_by_their_probability():
-    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
-    shift = prior_shift(texts(1, None), logits)
-    assert shift.tolist() == pytest.approx(
-        [math.log((1.75 / 4) / (1.25 / 3)), math.log((2.25 / 4) / (1.75 / 3))], abs=1e-6
-    )
+def test_what_the_teacher_says_counts_and_not_how_sure_it_is():
+    texts = paired(1, None, 1, None)
+    unsure = prior_shift(texts, sure_of(1, 0, 1, 0, by=0.1))
+    assert unsure.tolist() == prior_shift(texts, sure_of(1, 0, 1, 0)).tolist()
+
+
+def test_fill_that_evens_out_the_classes_says_nothing_of_them():
+    logits = sure_of(1, 0, 1, 0)
+    filled = prior_shift(paired(1, None, 1, 0, fill=1), logits)
+    # Drawn were two texts of class 1: 3/4 of the originals; the texts are even.
+    expected = [math.log((3 / 6) / (1 / 4)), math.log((3 / 6) / (3 / 4))]
+    assert filled.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_counterfactuals_with_an_assumed_label_are_no_originals():
+    known = paired(1, None, 1, None)
+    assumed = tuple(replace(one, assumed=0) if one.gold is None else one for one in known.texts)
+    texts = replace(known, texts=assumed)
+    logits = sure_of(1, 0, 1, 0)
+    assert prior_shift(texts, logits).tolist() == pytest.approx(prior_shift(known, logits).tolist())
+
+
+def test_the_less_evidence_is_trusted_the_more_the_originals_shares_count():
+    texts, logits = paired(1, None, 1, None), sure_of(1, 0, 1, 0)
+    whole, half = (prior_shift(texts, logits, trust=trust) for trust in (1.0, 0.5))
+    shares = torch.tensor([1 / 4, 3 / 4]).log()
+    assert (whole - half).tolist() == pytest.approx(shares.tolist(), abs=1e-6)
+
+
+def test_shares_never_outweigh_what_the_teacher_says_of_an_ordinary_text():
+    texts, logits = paired(1, None, 1, None), sure_of(1, 0, 1, 0, by=2.0)
+    shift = prior_shift(texts, logits, trust=0.02)
+    assert float(shift[0] - shift[1]) == pytest.approx(2.0)
+
+
+def test_even_originals_are_the_same_for_any_trust():
+    texts, logits = paired(0, None, 1, None), sure_of(0, 1, 1, 0)
+    shift = prior_shift(texts, logits, trust=0.02)
+    assert shift[0] == shift[1], "the same for all classes: softmax does not see it"
 
 
 def test_a_model_that_has_learned_the_texts_gives_back_the_originals_shares():
-    shift = prior_shift(texts(1, 1, None, None), sure_of(1, 1, 0, 0))
+    shift = prior_shift(paired(1, None, 1, None), sure_of(1, 0, 1, 0))
     found = (torch.tensor([0.5, 0.5]).log() - shift).softmax(dim=-1)
     assert found.tolist() == pytest.approx([0.25, 0.75], abs=1e-6)
 
 
 def test_many_classes_and_the_dtype_are_kept():
-    shift = prior_shift(texts(0, 1, None), sure_of(0, 1, 2, classes=5).to(torch.float32))
+    shift = prior_shift(paired(0, 1, None), sure_of(0, 1, 2, classes=5).to(torch.float32))
     assert shift.shape == (5,)
     assert shift.dtype == torch.float32
     assert shift[2] > 0 > shift[0]

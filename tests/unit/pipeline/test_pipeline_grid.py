@@ -228,3 +228,18 @@ def test_texts_that_the_teacher_orders_are_of_one_k_only():
 def test_a_budget_that_no_arm_would_heed_is_refused():
     with pytest.raises(ConfigError, match="would change nothing"):
         plan(grid_of(vary={"generator": {"budget": ["paper", "max"]}}))
+
+
+def test_arms_that_show_what_verification_is_worth_need_edits_it_had_no_say_in():
+    with pytest.raises(ConfigError, match=r"unverified needs .* first round of yelp is infill"):
+        plan(grid_of(arm=["student", "unverified"]))
+    own = {"generator": {"rounds": ["guided", "infill"]}}
+    assert plan(grid_of(arm=["student", "unverified"], settings=own))
+
+
+def test_the_rounds_of_a_borrowed_run_count_and_not_the_grid_s(lender):
+    tiny = {"name": "tiny", "path": "tiny.csv", "label_names": ["a", "b"]}
+    wanted = {"k": 4, "arm": "paraphrase", "generator": "gemma", "dataset": tiny}
+    own = {"generator": {"rounds": ["guided"]}}
+    with pytest.raises(ConfigError, match="is infill"):
+        plan(grid_of(**wanted, settings=own, pairs_from=str(lender)))
