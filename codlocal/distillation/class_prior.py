@@ -24,7 +24,7 @@ def prior_shift(
     It is log(share in texts) - weight * log(share in originals), with smoothed shares of the
     labels that the teacher gives. Of the originals those count that were drawn: what fills up their
     number was chosen to even out the classes. The weight is 1 / trust, but never so large that the
-    shares alone outweigh what the teacher says of an ordinary text.
+    shares alone outweigh what the teacher says of an ordinary text. The shift's mean is 0.
 
     Args:
         training_set: n texts.
@@ -43,7 +43,8 @@ def prior_shift(
     weight = 1 / trust
     if spread * weight > margin:
         weight = max(1.0, margin / spread)
-    return (log_shares(labels) - weight * expected).to(teacher_logits.dtype)
+    shift = log_shares(labels) - weight * expected
+    return (shift - shift.mean()).to(teacher_logits.dtype)
 
 
 def log_shares(labels: torch.Tensor) -> torch.Tensor:
