@@ -163,14 +163,20 @@ ARMS: Mapping[str, Arm] = {
     "baseline": Arm("k originals", _originals),
     "half": Arm("k/2 originals alone", _half),
     "unverified": Arm(
-        "the first edit, its flip assumed; hard labels of originals from the data",
+        "the first edit in which the teacher had no say, its flip assumed; hard labels of "
+        "originals from the data",
         _unverified,
         True,
         unscreened=True,
         settings={"hard_labels": "gold"},
     ),
     "any-flip": Arm("a random flip: no choice, no fluency gate", _any_flip, True),
-    "paraphrase": Arm("edits that keep the teacher's label", _paraphrase, True, unscreened=True),
+    "paraphrase": Arm(
+        "edits in which the teacher had no say and that keep its label",
+        _paraphrase,
+        True,
+        unscreened=True,
+    ),
     "mixed": Arm("k originals, in pairs of different classes drawn at random", _mixed),
     "random-soft": Arm(
         "verified pairs; soft labels of random texts with the same label",
