@@ -157,6 +157,18 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
         ) from error
 
 
+def is_whole(layer: Mapping[str, Any]) -> bool:
+    """Whether settings are all that a run has, as in its run.toml: what they lack is None."""
+    return _names(layer) >= _names(Config().model_dump(exclude_none=True))
+
+
+def _names(layer: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for name, section in layer.items():
+        found |= {f"{name}.{key}" for key in section} if isinstance(section, Mapping) else {name}
+    return found
+
+
 def problems(error: ValidationError) -> list[str]:
     """What is wrong with a model's fields, one line each: `section.key: reason`."""
     found = []

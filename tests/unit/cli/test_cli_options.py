@@ -8,7 +8,7 @@ import pytest
 from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
 from codlocal.cli.stages import pipeline
-from codlocal.core.config import Config
+from codlocal.core.config import Config, differences, profile_settings, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.run import RunFolder
@@ -88,6 +88,40 @@ def test_another_profile_leaves_nothing_of_the_saved_one():
     saved = config_of({"profile": "paper-qwen"}).model_dump(mode="json")
     fresh = config_of({"profile": "embedded"})
     assert config_of({"profile": "embedded"}, saved) == fresh
+
+
+def test_a_file_may_name_its_profile_and_the_command_line_goes_first(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('profile = "embedded"\n[dataset]\nseeds = 2\n')
+    given = {"config_file": path}
+    expected = config_of({"profile": "embedded", "assignments": ("dataset.seeds=2",)})
+    assert config_of(given) == expected
+    assert run_path(given) == Path("runs/yelp-embedded")
+    other = config_of({**given, "profile": "paper-qwen"})
+    assert (other.profile, other.teacher.model) == ("paper-qwen", "Qwen/Qwen2.5-1.5B")
+    assert other.dataset.seeds == 2
+    saved = config_of({"profile": "embedded", "k": 8}).model_dump(mode="json")
+    assert config_of(given, saved).dataset.k == 8
+    saved = config_of({"k": 8}).model_dump(mode="json")
+    assert config_of(given, saved) == expected, "another profile than the saved one starts afresh"
+    path.write_text('profile = "huge"')
+    with pytest.raises(ConfigError, match="no profile 'huge'"):
+        config_of(given)
+
+
+@pytest.mark.parametrize("profile", ["default", "embedded", "paper-qwen"])
+def test_the_settings_of_a_run_are_those_of_its_file(tmp_path, profile):
+    path = tmp_path / "run.toml"
+    unset = {"teacher": {"max_rows": None}, "distillation": {"student_layers": None}}
+    recorded = resolve([profile_settings(profile), {"dataset": {"k": 6}}, unset])
+    path.write_text(recorded.to_toml())
+    assert config_of({"config_file": path}) == recorded
+    assert config_of({"config_file": path, "profile": profile}) == recorded
+    saved = config_of({"profile": profile, "concurrency": 3}).model_dump(mode="json")
+    assert config_of({"config_file": path}, saved) == recorded
+    replayed = config_of({"config_file": path, "replay": str(tmp_path), "teacher": "org/mine"})
+    changed = differences(recorded.model_dump(mode="json"), replayed.model_dump(mode="json"))
+    assert [one.split(":")[0] for one in changed] == ["runtime.replay", "teacher.model"]
 
 
 def test_paths_are_absolute_so_that_a_run_goes_on_from_anywhere(tmp_path, monkeypatch):
