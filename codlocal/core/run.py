@@ -81,8 +81,9 @@ class RunFolder:
     def open(cls, path: Path, config: Config, *, redo: str | None = None) -> Iterator["RunFolder"]:
         """Create or reopen a run folder, lock it, and save the configuration in it.
 
-        The results of the stage `redo` and of all later ones are set aside first. Of several
-        processes the first one does all this; the others wait for it, and only read.
+        The results of the stage `redo` and of all later ones are set aside, once it is known that
+        the stages before had the same settings. Of several processes the first one does all this;
+        the others wait for it, and only read.
 
         Raises:
             RunError: it is no run folder, another process works on it, or a finished stage had
@@ -104,9 +105,9 @@ class RunFolder:
                     f"Another codlocal process is working on {path}.",
                     "Wait for it to end, or choose another --run.",
                 ) from error
+            run.refuse_changed_settings(redo)
             if redo:
                 run.archive = run._set_aside(redo)
-            run._refuse_changed_settings()
             jsonl.write_text(run.file("run.toml"), config.to_toml())
             processes.wait()
             yield run
@@ -174,8 +175,15 @@ class RunFolder:
         updated = manifest.model_copy(update={"stages": stages})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
 
-    def _refuse_changed_settings(self) -> None:
-        for stage, record in self.manifest.stages.items():
+    def refuse_changed_settings(self, redo: str | None = None) -> None:
+        """Check the settings of every stage that has begun, or of those before the stage `redo`.
+
+        Raises:
+            RunError: one had other settings.
+
+        """
+        found, stages = self.manifest.stages, STAGES[: STAGES.index(redo)] if redo else STAGES
+        for stage, record in ((name, found[name]) for name in stages if name in found):
             if record.status == "running" and not self._has_outputs(stage):
                 continue  # it failed before its first row: its settings may be corrected
             changed = settings.differences(record.settings, self.config.stage_settings(stage))

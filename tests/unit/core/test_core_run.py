@@ -163,6 +163,19 @@ def test_other_settings_are_welcome_after_setting_aside(tmp_path):
     finish(tmp_path, "data", config=other)
 
 
+def test_nothing_is_set_aside_if_an_earlier_stage_has_other_settings(tmp_path):
+    finish(tmp_path, "data", "verify")
+    jsonl.write_text(tmp_path / "pairs.jsonl", "")
+    before = (tmp_path / "manifest.json").read_bytes()
+    other = resolve([{"dataset": {"k": 8}}])
+    with pytest.raises(RunError, match="for its data stage") as caught:
+        redo(tmp_path, "verify", other)
+    assert "--redo data" in caught.value.hint
+    assert (tmp_path / "pairs.jsonl").exists() and not (tmp_path / "archive").exists()
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    assert redo(tmp_path, "data", other)
+
+
 def test_nothing_is_set_aside_under_a_process_that_works_on_it(tmp_path):
     finish(tmp_path, "data")
     jsonl.write_text(tmp_path / "data" / "train.jsonl", "")
