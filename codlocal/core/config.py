@@ -24,6 +24,8 @@ from codlocal.core.sections import (
     VerificationConfig,
 )
 
+_STEERING = {"per_example", "max_edit_distance", "fluency_quantile", "fluency_slack"}
+
 STAGES = ("data", "teacher", "generate", "verify", "distill", "evaluate")
 
 
@@ -59,6 +61,16 @@ class Config(Section):
         }
         names = sections.get(stage, sections["distill"])
         return {name: getattr(self, name).model_dump(mode="json") for name in names}
+
+    def steering(self, stage: str) -> dict[str, Any]:
+        """The settings of later stages that a stage heeds while it runs.
+
+        The search for counterfactuals ends at what verification would take. Its rows are whole
+        under other settings too, but they are never continued under others.
+        """
+        if stage != "generate":
+            return {}
+        return {"verification": self.verification.model_dump(mode="json", include=_STEERING)}
 
     def to_toml(self) -> str:
         """The configuration as TOML; settings that are None are left out."""

@@ -24,10 +24,15 @@ from codlocal.core.records import Row
 
 
 class StageRecord(Row):
-    """What the manifest keeps of one stage. `facts` are its counts and sources."""
+    """What the manifest keeps of one stage.
+
+    `facts` are its counts and sources; `steering` has the settings of later stages that it heeds,
+    and is empty where they are not known.
+    """
 
     status: Literal["running", "done"]
     settings: dict[str, Any]
+    steering: dict[str, Any] = Field(default_factory=dict)
     started: str
     seconds: float = 0.0
     facts: dict[str, Any] = Field(default_factory=dict)
@@ -187,12 +192,20 @@ class RunFolder:
             if record.status == "running" and not self._has_outputs(stage):
                 continue  # it failed before its first row: its settings may be corrected
             changed = settings.differences(record.settings, self.config.stage_settings(stage))
+            if record.status == "running":
+                changed += self.steering_changes(stage)
             if changed:
                 raise RunError(
                     f"The run {self.path} was made with other settings for its {stage} stage:\n  "
                     + "\n  ".join(changed),
                     f"Choose another --run, or add --redo {stage} to set the old results aside.",
                 )
+
+    def steering_changes(self, stage: str) -> list[str]:
+        """In what the settings that steered a stage differ from those of now, as far as known."""
+        record = self.manifest.stages.get(stage)
+        known = record is not None and record.steering
+        return settings.differences(known, self.config.steering(stage)) if known else []
 
     def _has_outputs(self, stage: str) -> bool:
         return any(self.file(output).exists() for output in _OUTPUTS[stage])
@@ -213,13 +226,20 @@ class RunFolder:
         self._save(stage, record.model_copy(update={"facts": {**record.facts, **facts}}))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Run one stage: yields its facts to fill in, and marks it done when it ends well."""
+    def stage(self, name: str, *, steered: bool = True) -> Iterator[dict[str, Any]]:
+        """Run one stage: yields its facts to fill in, and marks it done when it ends well.
+
+        Args:
+            name: of the stage.
+            steered: whether later stages' settings count; not if its rows are another run's.
+
+        """
         earlier = self.manifest.stages.get(name)
         begun = time.monotonic()
         record = StageRecord(
             status="running",
             settings=self.config.stage_settings(name),
+            steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
             seconds=earlier.seconds if earlier else 0.0,
         )

@@ -238,3 +238,48 @@ def test_what_is_noted_in_the_midst_of_a_stage_is_kept_with_its_facts(tmp_path):
         with run.stage("generate"):
             run.note("generate", asked=6)
         assert run.facts("generate") == {"flips": 2, "asked": 6}
+
+
+STRICT = resolve([{"verification": {"per_example": 3, "max_edit_distance": 0.1}}])
+
+
+def interrupt_generation(path):
+    with opened(path) as run, pytest.raises(KeyboardInterrupt), run.stage("generate"):
+        jsonl.write_text(run.file("candidates.jsonl"), "")
+        raise KeyboardInterrupt
+
+
+def test_a_half_done_search_is_not_continued_under_another_gate(tmp_path):
+    interrupt_generation(tmp_path)
+    for stage in (None, "verify"):
+        with pytest.raises(RunError, match=r"generate stage:\n  verification.max_edit") as caught:
+            redo(tmp_path, stage, STRICT)
+        assert "verification.per_example: 1 -> 3" in caught.value.message
+        assert "--redo generate" in caught.value.hint
+    with opened(tmp_path, resolve([{"verification": {"select": "fluent", "min_pairs": 0}}])):
+        pass
+    assert redo(tmp_path, "generate", STRICT)
+
+
+def test_whole_candidates_may_be_verified_anew_under_another_gate(tmp_path):
+    finish(tmp_path, "generate", "verify")
+    with pytest.raises(RunError, match="its verify stage"), opened(tmp_path, STRICT):
+        pass
+    with opened(tmp_path, STRICT, "verify") as run:
+        assert run.steering_changes("generate") == [
+            "verification.max_edit_distance: 0.6 -> 0.1", "verification.per_example: 1 -> 3",
+        ]  # fmt: skip
+        assert run.steering_changes("verify") == run.steering_changes("data") == []
+
+
+def test_a_run_that_knows_nothing_of_its_gate_still_opens(tmp_path):
+    interrupt_generation(tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["stages"]["generate"]["steering"]
+    path.write_text(json.dumps(manifest))
+    with opened(tmp_path, STRICT) as run:
+        assert run.steering_changes("generate") == []
+        with run.stage("generate", steered=False):
+            pass
+        assert run.manifest.stages["generate"].steering == {}
