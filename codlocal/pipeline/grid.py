@@ -31,7 +31,7 @@ from codlocal.core import config as configuration
 from codlocal.core import paths
 from codlocal.core.config import Config, listed, problems
 from codlocal.core.errors import ConfigError
-from codlocal.core.sections import Positive, Section
+from codlocal.core.sections import DatasetConfig, Positive, Section
 from codlocal.distillation.arms import ARMS
 
 
@@ -62,6 +62,21 @@ class Grid(Section):
     vary: dict[str, dict[str, Values]] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pairs_from: Names = ()
+
+    @field_validator("dataset")
+    @classmethod
+    def _told_apart(
+        cls, entries: tuple[str | dict[str, Any], ...]
+    ) -> tuple[str | dict[str, Any], ...]:
+        layers: dict[str, Mapping[str, Any]] = {}
+        for layer in map(_dataset, entries):
+            name = str(layer["dataset"].get("name", DatasetConfig().name))
+            if layers.setdefault(name, layer) != layer:
+                raise ValueError(
+                    f"two are called {name!r}, so that their results would be mixed; give one "
+                    'another name: { name = "mine", path = … }'
+                )
+        return entries
 
     @field_validator("arm")
     @classmethod

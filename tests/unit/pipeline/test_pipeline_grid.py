@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 from fakes import FakeTeacher
+from pydantic import ValidationError
 from runs import run_with_data
 
 from codlocal.core import artifacts, jsonl
@@ -106,6 +107,17 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
         assert words in caught.value.message
     with pytest.raises(ConfigError, match=r"dataset\.k has an axis of its own"):
         read_grid(written(tmp_path, 'dataset = "yelp"\nk = 8\nvary.dataset.k = [4]\n'), {})
+
+
+@pytest.mark.parametrize("second", [{"path": "b/mine.csv"}, "mine", {"name": "mine", "k": 2}])
+def test_two_datasets_of_one_name_are_refused(tmp_path, second):
+    with pytest.raises(ValidationError, match=r"two are called 'mine'.*another name"):
+        grid_of(dataset=[{"path": "a/mine.csv"}, second])
+    assert grid_of(dataset=[{"path": "a/mine.csv"}, {"path": "b/mine.csv", "name": "b"}, "yelp"])
+    assert grid_of(dataset=["yelp", "yelp"])
+    path = written(tmp_path, 'k = 8\ndataset = [{ path = "a/x.csv" }, { path = "b/x.csv" }]\n')
+    with pytest.raises(ConfigError, match=r"dataset: two are called 'x'"):
+        read_grid(path, {})
 
 
 def test_settings_are_checked_before_anything_runs(tmp_path):
