@@ -11,6 +11,7 @@ from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
 from codlocal.core.run import RunFolder
+from codlocal.data import registry
 from codlocal.models import locate
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -101,6 +102,7 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
 
     Raises:
         ConfigError: one or more settings are wrong.
+        DataError: there is no dataset of that name.
 
     """
     file = settings.read_toml(given["config_file"]) if given.get("config_file") else {}
@@ -108,7 +110,10 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
     chosen = [{name: section for name, section in file.items() if name != "profile"}]
     chosen.append(settings.parse_assignments(given.get("assignments") or ()))
     chosen.append(_from_options(given))
-    return settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
+    config = settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
+    if config.dataset.path is None:
+        registry.find(config.dataset.name)  # before there is a run folder for it
+    return config
 
 
 def _base(
@@ -155,7 +160,7 @@ def run_path(given: Mapping[str, Any]) -> Path:
     if given.get("run"):
         return Path(given["run"])
     fresh = config_of(given)
-    return Path("runs") / f"{fresh.dataset.name}-{fresh.profile}"
+    return Path("runs") / paths.folder_name(f"{fresh.dataset.name}-{fresh.profile}")
 
 
 @contextmanager

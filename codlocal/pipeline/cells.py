@@ -70,7 +70,7 @@ class Source:
     @property
     def name(self) -> str:
         """Its folder's name."""
-        return f"{self.config.dataset.name}-{self.key[:12]}"
+        return paths.folder_name(f"{self.config.dataset.name}-{self.key[:12]}")
 
     @property
     def generates(self) -> bool:

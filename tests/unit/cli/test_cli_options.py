@@ -10,7 +10,7 @@ from codlocal.cli.options import config_of, console_of, open_run, run_path
 from codlocal.cli.stages import pipeline
 from codlocal.core.config import Config, differences, profile_settings, resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.errors import ConfigError, DataError, RunError
 from codlocal.core.run import RunFolder
 
 QUIET = Console(-1)
@@ -178,6 +178,28 @@ def test_the_run_folder_is_named_after_dataset_and_profile():
     assert run_path({}) == Path("runs/yelp-default")
     given = {"profile": "embedded", "data": "/tmp/my reviews.csv"}
     assert run_path(given) == Path("runs/my reviews-embedded")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("/etc/zzz", "-etc-zzz-default"),
+        ("../../zzz", "-..-zzz-default"),
+        ("..", "-default"),
+        ("a\\b\n", "a-b--default"),
+        ("z" * 300, "z" * 52 + "-default"),
+    ],
+)
+def test_a_run_folder_is_in_runs_whatever_the_dataset_is_called(name, folder):
+    assert run_path({"data": "x.csv", "dataset": name}) == Path("runs", folder)
+
+
+def test_an_unknown_dataset_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ({"dataset": str(tmp_path / "zzz")}, {"dataset": "ylep", "run": tmp_path / "r"}):
+        with pytest.raises(DataError, match="There is no dataset"), open_run(given, QUIET):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,11 @@ def test_a_grid_s_cells_share_one_run_of_the_largest_k():
     assert all(cell.config.dataset.seeds == 1 for cell in source.cells)
 
 
+def test_a_run_s_folder_is_in_the_sweep_whatever_its_dataset_is_called():
+    (source,) = plan(grid_of(dataset={"name": "/etc/../x", "path": "x.csv"}))
+    assert source.name == f"-etc-..-x-{source.key[:12]}"
+
+
 def test_arms_without_counterfactuals_are_done_once_for_all_generators():
     first, second = plan(grid_of(generator=["a", "b"], vary={"verification": {"min_pairs": 2}}))
     assert [cell.arm for cell in first.cells].count("baseline") == 4
