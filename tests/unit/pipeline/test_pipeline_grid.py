@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from runs import run_with_data
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import resolve
+from codlocal.core.config import parse_assignments, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
@@ -123,6 +123,23 @@ def test_two_datasets_of_one_name_are_refused(tmp_path, second):
     path = written(tmp_path, 'k = 8\ndataset = [{ path = "a/x.csv" }, { path = "b/x.csv" }]\n')
     with pytest.raises(ConfigError, match=r"dataset: two are called 'x'"):
         read_grid(path, {})
+
+
+@pytest.mark.parametrize("key", ["name", "k", "seed", "seeds"])
+def test_settings_that_the_grid_decides_are_refused(tmp_path, key):
+    path = written(tmp_path, 'dataset = "yelp"\nk = 8\n')
+    place = "dataset" if key == "name" else key
+    with pytest.raises(ConfigError, match=rf"give dataset\.{key} as `{place}`, outside of sett"):
+        read_grid(path, parse_assignments([f"dataset.{key}=0"]))
+    assert read_grid(path, parse_assignments(["dataset.text_column=body"]))
+
+
+def test_axes_that_are_left_out_leave_their_setting_free(tmp_path):
+    settings = {"generator": {"model": "a"}, "distillation": {"method": "kd"}}
+    ((config, _),) = combinations(grid_of(settings=settings))
+    assert (config.generator.model, config.distillation.method) == ("a", "kd")
+    with pytest.raises(ValidationError, match=r"generator\.model as .*distillation\.method as"):
+        grid_of(settings=settings, generator="b", method="lwd")
 
 
 def test_settings_are_checked_before_anything_runs(tmp_path):
