@@ -11,40 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from codlocal import __version__
 from codlocal.core import config as settings
 from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
 from codlocal.core.errors import ConfigError, RunError
-from codlocal.core.records import Row
-
-
-class StageRecord(Row):
-    """What the manifest keeps of one stage.
-
-    `facts` are its counts and sources; `steering` has the settings of later stages that it heeds,
-    and is empty where they are not known.
-    """
-
-    status: Literal["running", "done"]
-    settings: dict[str, Any]
-    steering: dict[str, Any] = Field(default_factory=dict)
-    started: str
-    seconds: float = 0.0
-    facts: dict[str, Any] = Field(default_factory=dict)
-
-
-class Manifest(Row):
-    """Which stages of a run are done, with what, and under which settings."""
-
-    version: str = __version__
-    created: str
-    stages: dict[str, StageRecord] = Field(default_factory=dict)
-
+from codlocal.core.manifest import Manifest, StageRecord, read_manifest
 
 _OUTPUTS = {
     "data": ("data",),
@@ -159,18 +132,10 @@ class RunFolder:
         """The manifest as it is on disk.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or of another version of codlocal.
 
         """
-        path = self.file("manifest.json")
-        if not path.exists():
-            return Manifest(created=_now())
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise RunError(
-                f"{path} is damaged.", "Restore it from a copy, or start a new --run."
-            ) from error
+        return read_manifest(self.file("manifest.json")) or Manifest(created=_now())
 
     def _save(self, stage: str, record: StageRecord) -> None:
         if not processes.is_first():

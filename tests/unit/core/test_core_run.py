@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codlocal import __version__
 from codlocal.core import jsonl
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import RunError
@@ -116,11 +117,23 @@ def test_a_file_is_no_run_folder(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"created": "x", "more": 1}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"created": "x", "more": 1}'])
 def test_a_damaged_manifest_is_said(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match="is damaged"), opened(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("version", ["99.0", __version__])
+def test_a_manifest_of_another_version_is_not_called_damaged(tmp_path, version):
+    finish(tmp_path, "data")
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "version": version, "machine": "x"}))
+    with pytest.raises(RunError, match="is of another version") as caught, opened(tmp_path):
+        pass
+    assert f"its own version is {version}" in caught.value.message
+    assert "version that made it" in caught.value.hint
 
 
 def test_redo_sets_the_stage_and_all_later_ones_aside(tmp_path):
