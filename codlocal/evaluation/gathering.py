@@ -1,12 +1,12 @@
 """The results of several sweeps as one, as long as every point of a curve is of equal cells."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codlocal.core import config as settings
 from codlocal.core.errors import RunError
-from codlocal.evaluation.comparison import by_arm
+from codlocal.evaluation.comparison import mixed, place_of
 from codlocal.evaluation.results import RESULTS, CellResult, planned_results
 
 _AXES = ("profile", "dataset.k", "dataset.seed", "dataset.seeds", "distillation.method")
@@ -25,27 +25,16 @@ def gather(folders: Sequence[Path]) -> list[CellResult]:
         for row in planned_results(folder):
             if row.key not in rows or not row.error:
                 rows[row.key], places[row.key] = row, folder
-    for first, second in _mixed(list(rows.values())):
+    for first, second in mixed(list(rows.values())):
         _refuse(first, second, places[first.key], places[second.key])
     return list(rows.values())
 
 
-def _mixed(rows: Sequence[CellResult]) -> Iterator[tuple[CellResult, CellResult]]:
-    """Rows that a report could not tell apart."""
-    for series in by_arm(rows):
-        seen: dict[tuple[int, int], CellResult] = {}
-        for row in series.rows:
-            first = seen.setdefault((row.k, row.seed), row)
-            if first is not row:
-                yield first, row
-
-
 def _refuse(row: CellResult, other: CellResult, place: Path, elsewhere: Path) -> None:
-    what = f"{row.dataset}, {row.method}, {row.arm}, k = {row.k}, seed {row.seed}"
     found = _differences(_settings(place, row), _settings(elsewhere, other), row.settings)
     raise RunError(
-        f"{place / RESULTS} and {elsewhere / RESULTS} have unequal cells under one name ({what})"
-        + (":\n  " + "\n  ".join(found) if found else "."),
+        f"{place / RESULTS} and {elsewhere / RESULTS} have unequal cells under one name "
+        f"({place_of(row)})" + (":\n  " + "\n  ".join(found) if found else "."),
         "Report them apart, or make what differs an axis of one grid: a setting in [vary], data by "
         "a `name` of its own.",
     )
