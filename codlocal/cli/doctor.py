@@ -31,9 +31,10 @@ def doctor(**given: Any) -> int:
         table.add_column(heading, overflow="fold")
     for finding in findings:
         state = f"[{_STYLES[finding.state]}]{finding.state}[/]"
-        table.add_row(
-            finding.area, finding.name, state, escape(finding.value), escape(finding.remedy)
+        area, name, found, remedy = map(
+            escape, (finding.area, finding.name, finding.value, finding.remedy)
         )
+        table.add_row(area, name, state, found, remedy)
     summary = as_json(findings)
     console.result(summary, table)
     return 0 if summary["ready"] else 3

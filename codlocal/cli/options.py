@@ -11,6 +11,7 @@ from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
 from codlocal.core.run import RunFolder
+from codlocal.data import registry
 from codlocal.models import locate
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -93,26 +94,38 @@ def console_of(given: Mapping[str, Any]) -> Console:
 def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Config:
     """The configuration that the options of a command ask for.
 
+    The profile is that of the options, else that of the `--config` file.
+
     Args:
         given: the command's parameters.
         saved: the settings that the run folder was last used with.
 
     Raises:
         ConfigError: one or more settings are wrong.
+        DataError: there is no dataset of that name.
 
     """
-    profile = given.get("profile")
-    if saved and profile in {None, saved.get("profile")}:
-        layers: list[Mapping[str, Any]] = [saved]
-    else:
-        # Another profile than the saved one starts afresh: a mixture of both is neither.
-        layers = [settings.profile_settings(profile or "default")]
-    chosen: list[Mapping[str, Any]] = []
-    if given.get("config_file"):
-        chosen.append(settings.read_toml(given["config_file"]))
+    file = settings.read_toml(given["config_file"]) if given.get("config_file") else {}
+    profile = given.get("profile") or file.get("profile")
+    chosen = [{name: section for name, section in file.items() if name != "profile"}]
     chosen.append(settings.parse_assignments(given.get("assignments") or ()))
     chosen.append(_from_options(given))
-    return settings.resolve([*layers, *map(_anchored, chosen)])
+    config = settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
+    if config.dataset.path is None:
+        registry.find(config.dataset.name)  # before there is a run folder for it
+    return config
+
+
+def _base(
+    profile: str | None, file: Mapping[str, Any], saved: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """What the chosen settings are laid over."""
+    if settings.is_whole(file) and profile == file["profile"]:
+        return {"profile": profile}  # a run's own settings: those that it leaves out are None
+    if saved and profile in (None, saved.get("profile")):
+        return saved
+    # Another profile than the saved one starts afresh: a mixture of both is neither.
+    return settings.profile_settings("default" if profile is None else profile)
 
 
 def _anchored(layer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -147,7 +160,7 @@ def run_path(given: Mapping[str, Any]) -> Path:
     if given.get("run"):
         return Path(given["run"])
     fresh = config_of(given)
-    return Path("runs") / f"{fresh.dataset.name}-{fresh.profile}"
+    return Path("runs") / paths.folder_name(f"{fresh.dataset.name}-{fresh.profile}")
 
 
 @contextmanager

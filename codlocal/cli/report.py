@@ -24,14 +24,14 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     Curves over k, beside the published ones.
 
     Writes report.md with every number, its interval and where the student lost, and a PNG and an
-    SVG for each dataset and method. Of equal cells in several DIRs the last one counts. Needs
-    matplotlib: pip install 'codlocal[report]'.
+    SVG for each dataset and method. Of equal cells in several DIRs the last result counts; cells
+    that look alike and are not equal are refused. Needs matplotlib: pip install 'codlocal[report]'.
     """
-    from codlocal.evaluation.results import planned_results
+    from codlocal.evaluation.gathering import gather
     from codlocal.evaluation.written import REPORT, write_report
 
     console = console_of(given)
-    rows = [row for folder in folders for row in planned_results(folder)]
+    rows = gather(folders)
     if not rows:
         raise RunError("There are no results yet.", "Let `codlocal ablate` do some cells first.")
     target = out or folders[0] / "report"

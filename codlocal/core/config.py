@@ -24,6 +24,8 @@ from codlocal.core.sections import (
     VerificationConfig,
 )
 
+_STEERING = {"per_example", "max_edit_distance", "fluency_quantile", "fluency_slack"}
+
 STAGES = ("data", "teacher", "generate", "verify", "distill", "evaluate")
 
 
@@ -59,6 +61,16 @@ class Config(Section):
         }
         names = sections.get(stage, sections["distill"])
         return {name: getattr(self, name).model_dump(mode="json") for name in names}
+
+    def steering(self, stage: str) -> dict[str, Any]:
+        """The settings of later stages that a stage heeds while it runs.
+
+        The search for counterfactuals ends at what verification would take. Its rows are whole
+        under other settings too, but they are never continued under others.
+        """
+        if stage != "generate":
+            return {}
+        return {"verification": self.verification.model_dump(mode="json", include=_STEERING)}
 
     def to_toml(self) -> str:
         """The configuration as TOML; settings that are None are left out."""
@@ -155,6 +167,18 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
             listed("The configuration", problems(error)),
             "`codlocal pipeline --help` lists the options, the README the settings.",
         ) from error
+
+
+def is_whole(layer: Mapping[str, Any]) -> bool:
+    """Whether settings are all that a run has, as in its run.toml: what they lack is None."""
+    return _names(layer) >= _names(Config().model_dump(exclude_none=True))
+
+
+def _names(layer: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for name, section in layer.items():
+        found |= {f"{name}.{key}" for key in section} if isinstance(section, Mapping) else {name}
+    return found
 
 
 def problems(error: ValidationError) -> list[str]:

@@ -131,8 +131,9 @@ class Console:
     def __init__(self, verbosity: int = 0, *, as_json: bool = False) -> None:
         self.verbosity = verbosity
         self.as_json = as_json
-        self._err = RichConsole(stderr=True, soft_wrap=True)
-        self._out = RichConsole()
+        # Labels and paths may have :words: that Rich would draw as emoji.
+        self._err = RichConsole(stderr=True, soft_wrap=True, emoji=False)
+        self._out = RichConsole(emoji=False)
 
     @property
     def interactive(self) -> bool:

@@ -1,12 +1,16 @@
 """Where codlocal keeps what outlives a run: models, teachers and the engine's environment."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import platformdirs
 
 from codlocal.core.errors import ConfigError
+
+_LONGEST_NAME = 60
+"""In characters; a file system takes 255 bytes, and a character may have four."""
 
 
 def absolute(path: str) -> str:
@@ -20,6 +24,11 @@ def absolute(path: str) -> str:
         return str(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise ConfigError(f"The home folder in {path} is not known.") from error
+
+
+def folder_name(words: str) -> str:
+    """Words as the name of one visible folder; of too many the end is kept."""
+    return re.sub(r"[/\\\x00-\x1f]", "-", words)[-_LONGEST_NAME:].lstrip(".")
 
 
 def free_gb(place: Path) -> float:

@@ -11,35 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from codlocal import __version__
 from codlocal.core import config as settings
 from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
 from codlocal.core.errors import ConfigError, RunError
-from codlocal.core.records import Row
-
-
-class StageRecord(Row):
-    """What the manifest keeps of one stage. `facts` are its counts and sources."""
-
-    status: Literal["running", "done"]
-    settings: dict[str, Any]
-    started: str
-    seconds: float = 0.0
-    facts: dict[str, Any] = Field(default_factory=dict)
-
-
-class Manifest(Row):
-    """Which stages of a run are done, with what, and under which settings."""
-
-    version: str = __version__
-    created: str
-    stages: dict[str, StageRecord] = Field(default_factory=dict)
-
+from codlocal.core.manifest import Manifest, StageRecord, read_manifest
 
 _OUTPUTS = {
     "data": ("data",),
@@ -81,8 +59,9 @@ class RunFolder:
     def open(cls, path: Path, config: Config, *, redo: str | None = None) -> Iterator["RunFolder"]:
         """Create or reopen a run folder, lock it, and save the configuration in it.
 
-        The results of the stage `redo` and of all later ones are set aside first. Of several
-        processes the first one does all this; the others wait for it, and only read.
+        The results of the stage `redo` and of all later ones are set aside, once it is known that
+        the stages before had the same settings. Of several processes the first one does all this;
+        the others wait for it, and only read.
 
         Raises:
             RunError: it is no run folder, another process works on it, or a finished stage had
@@ -104,9 +83,9 @@ class RunFolder:
                     f"Another codlocal process is working on {path}.",
                     "Wait for it to end, or choose another --run.",
                 ) from error
+            run.refuse_changed_settings(redo)
             if redo:
                 run.archive = run._set_aside(redo)
-            run._refuse_changed_settings()
             jsonl.write_text(run.file("run.toml"), config.to_toml())
             processes.wait()
             yield run
@@ -153,18 +132,10 @@ class RunFolder:
         """The manifest as it is on disk.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or of another version of codlocal.
 
         """
-        path = self.file("manifest.json")
-        if not path.exists():
-            return Manifest(created=_now())
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise RunError(
-                f"{path} is damaged.", "Restore it from a copy, or start a new --run."
-            ) from error
+        return read_manifest(self.file("manifest.json")) or Manifest(created=_now())
 
     def _save(self, stage: str, record: StageRecord) -> None:
         if not processes.is_first():
@@ -174,17 +145,32 @@ class RunFolder:
         updated = manifest.model_copy(update={"stages": stages})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
 
-    def _refuse_changed_settings(self) -> None:
-        for stage, record in self.manifest.stages.items():
+    def refuse_changed_settings(self, redo: str | None = None) -> None:
+        """Check the settings of every stage that has begun, or of those before the stage `redo`.
+
+        Raises:
+            RunError: one had other settings.
+
+        """
+        found, stages = self.manifest.stages, STAGES[: STAGES.index(redo)] if redo else STAGES
+        for stage, record in ((name, found[name]) for name in stages if name in found):
             if record.status == "running" and not self._has_outputs(stage):
                 continue  # it failed before its first row: its settings may be corrected
             changed = settings.differences(record.settings, self.config.stage_settings(stage))
+            if record.status == "running":
+                changed += self.steering_changes(stage)
             if changed:
                 raise RunError(
                     f"The run {self.path} was made with other settings for its {stage} stage:\n  "
                     + "\n  ".join(changed),
                     f"Choose another --run, or add --redo {stage} to set the old results aside.",
                 )
+
+    def steering_changes(self, stage: str) -> list[str]:
+        """In what the settings that steered a stage differ from those of now, as far as known."""
+        record = self.manifest.stages.get(stage)
+        known = record is not None and record.steering
+        return settings.differences(known, self.config.steering(stage)) if known else []
 
     def _has_outputs(self, stage: str) -> bool:
         return any(self.file(output).exists() for output in _OUTPUTS[stage])
@@ -205,13 +191,20 @@ class RunFolder:
         self._save(stage, record.model_copy(update={"facts": {**record.facts, **facts}}))
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Run one stage: yields its facts to fill in, and marks it done when it ends well."""
+    def stage(self, name: str, *, steered: bool = True) -> Iterator[dict[str, Any]]:
+        """Run one stage: yields its facts to fill in, and marks it done when it ends well.
+
+        Args:
+            name: of the stage.
+            steered: whether later stages' settings count; not if its rows are another run's.
+
+        """
         earlier = self.manifest.stages.get(name)
         begun = time.monotonic()
         record = StageRecord(
             status="running",
             settings=self.config.stage_settings(name),
+            steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
             seconds=earlier.seconds if earlier else 0.0,
         )

@@ -82,7 +82,7 @@ class GeneratorConfig(Section):
     prompting: Literal["chat", "completion"] = "chat"
     prompt: str | None = None
     candidates: Positive = 8
-    rounds: tuple[Strategy, ...] = ("infill", "guided", "free")
+    rounds: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("infill", "guided", "free")
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256

@@ -124,7 +124,7 @@ def number_labels(
 
 
 def _sorted_labels(found: Iterable[str]) -> list[str]:
-    if all(re.fullmatch(r"-?[0-9]+", label) for label in found):
+    if all(re.fullmatch(r"-?[0-9]{1,99}", label) for label in found):
         return sorted(found, key=lambda label: (int(label), label))
     return sorted(found)
 

@@ -130,8 +130,10 @@ def _read_tsv(path: Path, columns: Columns) -> RawSplit:
 def _parse_json(text: str, where: str) -> object:
     try:
         parsed: object = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where} is not valid JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits is a ValueError too; its advice is for programmers.
+        reason = str(error).partition(";")[0]
+        raise DataError(f"{where} is not valid JSON: {reason}.") from error
     return parsed
 
 
@@ -167,7 +169,6 @@ def _from_objects(rows: Iterable[Any], path: Path, columns: Columns) -> RawSplit
 def _read_parquet(path: Path, columns: Columns) -> RawSplit:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    from datasets import Features
 
     try:
         with path.open("rb") as handle:
@@ -175,18 +176,27 @@ def _read_parquet(path: Path, columns: Columns) -> RawSplit:
             require_columns(file.schema_arrow.names, columns, str(path))
             table = file.read(columns=list(dict.fromkeys(columns)))
             texts, labels = (table.column(name).to_pylist() for name in columns)
-        names = class_names(Features.from_arrow_schema(table.schema), columns[1])
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is not a readable Parquet file: {error}.", "Write the file again."
         ) from error
-    return make_split(texts, labels, str(path), names)
+    return make_split(texts, labels, str(path), _parquet_class_names(table.schema, columns[1]))
+
+
+def _parquet_class_names(schema: object, label_column: str) -> tuple[str, ...] | None:
+    """The class names in the metadata that `datasets` leaves in a file, if it can read them."""
+    from datasets import Features
+
+    try:
+        return class_names(Features.from_arrow_schema(schema), label_column)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # another version's metadata, or another program's: the labels stay as they are
 
 
 def class_names(features: Mapping[str, object], label_column: str) -> tuple[str, ...] | None:
     """The class names that `datasets` features give to a column of integers, if any."""
     names = getattr(features.get(label_column), "names", None)
-    return tuple(names) if names else None
+    return tuple(map(str, names)) if names else None
 
 
 READERS: dict[str, Callable[[Path, Columns], RawSplit]] = {

@@ -50,6 +50,8 @@ def make_split(
     if class_names is None:
         words = [_label_word(label, f"{where}, row {row + 1}") for row, label in enumerate(labels)]
     else:
+        for name in class_names:
+            _check_characters(name, f"{where}: a class name")
         words = [_class_word(label, class_names, where) for label in labels]
     return RawSplit(list(range(len(texts))), texts, words, class_names)
 
@@ -62,11 +64,15 @@ def _check_text(text: object, where: str) -> None:
             f"{where}: the text is of type {type(text).__name__}, not a string.",
             "Choose the right column with --text-column NAME.",
         )
+    _check_characters(text, f"{where}: the text")
+
+
+def _check_characters(words: str, what: str) -> None:
     try:
-        text.encode()
+        words.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{where}: the text has half of a surrogate pair, which is no character.",
+            f"{what} has half of a surrogate pair, which is no character.",
             "Save the file again as UTF-8.",
         ) from error
 
@@ -90,6 +96,7 @@ def _label_word(label: object, where: str) -> str | None:
                 return None
             return str(int(label)) if label.is_integer() else str(label)
         case str():
+            _check_characters(label, f"{where}: the label")
             return label.strip() or None
         case int():
             return str(label)

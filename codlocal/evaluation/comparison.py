@@ -1,9 +1,10 @@
 """The results of sweeps as curves over k: means, intervals over seeds, and paired differences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from codlocal.core.errors import RunError
 from codlocal.core.statistics import Interval, interval
 from codlocal.evaluation.results import CellResult
 from codlocal.evaluation.summary import difference
@@ -82,8 +83,41 @@ class Series:
 
 
 def by_arm(rows: Iterable[CellResult]) -> list[Series]:
-    """Bring rows together that differ in k and seed only, in the order in which they come."""
-    everything = list(rows)
+    """Bring rows together that differ in k and seed only, in the order in which they come.
+
+    Raises:
+        RunError: two rows would be the same point and are not equal cells.
+
+    """
+    series = _series(list(rows))
+    for _, other in _mixed(series):
+        raise RunError(
+            f"There are unequal cells under one name ({place_of(other)}).",
+            "Give each dataset a `name` of its own, and make what differs an axis in [vary].",
+        )
+    return series
+
+
+def mixed(rows: Sequence[CellResult]) -> list[tuple[CellResult, CellResult]]:
+    """Rows that would be the same point of a curve and are not equal cells."""
+    return list(_mixed(_series(rows)))
+
+
+def place_of(row: CellResult) -> str:
+    """Which cell a row is of, in words."""
+    return f"{row.dataset}, {row.method}, {row.arm}, k = {row.k}, seed {row.seed}"
+
+
+def _mixed(series: Iterable[Series]) -> Iterator[tuple[CellResult, CellResult]]:
+    for one in series:
+        seen: dict[tuple[int, int], CellResult] = {}
+        for row in one.rows:
+            first = seen.setdefault((row.k, row.seed), row)
+            if first.key != row.key:
+                yield first, row
+
+
+def _series(everything: Sequence[CellResult]) -> list[Series]:
     several = len({row.generator for row in everything if row.generator}) > 1
     found: dict[tuple[str, str, str, str], Series] = {}
     for row in everything:

@@ -19,6 +19,9 @@ import codlocal
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
 
+COPY = "prompt.jinja"
+"""What a run folder calls the prompt that it began with."""
+
 STYLES = ("fill", "mark", "free")
 _CONTROL = re.compile(r"<(?=[^\s<>]+>)")
 _SLOT = re.compile(r"\[[^\[\]]*\]")
@@ -169,8 +172,13 @@ def _quoted(text: str) -> str:
     return _CONTROL.sub(r"\\u003c", json.dumps(text, ensure_ascii=False))
 
 
-def load(task: str, chosen: str | None = None) -> PromptTemplate:
+def load(task: str, chosen: str | None = None, copy: Path | None = None) -> PromptTemplate:
     """The template of a task, or the user's own file.
+
+    Args:
+        task: the name of a packaged template.
+        chosen: the user's own file, used in its place.
+        copy: where a run that has begun keeps its prompt.
 
     Raises:
         ConfigError: there is no such file or task.
@@ -179,5 +187,8 @@ def load(task: str, chosen: str | None = None) -> PromptTemplate:
     path = Path(chosen).expanduser() if chosen else folder() / f"{task}.jinja"
     if not path.is_file():
         known = ", ".join(sorted(entry.stem for entry in folder().glob("*.jinja")))
-        raise ConfigError(f"There is no prompt {path}.", f"Tasks with a prompt: {known}.")
+        hint = f"Tasks with a prompt: {known}."
+        if copy is not None and copy.is_file():
+            hint = f"To go on with this run, put its copy there: {copy}"
+        raise ConfigError(f"There is no prompt {path}.", hint)
     return PromptTemplate(path)

@@ -22,8 +22,6 @@ from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.shards import SHARD, Shards, open_shards
 from codlocal.generation.targets import Rule
 
-_PROMPT = "prompt.jinja"
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -60,7 +58,7 @@ def run_generate(
         return
     config = run.config.generator
     spec = artifacts.read_spec(run)
-    template = prompts.load(spec.task, config.prompt)
+    template = prompts.load(spec.task, config.prompt, run.file(prompts.COPY))
     template.check(spec.label_names)
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
@@ -77,7 +75,7 @@ def run_generate(
 
 def _refuse_changed_prompt(run: RunFolder, template: prompts.PromptTemplate) -> None:
     """A run keeps a copy of its prompt: candidates of two prompts are never mixed."""
-    kept = run.file(_PROMPT)
+    kept = run.file(prompts.COPY)
     if kept.exists() and prompts.PromptTemplate(kept).text != template.text:
         raise RunError(
             f"The prompt {template.path} is no longer the one that the run began with ({kept}).",
@@ -110,7 +108,7 @@ async def _generate(
     try:
         with open_results(run) as results:
             await _score(engine, shards, results)
-            jsonl.write_text(run.file(_PROMPT), shards.planner.template.text)
+            jsonl.write_text(run.file(prompts.COPY), shards.planner.template.text)
             good = verification.learn(results.all_scored())
             with console.progress("Generating", 0) as progress:
                 funnel = Funnel(progress, len(shards.ids), good)

@@ -10,6 +10,7 @@ from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS, UNSCREENED
+from codlocal.evaluation.comparison import by_arm
 from codlocal.evaluation.results import CellResult
 from codlocal.models import locate
 from codlocal.pipeline.grid import Grid, combinations
@@ -70,7 +71,7 @@ class Source:
     @property
     def name(self) -> str:
         """Its folder's name."""
-        return f"{self.config.dataset.name}-{self.key[:12]}"
+        return paths.folder_name(f"{self.config.dataset.name}-{self.key[:12]}")
 
     @property
     def generates(self) -> bool:
@@ -86,6 +87,7 @@ def plan(grid: Grid) -> list[Source]:
             cells could not be compared: the texts of a smaller k would be no prefix of those of a
             larger one, a student would see more than k texts, or edits that are to show what
             verification is worth were chosen by the teacher.
+        RunError: results of unequal cells could not be told apart.
 
     """
     found = combinations(grid)
@@ -101,7 +103,9 @@ def plan(grid: Grid) -> list[Source]:
         cells = [cell for cell in _cells(grid, config, varied, key) if cell.key not in seen]
         seen.update(cell.key for cell in cells)
         source.cells.extend(cells)
-    return [source for source in sources.values() if source.cells]
+    used = [source for source in sources.values() if source.cells]
+    by_arm(cell.blank for source in used for cell in source.cells)
+    return used
 
 
 def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:

@@ -95,9 +95,17 @@ def settings_of(base: Config, contender: Contender) -> Config:
 
 
 def set_aside(folder: Path, base: Config, generators: Sequence[Contender], stage: str) -> None:
-    """Set the results of a stage and of later ones aside in all runs, before one is redone."""
-    for one in generators:
-        with RunFolder.open(folder / FOLDER / one.name, settings_of(base, one), redo=stage):
+    """Set the results of a stage and of later ones aside in all runs, before one is redone.
+
+    Raises:
+        RunError: an earlier stage of one of them had other settings; then all are as they were.
+
+    """
+    runs = [(folder / FOLDER / one.name, settings_of(base, one)) for one in generators]
+    for place, config in runs:
+        RunFolder(place, config).refuse_changed_settings(stage)
+    for place, config in runs:
+        with RunFolder.open(place, config, redo=stage):
             pass
 
 

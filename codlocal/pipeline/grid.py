@@ -25,13 +25,13 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from codlocal.core import config as configuration
 from codlocal.core import paths
 from codlocal.core.config import Config, listed, problems
 from codlocal.core.errors import ConfigError
-from codlocal.core.sections import Positive, Section
+from codlocal.core.sections import DatasetConfig, Positive, Section
 from codlocal.distillation.arms import ARMS
 
 
@@ -46,6 +46,16 @@ Values = Annotated[tuple[Any, ...], _Listed, Field(min_length=1)]
 
 _AXES = {"dataset.k", "dataset.seed", "dataset.seeds", "generator.model", "distillation.method"}
 """Settings that have an axis of their own, and are refused in `vary`."""
+
+_PLACES = {
+    "dataset.name": "dataset",
+    "dataset.k": "k",
+    "dataset.seed": "seed",
+    "dataset.seeds": "seeds",
+    "generator.model": "generator",
+    "distillation.method": "method",
+}
+"""Settings that a key of the grid decides, so that `settings` can't."""
 
 
 class Grid(Section):
@@ -62,6 +72,21 @@ class Grid(Section):
     vary: dict[str, dict[str, Values]] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pairs_from: Names = ()
+
+    @field_validator("dataset")
+    @classmethod
+    def _told_apart(
+        cls, entries: tuple[str | dict[str, Any], ...]
+    ) -> tuple[str | dict[str, Any], ...]:
+        layers: dict[str, Mapping[str, Any]] = {}
+        for layer in map(_dataset, entries):
+            name = str(layer["dataset"].get("name", DatasetConfig().name))
+            if layers.setdefault(name, layer) != layer:
+                raise ValueError(
+                    f"two are called {name!r}, so that their results would be mixed; give one "
+                    'another name: { name = "mine", path = … }'
+                )
+        return entries
 
     @field_validator("arm")
     @classmethod
@@ -88,6 +113,15 @@ class Grid(Section):
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: every k is even, and at least 2")
         return sizes
+
+    @model_validator(mode="after")
+    def _settings_count(self) -> "Grid":
+        given = {f"{section}.{key}" for section, keys in self.settings.items() for key in keys}
+        lost = [name for name in _PLACES if name in given and getattr(self, _PLACES[name]) != ()]
+        if lost:
+            told = ", ".join(f"{name} as `{_PLACES[name]}`" for name in lost)
+            raise ValueError(f"the grid decides these itself: give {told}, outside of settings")
+        return self
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:

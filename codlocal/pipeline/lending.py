@@ -32,7 +32,7 @@ def borrow(run: RunFolder, lender: Path) -> None:
     wanted = {example.id for example in artifacts.originals(run)}
     originals = _rows(other, "originals.jsonl", Original, lambda row: row.example_id in wanted)
     _refuse_strangers(run, other, len(wanted) - len(originals))
-    with run.stage("generate") as facts:
+    with run.stage("generate", steered=False) as facts:
         candidates = _rows(
             other, "candidates.jsonl", Candidate, lambda row: row.example_id in wanted
         )

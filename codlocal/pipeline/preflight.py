@@ -95,7 +95,8 @@ def check_prompt(run: RunFolder) -> None:
 
     """
     spec = artifacts.read_spec(run)
-    prompts.load(spec.task, run.config.generator.prompt).check(spec.label_names)
+    template = prompts.load(spec.task, run.config.generator.prompt, run.file(prompts.COPY))
+    template.check(spec.label_names)
 
 
 def warn_of_low_disk(run: Path, console: Console) -> None:

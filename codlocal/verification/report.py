@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from codlocal.core.errors import RunError
@@ -67,7 +68,7 @@ def table(generation: Generation, others: Sequence[Measures] = ()) -> Table:
     drawn = Table(title="Counterfactuals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("", no_wrap=True)
     for one in columns:
-        drawn.add_column(one.name, justify="right")
+        drawn.add_column(escape(one.name), justify="right")
     for heading, cell in _ROWS:
         drawn.add_row(heading, *(cell(one) for one in columns))
     drawn.caption = "solved: with a good flip; medians over good flips and over pairs"

@@ -47,6 +47,7 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
             f"The run {run.path} has no complete candidates yet.",
             f"Run `codlocal generate --run {run.path}` first.",
         )
+    _say_what_changed(run, console)
     with run.stage("verify") as facts:
         evidence = _evidence(run)
         verdicts = {**evidence.verdicts, **_judge_missing(run, evidence, load_teacher, console)}
@@ -61,6 +62,16 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
         f"{facts['flips']} flips among {facts['candidates']} candidates"
     )
+
+
+def _say_what_changed(run: RunFolder, console: Console) -> None:
+    """Candidates may be verified anew by other rules, but that is no run from the start."""
+    changed = run.steering_changes("generate")
+    if changed:
+        console.warn(
+            "The candidates were written under earlier settings, which a new run would not have:"
+            "\n  " + "\n  ".join(changed) + "\nAdd --redo generate to write them anew."
+        )
 
 
 def _choose(run: RunFolder, evidence: Evidence) -> dict[str, Any]:

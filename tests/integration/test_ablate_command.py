@@ -181,12 +181,14 @@ def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):
     assert "There is no model folder nowhere" in err
 
 
-def test_the_report_reads_all_sweeps(place, call):
-    summary, _ = call("report", "sweep", "second", "--out", "report")
+def test_the_report_reads_sweeps_and_mixes_none(place, call):
+    summary, _ = call("report", "sweep", "sweep", "--out", "report")
     text = place.joinpath("report/report.md").read_text()
     assert summary["report"] == "report/report.md"
     assert "## mine, kd" in text and "## mine, lwd" in text and "half" in text
     assert place.joinpath("report/figure-2.svg").is_file()
+    failed, _ = call("report", "sweep", "second", code=1)
+    assert "unequal cells under one name (mine, lwd, student, k = 4, seed 0)" in failed["error"]
     failed, _ = call("report", "nothing", code=1)
     assert "nothing/plan.json is missing" in failed["error"]
 

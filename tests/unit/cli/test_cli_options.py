@@ -8,9 +8,9 @@ import pytest
 from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
 from codlocal.cli.stages import pipeline
-from codlocal.core.config import Config
+from codlocal.core.config import Config, differences, profile_settings, resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.errors import ConfigError, DataError, RunError
 from codlocal.core.run import RunFolder
 
 QUIET = Console(-1)
@@ -90,6 +90,40 @@ def test_another_profile_leaves_nothing_of_the_saved_one():
     assert config_of({"profile": "embedded"}, saved) == fresh
 
 
+def test_a_file_may_name_its_profile_and_the_command_line_goes_first(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('profile = "embedded"\n[dataset]\nseeds = 2\n')
+    given = {"config_file": path}
+    expected = config_of({"profile": "embedded", "assignments": ("dataset.seeds=2",)})
+    assert config_of(given) == expected
+    assert run_path(given) == Path("runs/yelp-embedded")
+    other = config_of({**given, "profile": "paper-qwen"})
+    assert (other.profile, other.teacher.model) == ("paper-qwen", "Qwen/Qwen2.5-1.5B")
+    assert other.dataset.seeds == 2
+    saved = config_of({"profile": "embedded", "k": 8}).model_dump(mode="json")
+    assert config_of(given, saved).dataset.k == 8
+    saved = config_of({"k": 8}).model_dump(mode="json")
+    assert config_of(given, saved) == expected, "another profile than the saved one starts afresh"
+    path.write_text('profile = "huge"')
+    with pytest.raises(ConfigError, match="no profile 'huge'"):
+        config_of(given)
+
+
+@pytest.mark.parametrize("profile", ["default", "embedded", "paper-qwen"])
+def test_the_settings_of_a_run_are_those_of_its_file(tmp_path, profile):
+    path = tmp_path / "run.toml"
+    unset = {"teacher": {"max_rows": None}, "distillation": {"student_layers": None}}
+    recorded = resolve([profile_settings(profile), {"dataset": {"k": 6}}, unset])
+    path.write_text(recorded.to_toml())
+    assert config_of({"config_file": path}) == recorded
+    assert config_of({"config_file": path, "profile": profile}) == recorded
+    saved = config_of({"profile": profile, "concurrency": 3}).model_dump(mode="json")
+    assert config_of({"config_file": path}, saved) == recorded
+    replayed = config_of({"config_file": path, "replay": str(tmp_path), "teacher": "org/mine"})
+    changed = differences(recorded.model_dump(mode="json"), replayed.model_dump(mode="json"))
+    assert [one.split(":")[0] for one in changed] == ["runtime.replay", "teacher.model"]
+
+
 def test_paths_are_absolute_so_that_a_run_goes_on_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
@@ -144,6 +178,28 @@ def test_the_run_folder_is_named_after_dataset_and_profile():
     assert run_path({}) == Path("runs/yelp-default")
     given = {"profile": "embedded", "data": "/tmp/my reviews.csv"}
     assert run_path(given) == Path("runs/my reviews-embedded")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("/etc/zzz", "-etc-zzz-default"),
+        ("../../zzz", "-..-zzz-default"),
+        ("..", "-default"),
+        ("a\\b\n", "a-b--default"),
+        ("z" * 300, "z" * 52 + "-default"),
+    ],
+)
+def test_a_run_folder_is_in_runs_whatever_the_dataset_is_called(name, folder):
+    assert run_path({"data": "x.csv", "dataset": name}) == Path("runs", folder)
+
+
+def test_an_unknown_dataset_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ({"dataset": str(tmp_path / "zzz")}, {"dataset": "ylep", "run": tmp_path / "r"}):
+        with pytest.raises(DataError, match="There is no dataset"), open_run(given, QUIET):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

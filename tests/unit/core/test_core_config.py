@@ -99,6 +99,11 @@ def test_a_group_that_fits_into_no_batch_is_refused():
     assert resolve([settings, {"generator": {"budget": "paper"}}])
 
 
+def test_a_search_has_a_round_at_least():
+    with pytest.raises(ConfigError, match=r"generator\.rounds: .*at least 1 item"):
+        resolve([config.parse_assignments(["generator.rounds=[]"])])
+
+
 def test_a_student_made_of_the_teacher_has_its_pooling():
     settings = {"student_init": "teacher", "pooling": "mean"}
     with pytest.raises(ConfigError, match="has the teacher's pooling"):

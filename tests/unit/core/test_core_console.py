@@ -23,6 +23,19 @@ def test_levels_of_talk(capsys):
         assert "Error: broken\nHint: mend it\nError: no hint\n" in said.err
 
 
+def test_words_of_the_user_are_shown_as_they_are(capsys):
+    table = Table("[/neg]".replace("[", "\\["))
+    table.add_row(":thumbs_up:")
+    console = Console()
+    console.result({}, table)
+    console.info("runs/:x:/[/neg]")
+    console.warn("[bold]:x:")
+    console.error("[/x]", ":x:")
+    said = capsys.readouterr()
+    assert "[/neg]" in said.out and ":thumbs_up:" in said.out
+    assert said.err == "runs/:x:/[/neg]\nWarning: [bold]:x:\nError: [/x]\nHint: :x:\n"
+
+
 def test_plain_progress_ends_with_a_whole_line(capsys):
     with Console().progress("verify", 4) as task:
         task.advance(2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codlocal import __version__
 from codlocal.core import jsonl
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import RunError
@@ -116,11 +117,23 @@ def test_a_file_is_no_run_folder(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"created": "x", "more": 1}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"created": "x", "more": 1}'])
 def test_a_damaged_manifest_is_said(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match="is damaged"), opened(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("version", ["99.0", __version__])
+def test_a_manifest_of_another_version_is_not_called_damaged(tmp_path, version):
+    finish(tmp_path, "data")
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "version": version, "machine": "x"}))
+    with pytest.raises(RunError, match="is of another version") as caught, opened(tmp_path):
+        pass
+    assert f"its own version is {version}" in caught.value.message
+    assert "version that made it" in caught.value.hint
 
 
 def test_redo_sets_the_stage_and_all_later_ones_aside(tmp_path):
@@ -161,6 +174,19 @@ def test_other_settings_are_welcome_after_setting_aside(tmp_path):
     other = resolve([{"dataset": {"k": 8}}])
     assert redo(tmp_path, "data", other)
     finish(tmp_path, "data", config=other)
+
+
+def test_nothing_is_set_aside_if_an_earlier_stage_has_other_settings(tmp_path):
+    finish(tmp_path, "data", "verify")
+    jsonl.write_text(tmp_path / "pairs.jsonl", "")
+    before = (tmp_path / "manifest.json").read_bytes()
+    other = resolve([{"dataset": {"k": 8}}])
+    with pytest.raises(RunError, match="for its data stage") as caught:
+        redo(tmp_path, "verify", other)
+    assert "--redo data" in caught.value.hint
+    assert (tmp_path / "pairs.jsonl").exists() and not (tmp_path / "archive").exists()
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    assert redo(tmp_path, "data", other)
 
 
 def test_nothing_is_set_aside_under_a_process_that_works_on_it(tmp_path):
@@ -225,3 +251,48 @@ def test_what_is_noted_in_the_midst_of_a_stage_is_kept_with_its_facts(tmp_path):
         with run.stage("generate"):
             run.note("generate", asked=6)
         assert run.facts("generate") == {"flips": 2, "asked": 6}
+
+
+STRICT = resolve([{"verification": {"per_example": 3, "max_edit_distance": 0.1}}])
+
+
+def interrupt_generation(path):
+    with opened(path) as run, pytest.raises(KeyboardInterrupt), run.stage("generate"):
+        jsonl.write_text(run.file("candidates.jsonl"), "")
+        raise KeyboardInterrupt
+
+
+def test_a_half_done_search_is_not_continued_under_another_gate(tmp_path):
+    interrupt_generation(tmp_path)
+    for stage in (None, "verify"):
+        with pytest.raises(RunError, match=r"generate stage:\n  verification.max_edit") as caught:
+            redo(tmp_path, stage, STRICT)
+        assert "verification.per_example: 1 -> 3" in caught.value.message
+        assert "--redo generate" in caught.value.hint
+    with opened(tmp_path, resolve([{"verification": {"select": "fluent", "min_pairs": 0}}])):
+        pass
+    assert redo(tmp_path, "generate", STRICT)
+
+
+def test_whole_candidates_may_be_verified_anew_under_another_gate(tmp_path):
+    finish(tmp_path, "generate", "verify")
+    with pytest.raises(RunError, match="its verify stage"), opened(tmp_path, STRICT):
+        pass
+    with opened(tmp_path, STRICT, "verify") as run:
+        assert run.steering_changes("generate") == [
+            "verification.max_edit_distance: 0.6 -> 0.1", "verification.per_example: 1 -> 3",
+        ]  # fmt: skip
+        assert run.steering_changes("verify") == run.steering_changes("data") == []
+
+
+def test_a_run_that_knows_nothing_of_its_gate_still_opens(tmp_path):
+    interrupt_generation(tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["stages"]["generate"]["steering"]
+    path.write_text(json.dumps(manifest))
+    with opened(tmp_path, STRICT) as run:
+        assert run.steering_changes("generate") == []
+        with run.stage("generate", steered=False):
+            pass
+        assert run.manifest.stages["generate"].steering == {}

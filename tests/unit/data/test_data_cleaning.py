@@ -79,6 +79,7 @@ def test_rows_in_are_rows_out_and_no_text_is_in_both_splits(train, test):
         ({"b", "a"}, None, None, ("a", "b")),
         ({"10", "9", "-1"}, None, None, ("-1", "9", "10")),
         ({"01", "1"}, None, None, ("01", "1")),
+        ({"2", "1" * 5000}, None, None, ("1" * 5000, "2")),
         ({"true", "false"}, None, None, ("false", "true")),
         ({"a", "b"}, ("b", "a"), None, ("b", "a")),
         ({"a", "b"}, None, ("b", "a", "c"), ("b", "a", "c")),

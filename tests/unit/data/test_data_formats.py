@@ -130,6 +130,27 @@ def test_parquet_class_names_are_used(tmp_path):
     assert split.label_names == ("no", "yes")
 
 
+@pytest.mark.parametrize(
+    "features", [{"other": {"_type": "Pdf3D"}}, {"label": {"_type": "ClassLabel"}}, 3]
+)
+def test_class_names_that_can_not_be_read_are_none(tmp_path, features):
+    table = pa.table({"text": ["a", "b"], "label": [1, 0], "other": [1, 2]})
+    about = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "c.parquet")
+    split = read_file(tmp_path / "c.parquet", COLUMNS)
+    assert (split.labels, split.label_names) == (["1", "0"], None)
+
+
+def test_a_class_name_that_is_no_text_is_refused(tmp_path):
+    names = {"_type": "ClassLabel", "names": ["no", "\ud800"]}
+    features = {"text": {"_type": "Value", "dtype": "string"}, "label": names}
+    table = pa.table({"text": ["a"], "label": [1]})
+    about = json.dumps({"info": {"features": features}})
+    pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match="a class name has half"):
+        read_file(tmp_path / "c.parquet", COLUMNS)
+
+
 def test_a_class_index_beyond_the_names_is_refused(tmp_path):
     features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     table = pa.table({"text": ["a"], "label": pa.array([5], pa.int64())})
@@ -162,6 +183,8 @@ def test_a_class_index_beyond_the_names_is_refused(tmp_path):
         ),
         ("a.jsonl", b'{"text": "a", "label": [1]}\n', "the label is of type list", "exactly one"),
         ("a.jsonl", b'{"text": "\\ud83d", "label": 1}\n', "surrogate", "UTF-8"),
+        ("a.jsonl", b'{"text": "a", "label": "\\ud800"}\n', "row 1: the label has half", "UTF-8"),
+        ("a.jsonl", b'{"label": ' + b"7" * 5000 + b"}\n", "line 1 is not .* 5000 digits.$", ""),
         ("a.parquet", b"PAR1 is not enough", "not a readable Parquet file", "again"),
         ("a.xlsx", b"x", r"unknown kind \(.xlsx\)", "Known kinds: .csv, .tsv"),
         ("afile", b"x", "unknown kind .no file ending", "Known kinds"),

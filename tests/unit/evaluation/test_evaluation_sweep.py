@@ -143,6 +143,14 @@ def test_arms_are_told_apart_by_what_made_their_counterfactuals():
     assert list(panels(found)) == [("sst2", "kd", "warm_start head")]
 
 
+def test_unequal_cells_are_never_one_point():
+    twice = row("student", 8, 0, 0.8)
+    assert len(by_arm([twice, twice])) == 1
+    with pytest.raises(RunError, match=r"one name \(sst2, kd, student, k = 8, seed 0\)") as caught:
+        by_arm([twice, row("student", 8, 0, 0.6, key="other")])
+    assert "`name` of its own" in caught.value.hint
+
+
 def test_differences_are_paired_by_seed_and_name_the_seeds_that_lost():
     student, baseline, _ = by_arm(ROWS)
     ahead, mixed = compare(student, baseline, "teacher_agreement")

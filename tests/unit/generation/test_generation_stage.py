@@ -158,6 +158,22 @@ def test_a_prompt_changed_in_the_middle_is_refused(tmp_path):
         assert not engine.requests
 
 
+def test_a_prompt_that_was_moved_is_still_in_the_run(tmp_path):
+    prompt = tmp_path / "mine.jinja"
+    prompt.write_text("{{ text | json }} {{ target_label }}")
+    with run_with_data(tmp_path / "run", config(generator={"prompt": str(prompt)})) as run:
+        with pytest.raises(EngineError):
+            generate(run, FakeEngine(fail_after=4, failure=EngineError("gone")))
+        prompt.unlink()
+        with pytest.raises(ConfigError, match="There is no prompt") as caught:
+            generate(run)
+        kept = run.file("prompt.jinja")
+        assert f"put its copy there: {kept}" in caught.value.hint
+        prompt.write_bytes(kept.read_bytes())
+        generate(run)
+        assert run.is_done("generate")
+
+
 def test_the_originals_are_scored_once(tmp_path):
     with run_with_data(tmp_path) as run:
         first = FakeEngine(fail_after=2, failure=EngineError("gone"))

@@ -8,7 +8,7 @@ from runs import config, run_with_data, write_data
 from codlocal.core import jsonl
 from codlocal.core.artifacts import read_spec
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import CounterfactualPair, Metrics
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.models import locate
@@ -176,6 +176,15 @@ def test_a_stage_is_redone_in_every_run(tmp_path):
     set_aside(tmp_path, other, [A, B], "distill")
     compare(tmp_path, other, [A, B], stages)
     assert stages.log == [("a", "evaluate"), ("b", "evaluate")]
+
+
+def test_nothing_is_set_aside_if_one_run_has_other_settings(tmp_path):
+    compare(tmp_path, config(), [A], Stages())
+    compare(tmp_path, config(dataset={"k": 4}), [B], Stages())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match=r"dataset\.k: 4 -> 8"):
+        set_aside(tmp_path, config(), [A, B], "distill")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_table_has_a_column_a_generator(tmp_path):

@@ -2,10 +2,11 @@ import shutil
 
 import pytest
 from fakes import FakeTeacher
+from pydantic import ValidationError
 from runs import run_with_data
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import resolve
+from codlocal.core.config import parse_assignments, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
@@ -38,6 +39,11 @@ def test_a_grid_s_cells_share_one_run_of_the_largest_k():
     ]
     assert len({cell.key for cell in source.cells}) == 8
     assert all(cell.config.dataset.seeds == 1 for cell in source.cells)
+
+
+def test_a_run_s_folder_is_in_the_sweep_whatever_its_dataset_is_called():
+    (source,) = plan(grid_of(dataset={"name": "/etc/../x", "path": "x.csv"}))
+    assert source.name == f"-etc-..-x-{source.key[:12]}"
 
 
 def test_arms_without_counterfactuals_are_done_once_for_all_generators():
@@ -106,6 +112,34 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
         assert words in caught.value.message
     with pytest.raises(ConfigError, match=r"dataset\.k has an axis of its own"):
         read_grid(written(tmp_path, 'dataset = "yelp"\nk = 8\nvary.dataset.k = [4]\n'), {})
+
+
+@pytest.mark.parametrize("second", [{"path": "b/mine.csv"}, "mine", {"name": "mine", "k": 2}])
+def test_two_datasets_of_one_name_are_refused(tmp_path, second):
+    with pytest.raises(ValidationError, match=r"two are called 'mine'.*another name"):
+        grid_of(dataset=[{"path": "a/mine.csv"}, second])
+    assert grid_of(dataset=[{"path": "a/mine.csv"}, {"path": "b/mine.csv", "name": "b"}, "yelp"])
+    assert grid_of(dataset=["yelp", "yelp"])
+    path = written(tmp_path, 'k = 8\ndataset = [{ path = "a/x.csv" }, { path = "b/x.csv" }]\n')
+    with pytest.raises(ConfigError, match=r"dataset: two are called 'x'"):
+        read_grid(path, {})
+
+
+@pytest.mark.parametrize("key", ["name", "k", "seed", "seeds"])
+def test_settings_that_the_grid_decides_are_refused(tmp_path, key):
+    path = written(tmp_path, 'dataset = "yelp"\nk = 8\n')
+    place = "dataset" if key == "name" else key
+    with pytest.raises(ConfigError, match=rf"give dataset\.{key} as `{place}`, outside of sett"):
+        read_grid(path, parse_assignments([f"dataset.{key}=0"]))
+    assert read_grid(path, parse_assignments(["dataset.text_column=body"]))
+
+
+def test_axes_that_are_left_out_leave_their_setting_free(tmp_path):
+    settings = {"generator": {"model": "a"}, "distillation": {"method": "kd"}}
+    ((config, _),) = combinations(grid_of(settings=settings))
+    assert (config.generator.model, config.distillation.method) == ("a", "kd")
+    with pytest.raises(ValidationError, match=r"generator\.model as .*distillation\.method as"):
+        grid_of(settings=settings, generator="b", method="lwd")
 
 
 def test_settings_are_checked_before_anything_runs(tmp_path):

@@ -143,6 +143,12 @@ def test_a_table_has_all_columns_as_long_as_there_is_room(generation):
     assert headers == ["", "all", "people", "round 1", "round 2"]
 
 
+def test_labels_are_no_markup(generation, capsys):
+    odd = [one.model_copy(update={"name": "[/neg] -> [bold]"}) for one in generation.directions[:1]]
+    Console(width=120).print(table(generation.model_copy(update={"directions": tuple(odd)})))
+    assert "[/neg] -> [bold]" in capsys.readouterr().out
+
+
 def test_a_table_fits_a_narrow_terminal(generation, capsys):
     Console(width=80).print(table(generation))
     text = capsys.readouterr().out

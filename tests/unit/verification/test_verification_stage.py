@@ -6,6 +6,7 @@ from codlocal.core import jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import QualityError, RunError
 from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
+from codlocal.core.run import RunFolder
 from codlocal.verification import stage
 from codlocal.verification.judge import judge
 from codlocal.verification.report import read_generation
@@ -144,6 +145,19 @@ def test_no_pairs_at_all_can_be_allowed(tmp_path):
         run_verify(run, FakeTeacher, QUIET)
         assert run.facts("verify")["median_edit_distance"] is None
         assert run.is_done("verify")
+
+
+def test_candidates_that_were_written_for_another_gate_are_warned_of(tmp_path, capsys):
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        run_verify(run, FakeTeacher, QUIET)
+        assert "Warning" not in capsys.readouterr().err
+    with RunFolder.open(tmp_path, config(verification={"per_example": 2}), redo="verify") as run:
+        run_verify(run, FakeTeacher, QUIET)
+        assert run.is_done("verify")
+    said = capsys.readouterr().err
+    assert "Warning: The candidates were written under earlier settings" in said
+    assert "verification.per_example: 1 -> 2" in said and "--redo generate" in said
 
 
 def test_without_complete_candidates_the_command_to_run_is_named(tmp_path):
