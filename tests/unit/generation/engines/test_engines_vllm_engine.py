@@ -119,18 +119,95 @@ def test_the_scoring_prefix_gives_the_first_word_a_context(server):
     assert server.payloads[0]["add_special_tokens"] is False
 
 
-def test_a_server_without_usage_or_scores_is_no_crash(server, monkeypatch):
-    def bare(_server, payload):
-        return {"id": "1", "object": "x", "created": 0, "model": "m",
-                "choices": [{"index": 0, "finish_reason": "length", "text": "",
-                             "message": {"role": "assistant", "content": None}}]}  # fmt: skip
+WORKS = {
+    "generate": lambda engine: engine.generate(request()),
+    "propose": lambda engine: engine.propose(BLANK),
+    "score": lambda engine: engine.score("two words"),
+}
 
-    monkeypatch.setattr(FakeServer, "chat", bare)
-    monkeypatch.setattr(FakeServer, "completion", bare)
-    [reply] = ask(server, lambda engine: engine.generate(request()))
-    assert ask(server, lambda engine: engine.propose(BLANK)).tokens == ()
+
+def choice(**more):
+    return {"index": 0, "finish_reason": "stop", "message": {"content": "so"}, **more}
+
+
+def says(*choices):
+    return json.dumps({"id": "1", "object": "x", "created": 0, "choices": choices}).encode()
+
+
+def answering(server, body, kind="application/json"):
+    """Have the server answer everything with some bytes and status 200."""
+    server.raw = (kind, body)
+
+
+@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>Log in, please</html>"),
+        ("application/json", b'{"choices": [{"ind'),
+        ("application/json", b"null"),
+        ("application/json", b'{"choices": null}'),
+        ("application/json", b'{"object": "error", "message": "overloaded"}'),
+        ("application/json", says("so")),
+        ("application/json", says(choice(finish_reason=None, logprobs=None))),
+        ("application/json", b'\xff\xfe{"choices": []}'),
+    ],
+)
+def test_an_answer_of_another_shape_is_an_error_that_shows_it(server, work, kind, body):
+    answering(server, body, kind)
+    with pytest.raises(EngineError, match=r"answer that can't be used: .*begins with") as caught:
+        ask(server, WORKS[work])
+    assert caught.value.exit_code == 3
+    assert "vLLM server" in caught.value.hint
+
+
+NO_PLACE = {"content": [{"token": "a", "logprob": -1.0, "top_logprobs": []}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        says(),
+        says(choice()),
+        says(choice(logprobs=None)),
+        says(choice(logprobs={"content": None})),
+        says(choice(logprobs={"content": []})),
+        says(choice(logprobs=NO_PLACE)),
+    ],
+)
+def test_no_proposals_are_an_error_rather_than_none_that_flip(server, body):
+    answering(server, body)
+    with pytest.raises(EngineError, match="can't be used"):
+        ask(server, WORKS["propose"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        says(),
+        says(choice()),
+        says(choice(prompt_logprobs=None)),
+        says(choice(prompt_logprobs=[])),
+        says(choice(prompt_logprobs=[None, None, {"5": {"logprob": -1.0}}])),
+        says(choice(prompt_logprobs=[None, {}])),
+        says(choice(prompt_logprobs=[None, {"5": {"logprob": None}}])),
+    ],
+)
+def test_a_text_without_scores_is_an_error_rather_than_certain(server, body):
+    answering(server, body)
+    with pytest.raises(EngineError, match="can't be used"):
+        ask(server, WORKS["score"])
+
+
+def test_a_text_of_one_token_has_no_score(server):
+    answering(server, says(choice(prompt_logprobs=[None])))
+    assert ask(server, WORKS["score"]).tokens == 0
+
+
+def test_a_server_that_does_not_count_tokens_is_no_crash(server):
+    answering(server, says(choice(message={"content": None}, finish_reason="length")))
+    [reply] = ask(server, lambda engine: engine.generate(request(count=1)))
     assert (reply.text, reply.finish_reason, reply.completion_tokens) == ("", "length", 0)
-    assert ask(server, lambda engine: engine.score("x")).tokens == 0
 
 
 @pytest.mark.parametrize("work", ["generate", "score"])
