@@ -53,6 +53,21 @@ class Reply:
     completion_tokens: int
 
 
+NO_REPLY = "no reply"
+"""The finish reason of a reply that was asked for, and did not come."""
+_REFUSED = "refused: "
+
+
+def refusal(why: str) -> str:
+    """The finish reason of what an engine refuses to answer."""
+    return _REFUSED + why
+
+
+def is_failure(finish_reason: str) -> bool:
+    """Whether an engine gave no answer, so that it may give one when it is asked again."""
+    return finish_reason == NO_REPLY or finish_reason.startswith(_REFUSED)
+
+
 MOST_PROPOSALS = 300
 """Next tokens that are asked for at once; a server has to be told how many these may be."""
 

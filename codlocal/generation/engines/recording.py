@@ -1,7 +1,8 @@
 """Every request with its replies, on disk: what was answered once is never asked again.
 
 A row is found by a content hash of all that decides the answer, so the store of one run serves
-any other that asks the same.
+any other that asks the same. A failure is no answer: it is kept for replays, and asked again by
+a run that has an engine, which may have been given a longer context since.
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from codlocal.generation.engines.engine import (
     Reply,
     Request,
     Sampling,
+    is_failure,
 )
 
 STORE = "replies.jsonl"
@@ -82,15 +84,28 @@ class Exchange(Row):
     proposals: Proposals | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether a part of it was refused, or is missing."""
+        reasons = [reply.finish_reason for reply in self.replies]
+        reasons += [self.proposals.finish_reason] if self.proposals else []
+        return any(map(is_failure, reasons))
+
+    @property
     def key(self) -> str:
-        """What the exchange is found by."""
-        return key_of(self.generator, self.question)
+        """What the exchange is found by; a failure is not found in the place of an answer."""
+        key = key_of(self.generator, self.question)
+        return failure_of(key) if self.failed else key
 
 
 def key_of(generator: Generator, question: Question) -> str:
     """The content hash of a question to a generator."""
     asked = question.model_dump(mode="json", exclude=None if question.begun else {"begun"})
     return hashing.of_value([generator.model_dump(mode="json"), asked])
+
+
+def failure_of(key: str) -> str:
+    """What the failure is found by in the place of which an answer would have a key."""
+    return f"{key}/failed"
 
 
 def store_at(path: Path) -> KeyedRows[Exchange]:
@@ -123,8 +138,7 @@ class Recorder:
             return list(known.replies)
         self.asked += 1
         replies = await self._inner.generate(request)
-        self._keep(question, replies=tuple(replies))
-        return replies
+        return list(self._keep(question, replies=tuple(replies)).replies)
 
     async def propose(self, blank: Blank) -> Proposals:
         """Return the likeliest next tokens of a reply."""
@@ -136,8 +150,7 @@ class Recorder:
         found = await self._inner.propose(blank)
         tokens = tuple((token, round(value, _DIGITS)) for token, value in found.tokens)
         proposals = replace(found, tokens=tokens)
-        self._keep(question, proposals=proposals)
-        return proposals
+        return self._keep(question, proposals=proposals).proposals or proposals
 
     async def score(self, text: str) -> Fluency:
         """Return the log-probability per token of a text."""
@@ -163,13 +176,16 @@ class Recorder:
         replies: tuple[Reply, ...] = (),
         fluency: Fluency | None = None,
         proposals: Proposals | None = None,
-    ) -> None:
-        self._store.append(
-            Exchange(
-                generator=self._generator,
-                question=question,
-                replies=replies,
-                fluency=fluency,
-                proposals=proposals,
-            )
+    ) -> Exchange:
+        """Keep an answer. Of failures the first one is kept, and holds for those that follow."""
+        exchange = Exchange(
+            generator=self._generator,
+            question=question,
+            replies=replies,
+            fluency=fluency,
+            proposals=proposals,
         )
+        earlier = self._store.get(exchange.key) if exchange.failed else None
+        if earlier is None:
+            self._store.append(exchange)
+        return earlier or exchange

@@ -19,12 +19,14 @@ from codlocal.generation.engines import answers
 from codlocal.generation.engines.causes import SEED_CRASH
 from codlocal.generation.engines.engine import (
     MOST_PROPOSALS,
+    NO_REPLY,
     Blank,
     Constraint,
     Proposals,
     Reply,
     Request,
     fluency,
+    refusal,
 )
 
 _TIMEOUT_SECONDS = 600.0
@@ -99,7 +101,7 @@ class VllmEngine:
             return [Reply("", _refused(error), 0, 0)] * request.count
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
-        return _replies(answers.read(answers.Chat, response.content, self._url))
+        return _replies(answers.read(answers.Chat, response.content, self._url), request.count)
 
     async def propose(self, blank: Blank) -> Proposals:
         """Return the likeliest next tokens of a reply that has begun.
@@ -207,23 +209,27 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _replies(found: answers.Chat) -> list[Reply]:
-    """The replies of an answer, among which its tokens are shared out."""
-    usage = found.usage
-    share = usage.completion_tokens // max(len(found.choices), 1) if usage else 0
-    return [
+def _replies(found: answers.Chat, count: int) -> list[Reply]:
+    """`count` replies, among which the tokens of the answer are shared out.
+
+    Those that are missing have failed.
+    """
+    choices, usage = found.choices[:count], found.usage
+    share = usage.completion_tokens // max(len(choices), 1) if usage else 0
+    replies = [
         Reply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
             prompt_tokens=usage.prompt_tokens if usage else 0,
             completion_tokens=share,
         )
-        for choice in found.choices
+        for choice in choices
     ]
+    return replies + [Reply("", NO_REPLY, 0, 0)] * (count - len(replies))
 
 
 def _refused(error: openai.BadRequestError) -> str:
-    return f"refused: {error.message[:200]}"
+    return refusal(error.message[:200])
 
 
 def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:

@@ -5,10 +5,12 @@ import pytest
 from fakes import FakeEngine, as_reply, score_of
 
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling
+from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling, refusal
 from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
+from codlocal.generation.engines.replay import Replay
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
+BLANK = Blank("Fill in: ___", "so", 5)
 REQUEST = Request("1/0", "Fill in: ___", r'\{"text": "(good|bad)"\}', 2, 7, Sampling())
 
 
@@ -74,14 +76,62 @@ def test_it_is_known_on_disk_too(tmp_path, store):
         assert recorder.asked == 0
 
 
-def test_failed_replies_are_answers_and_errors_are_not(store):
-    refused = FakeEngine(lambda _request, _index: as_reply("", "refused: too long"))
-    ask(Recorder(refused, store, GEMMA), REQUEST)
-    assert ask(Recorder(FakeEngine(), store, GEMMA), REQUEST)[0][0][0].finish_reason != "stop"
+class Short(FakeEngine):
+    """An engine of a context that is too short for half of a request's replies, and for blanks."""
+
+    def __init__(self, context=128):
+        self.why = refusal(f"maximum context length is {context} tokens")
+        super().__init__(lambda _request, index: as_reply("", self.why) if index else as_reply("a"))
+
+    async def propose(self, blank):
+        self.blanks.append(blank)
+        return Proposals((), 0, self.why)
+
+
+def ask_both(engine):
+    async def work():
+        return await engine.generate(REQUEST), await engine.propose(BLANK)
+
+    return asyncio.run(work())
+
+
+def test_a_failure_is_asked_again_and_an_answer_takes_its_place(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    with store_at(path) as store:
+        failed = ask_both(Recorder(Short(), store, GEMMA))
+        assert ask_both(Replay(path, store, GEMMA, list)) == failed
+    with store_at(path) as store:
+        longer = Recorder(FakeEngine(), store, GEMMA)
+        answered = ask_both(longer)
+        assert longer.asked == 2
+        assert {one.finish_reason for one in (*answered[0], answered[1])} == {"stop"}
+    with store_at(path) as store:
+        assert ask_both(Recorder(FakeEngine(fail_after=0), store, GEMMA)) == answered
+        assert ask_both(Replay(path, store, GEMMA, list)) == answered
+
+
+def test_of_failures_the_first_one_holds_in_the_run_as_in_its_replay(tmp_path, store):
+    first = ask_both(Recorder(Short(), store, GEMMA))
+    assert ask_both(Recorder(Short(256), store, GEMMA)) == first
+    assert ask_both(Replay(store.path, store, GEMMA, list)) == first
+    assert len(store) == len(store.path.read_text().splitlines()) == 2
+
+
+def test_a_replay_of_a_failure_can_be_replayed_itself(tmp_path, store):
+    first = ask_both(Recorder(Short(), store, GEMMA))
+    path = tmp_path / "second" / "replies.jsonl"
+    with store_at(path) as second:
+        again = Recorder(Replay(store.path, store, GEMMA, list), second, GEMMA)
+        assert ask_both(again) == ask_both(again) == first
+        assert ask_both(Replay(path, second, GEMMA, list)) == first
+    assert path.read_bytes() == store.path.read_bytes()
+
+
+def test_errors_are_not_kept(store):
     broken = Recorder(FakeEngine(fail_after=0), store, GEMMA)
     with pytest.raises(ConnectionError):
-        ask(broken, replace(REQUEST, seed=8))
-    assert len(store) == 1
+        ask(broken, REQUEST)
+    assert len(store) == 0
 
 
 @pytest.mark.parametrize(

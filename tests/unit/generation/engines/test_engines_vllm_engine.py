@@ -8,7 +8,7 @@ from fake_server import FakeServer, http_server, openai_server
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines import vllm_engine
-from codlocal.generation.engines.engine import Blank, Request, Sampling
+from codlocal.generation.engines.engine import NO_REPLY, Blank, Request, Sampling, is_failure
 from codlocal.generation.engines.vllm_engine import VllmEngine, is_loopback
 
 PATTERN = r'\{"text": "so (good|bad)"\}'
@@ -204,6 +204,15 @@ def test_a_text_of_one_token_has_no_score(server):
     assert ask(server, WORKS["score"]).tokens == 0
 
 
+@pytest.mark.parametrize("given", [0, 1, 2, 3])
+def test_replies_that_are_missing_have_failed(server, given):
+    answering(server, says(*[choice()] * given))
+    replies = ask(server, lambda engine: engine.generate(request(count=2)))
+    kinds = [reply.finish_reason for reply in replies]
+    assert kinds == (["stop"] * given + [NO_REPLY] * 2)[:2]
+    assert [is_failure(kind) for kind in kinds] == [kind == NO_REPLY for kind in kinds]
+
+
 def test_a_server_that_does_not_count_tokens_is_no_crash(server):
     answering(server, says(choice(message={"content": None}, finish_reason="length")))
     [reply] = ask(server, lambda engine: engine.generate(request(count=1)))
@@ -242,6 +251,7 @@ def test_a_refused_request_fails_alone(server):
     assert len(replies) == request().count
     assert all(reply.finish_reason.startswith("refused: ") for reply in replies)
     assert all("as told" in reply.finish_reason for reply in replies)
+    assert all(is_failure(reply.finish_reason) for reply in replies)
 
 
 def gone():
