@@ -26,6 +26,7 @@ from codlocal.generation.engines.engine import (
     Reply,
     Request,
     fluency,
+    proposals,
     refusal,
 )
 
@@ -138,8 +139,8 @@ class VllmEngine:
         )
         found = answers.read(answers.Continuation, response.content, self._url)
         tokens = found.choices[0].logprobs.content[0].top_logprobs[:count]
-        return Proposals(
-            tuple((one.token, one.logprob) for one in tokens),
+        return proposals(
+            ((one.token, one.logprob) for one in tokens),
             found.usage.prompt_tokens if found.usage else 0,
         )
 

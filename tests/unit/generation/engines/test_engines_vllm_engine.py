@@ -199,6 +199,28 @@ def test_a_text_without_scores_is_an_error_rather_than_certain(server, body):
         ask(server, WORKS["score"])
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "Infinity"])
+def test_numbers_that_overflow_are_an_error_that_says_what_helps(server, value):
+    body = says(choice(prompt_logprobs=[None, {"5": {"logprob": "HERE"}}]))
+    answering(server, body.replace(b'"HERE"', value.encode()))
+    with pytest.raises(EngineError, match="no finite number") as caught:
+        ask(server, WORKS["score"])
+    assert "runtime.dtype=float32" in caught.value.hint
+
+
+def next_tokens(*values):
+    found = [{"token": str(at), "logprob": value} for at, value in enumerate(values)]
+    return says(choice(logprobs={"content": [{**found[0], "top_logprobs": found}]}))
+
+
+def test_impossible_next_tokens_are_none_and_numbers_that_are_none_an_error(server):
+    answering(server, next_tokens(-1.0, float("-inf")))
+    assert ask(server, WORKS["propose"]).tokens == (("0", -1.0),)
+    answering(server, next_tokens(-1.0, float("nan")))
+    with pytest.raises(EngineError, match="no finite number"):
+        ask(server, WORKS["propose"])
+
+
 def test_a_text_of_one_token_has_no_score(server):
     answering(server, says(choice(prompt_logprobs=[None])))
     assert ask(server, WORKS["score"]).tokens == 0
