@@ -127,6 +127,30 @@ def test_a_replay_of_a_failure_can_be_replayed_itself(tmp_path, store):
     assert path.read_bytes() == store.path.read_bytes()
 
 
+def test_the_same_question_in_flight_is_asked_once(store):
+    class Drifting(FakeEngine):
+        """A server whose last digits depend on what shares a batch."""
+
+        async def score(self, text):
+            found = await super().score(text)
+            return found.model_copy(update={"mean": found.mean - len(self.scored) * 1e-6})
+
+    engine = Drifting()
+    recorder = Recorder(engine, store, GEMMA)
+
+    async def work():
+        scores = [recorder.score("so good") for _ in range(3)]
+        replies = [recorder.generate(replace(REQUEST, id=str(at))) for at in range(3)]
+        blanks = [recorder.propose(BLANK) for _ in range(3)]
+        return await asyncio.gather(*scores, *replies, *blanks)
+
+    found = asyncio.run(work())
+    assert all(found[at : at + 3] == [found[at]] * 3 for at in (0, 3, 6))
+    assert recorder.asked == len(store) == 3
+    assert (len(engine.scored), len(engine.asked), len(engine.blanks)) == (1, 1, 1)
+    assert asyncio.run(work()) == found
+
+
 def test_errors_are_not_kept(store):
     broken = Recorder(FakeEngine(fail_after=0), store, GEMMA)
     with pytest.raises(ConnectionError):
