@@ -31,6 +31,7 @@ class FakeServer:
 
     key: str = "secret"
     model: str = "fake-model"
+    root: str | None = None
     obeys: bool = True
     status: int | None = None
     raw: tuple[str, bytes] | None = None
@@ -126,8 +127,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self._answer(200, {})
-        elif self._is_welcome() and self.path == "/v1/models":
-            self._answer(200, {"object": "list", "data": [{"id": self.server.fake.model}]})
+            return
+        fake = self.server.fake
+        if not self._is_welcome():
+            return
+        if fake.raw is not None:
+            self._send(200, *fake.raw)
+        elif self.path == "/v1/models":
+            told = {"id": fake.model, "root": fake.root}
+            self._answer(200, {"object": "list", "data": [told]})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
