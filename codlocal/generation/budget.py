@@ -21,7 +21,7 @@ def affordable(
     cost, so that a resumed run admits the same requests; the bound is kept in expectation, not to
     the token.
     """
-    rate = spent.tokens / spent.characters if spent.characters else _TOKENS_PER_CHARACTER
+    rate = spent.written / spent.characters if spent.characters else _TOKENS_PER_CHARACTER
     left = math.inf if max_tokens is None else float(max_tokens - spent.tokens)
     for plan in planned:
         left -= _expected(plan, rate)

@@ -49,18 +49,29 @@ class Known:
 
 @dataclass(frozen=True)
 class Spent:
-    """What replies have cost: generated tokens, and the characters that these made."""
+    """What rows have cost: generated tokens in all, and those of written replies.
+
+    `characters` are what the `written` tokens made. Words that fill places are tokens, too, but no
+    reply is made of them.
+    """
 
     tokens: int = 0
+    written: int = 0
     characters: int = 0
 
     @classmethod
     def on(cls, rows: Collection[Candidate]) -> "Spent":
-        """What some replies have cost."""
+        """What some rows have cost."""
+        replies = [row for row in rows if row.reply]
         return cls(
             tokens=sum(row.completion_tokens for row in rows),
-            characters=sum(len(row.reply) for row in rows),
+            written=sum(row.completion_tokens for row in replies),
+            characters=sum(len(row.reply) for row in replies),
         )
 
     def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens + other.tokens, self.characters + other.characters)
+        return Spent(
+            self.tokens + other.tokens,
+            self.written + other.written,
+            self.characters + other.characters,
+        )

@@ -216,15 +216,15 @@ def _replies(found: answers.Chat, count: int) -> list[Reply]:
     Those that are missing have failed.
     """
     choices, usage = found.choices[:count], found.usage
-    share = usage.completion_tokens // max(len(choices), 1) if usage else 0
+    share, rest = divmod(usage.completion_tokens if usage else 0, max(len(choices), 1))
     replies = [
         Reply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason,
             prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=share,
+            completion_tokens=share + (at < rest),
         )
-        for choice in choices
+        for at, choice in enumerate(choices)
     ]
     return replies + [Reply("", NO_REPLY, 0, 0)] * (count - len(replies))
 

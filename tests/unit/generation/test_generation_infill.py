@@ -88,6 +88,21 @@ def test_every_place_costs_one_token_and_the_reading_of_its_prompt():
     assert [row.prompt_tokens for row in rows] == [30, 30, 0]
 
 
+@pytest.mark.parametrize(("count", "tokens"), [(1, [3]), (2, [2, 1]), (3, [1, 1, 1])])
+def test_no_cost_is_lost_where_there_are_more_places_than_rows(count, tokens):
+    importance = [0, 0, 1.0, 3.0, 0, 0, 0, 2.0]
+    found = plan(importance=importance, count=count)
+    rows = infill(weigh(), found, [proposals(" bad")] * 3)
+    assert [row.completion_tokens for row in rows] == tokens
+    assert [row.prompt_tokens for row in rows] == [30 * one for one in tokens]
+
+
+def test_a_place_that_was_refused_costs_nothing():
+    both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], count=1)
+    [row] = infill(weigh(), both, [proposals(" bad"), Proposals((), 0, "refused: too long")])
+    assert (row.completion_tokens, row.prompt_tokens) == (1, 30)
+
+
 def test_fewer_flips_than_were_wanted_leave_rows_that_say_so():
     rows = infill(weigh(), plan(), [proposals(" bad", " nice")])
     assert [row.text is None for row in rows] == [False, True, True, True]

@@ -235,6 +235,14 @@ def test_replies_that_are_missing_have_failed(server, given):
     assert [is_failure(kind) for kind in kinds] == [kind == NO_REPLY for kind in kinds]
 
 
+def test_no_token_of_an_answer_is_lost_when_its_replies_share_them(server):
+    usage = {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}
+    body = json.dumps({"choices": [choice()] * 3, "usage": usage}).encode()
+    answering(server, body)
+    replies = ask(server, lambda engine: engine.generate(request(count=3)))
+    assert [reply.completion_tokens for reply in replies] == [4, 4, 3]
+
+
 def test_a_server_that_does_not_count_tokens_is_no_crash(server):
     answering(server, says(choice(message={"content": None}, finish_reason="length")))
     [reply] = ask(server, lambda engine: engine.generate(request(count=1)))
