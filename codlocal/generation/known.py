@@ -1,6 +1,6 @@
 """What a search has learned of some originals, and what that has cost."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from codlocal.core.keyed_rows import KeyedRows
@@ -49,7 +49,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Spent:
-    """What rows have cost: generated tokens in all, and those of written replies.
+    """What rows have cost: generated tokens in all, scores included, and those of written replies.
 
     `characters` are what the `written` tokens made. Words that fill places are tokens, too, but no
     reply is made of them.
@@ -60,11 +60,13 @@ class Spent:
     characters: int = 0
 
     @classmethod
-    def on(cls, rows: Collection[Candidate]) -> "Spent":
-        """What some rows have cost."""
+    def on(cls, rows: Collection[Candidate], verdicts: Mapping[str, Verdict]) -> "Spent":
+        """What some rows have cost, and the scores in their verdicts, which are found by id."""
+        judged = (verdicts[row.id] for row in rows if row.id in verdicts)
+        scoring = sum(verdict.scoring_tokens for verdict in judged)
         replies = [row for row in rows if row.reply]
         return cls(
-            tokens=sum(row.completion_tokens for row in rows),
+            tokens=scoring + sum(row.completion_tokens for row in rows),
             written=sum(row.completion_tokens for row in replies),
             characters=sum(len(row.reply) for row in replies),
         )

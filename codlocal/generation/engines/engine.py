@@ -130,8 +130,10 @@ class Engine(Protocol):
         ...
 
 
-def fluency(log_probabilities: Sequence[float]) -> Fluency:
+def fluency(log_probabilities: Sequence[float], generated: int = 0) -> Fluency:
     """Summarise log-probabilities per token; a text without a scored token counts as certain.
+
+    `generated` tokens were the price.
 
     Raises:
         EngineError: one of them is no finite number.
@@ -140,11 +142,12 @@ def fluency(log_probabilities: Sequence[float]) -> Fluency:
     if not all(map(math.isfinite, log_probabilities)):
         raise _overflow("log-probability of a text")
     if not log_probabilities:
-        return Fluency(mean=0.0, worst=0.0, tokens=0)
+        return Fluency(mean=0.0, worst=0.0, tokens=0, generated=generated)
     return Fluency(
         mean=sum(log_probabilities) / len(log_probabilities),
         worst=min(log_probabilities),
         tokens=len(log_probabilities),
+        generated=generated,
     )
 
 

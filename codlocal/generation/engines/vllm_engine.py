@@ -37,6 +37,9 @@ _DYING_POLLS = 50
 _ALWAYS_ALLOWED = 20
 """Next tokens that vLLM gives unless it was started with another limit."""
 
+_LEAST_GENERATED = 1
+"""Tokens that a server generates even if all that is wanted are the prompt's."""
+
 
 class VllmEngine:
     """Talks to one vLLM server over its OpenAI-compatible interface.
@@ -145,7 +148,9 @@ class VllmEngine:
         )
 
     async def score(self, text: str) -> Fluency:
-        """Score a text by its tokens' log-probabilities as a prompt: nothing is generated.
+        """Score a text by its tokens' log-probabilities as a prompt.
+
+        A server always goes on with a prompt, too: the token that it generates is counted.
 
         Raises:
             EngineError: the server is gone, refuses the text, or does not score it.
@@ -155,7 +160,7 @@ class VllmEngine:
             response = await self._client.completions.with_raw_response.create(
                 model=self._model,
                 prompt=self._prefix + text,
-                max_tokens=1,
+                max_tokens=_LEAST_GENERATED,
                 temperature=0,
                 extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
@@ -168,7 +173,8 @@ class VllmEngine:
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
         found = answers.read(answers.Reading, response.content, self._url)
-        return fluency(found.choices[0].log_probabilities)
+        generated = found.usage.completion_tokens if found.usage else _LEAST_GENERATED
+        return fluency(found.choices[0].log_probabilities, generated)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -55,9 +55,9 @@ def candidate(at, strategy, tokens, reply):
 def test_places_that_were_filled_say_nothing_of_the_length_of_replies():
     filled = [candidate(at, "infill", 3, "") for at in range(100)]
     written = [candidate(100, "guided", 10, "x" * 40)]
-    spent = Spent.on(filled + written)
+    spent = Spent.on(filled + written, {})
     assert spent == Spent(tokens=310, written=10, characters=40)
-    assert Spent.on(filled) + Spent.on(written) == spent
+    assert Spent.on(filled, {}) + Spent.on(written, {}) == spent
     plans = planned(["seven."] * 3)  # two replies of 18 characters each: 9 tokens
     assert list(affordable(plans, spent, 310 + 27)) == plans
     assert list(affordable(plans, spent, 310 + 26)) == plans[:2]

@@ -11,11 +11,12 @@ from search_rig import TEXTS, Rig
 from codlocal.core.records import Example, Fluency
 from codlocal.generation import infill as module
 from codlocal.generation import prompts
+from codlocal.generation.budget import affordable
 from codlocal.generation.constraint import edit_constraint, words
 from codlocal.generation.engines.engine import Proposals, Sampling
 from codlocal.generation.history import History
 from codlocal.generation.infill import filled, flipping_texts
-from codlocal.generation.known import Known
+from codlocal.generation.known import Known, Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import PlannedInfill
 from codlocal.generation.prompts import Attempt
@@ -240,6 +241,34 @@ def test_an_infill_round_that_died_goes_on_to_the_same_rows():
     again = Rig(known=Known(half), good=lambda *_: False).run(["infill", "infill"])
     assert again.rows() == whole.rows()
     assert again.known.verdicts == whole.known.verdicts
+
+
+class Costly(FakeEngine):
+    """Generates a token for every score, as a server does."""
+
+    async def score(self, text):
+        return (await super().score(text)).model_copy(update={"generated": 1})
+
+
+def test_every_score_of_an_infill_round_is_counted_once():
+    rig = Rig(Costly(), good=lambda *_: False).run(["infill"])
+    assert len(set(rig.engine.scored)) > len(rig.verdicts)  # some were only compared
+    spent = Spent.on(rig.candidates, rig.known.verdicts).tokens
+    assert spent == len(rig.engine.blanks) + len(set(rig.engine.scored))
+
+
+def test_the_flips_among_replies_cost_their_scores():
+    rig, free = (Rig(engine).run(["guided"]) for engine in (Costly(), FakeEngine()))
+    assert rig.candidates == free.candidates
+    spent, less = (Spent.on(one.candidates, one.known.verdicts) for one in (rig, free))
+    assert spent.tokens - less.tokens == len(rig.engine.scored) > 0
+    assert (spent.written, spent.characters) == (less.written, less.characters)
+
+
+def test_a_token_budget_foresees_the_texts_that_an_infill_round_compares():
+    costs = [len(one.places) + one.pool for one in [plan()] * 2]
+    for tokens, admitted in ((sum(costs), 2), (sum(costs) - 1, 1), (costs[0] - 1, 0)):
+        assert len(list(affordable([plan()] * 2, Spent(), tokens))) == admitted
 
 
 def test_a_later_infill_round_takes_the_likeliest_of_more_texts():

@@ -68,6 +68,18 @@ def test_proposals_are_rounded_alike_when_they_are_asked_and_when_they_are_known
         assert found.tokens == (("a", -1.2346), ("b", -2.0))
 
 
+def test_a_score_costs_what_it_cost_when_it_was_asked(store):
+    class Costly(FakeEngine):
+        async def score(self, text):
+            return (await super().score(text)).model_copy(update={"generated": 1})
+
+    asked = asyncio.run(Recorder(Costly(), store, GEMMA).score("so good"))
+    known = asyncio.run(Recorder(FakeEngine(), store, GEMMA).score("so good"))
+    again = asyncio.run(Replay(store.path, store, GEMMA, list).score("so good"))
+    assert asked == known == again
+    assert asked.generated == 1
+
+
 def test_it_is_known_on_disk_too(tmp_path, store):
     first = ask(Recorder(FakeEngine(), store, GEMMA), REQUEST, scored=["a"])
     with store_at(tmp_path / "replies.jsonl") as again:

@@ -69,7 +69,7 @@ def test_a_text_is_scored_as_a_prompt(server):
     assert payload["prompt_logprobs"] == 0
     assert payload["add_special_tokens"] is True
     assert payload["max_tokens"] == 1
-    assert (score.tokens, score.worst, score.mean) == (3, -3.0, -2.0)
+    assert (score.tokens, score.worst, score.mean, score.generated) == (3, -3.0, -2.0, 1)
 
 
 BLANK = Blank("Fill in: ___", '{"text": "so', 12)
