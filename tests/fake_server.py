@@ -24,14 +24,17 @@ class FakeServer:
     """What `openai_server` yields: its address, its key, the requests it got, and its mood.
 
     Set `obeys` to False to have it ignore constraints, `status` to have it refuse every request
-    with that HTTP status, `most_logprobs` to have it refuse to give more, and `slow` to have it
-    wait that many seconds before each reply.
+    with that HTTP status, `raw` to have it answer any with a type of content and these bytes,
+    `most_logprobs` to have it refuse to give more, and `slow` to have it wait that many seconds
+    before each reply.
     """
 
     key: str = "secret"
     model: str = "fake-model"
+    root: str | None = None
     obeys: bool = True
     status: int | None = None
+    raw: tuple[str, bytes] | None = None
     slow: float = 0.0
     most_logprobs: int = 1000
     port: int = 0
@@ -124,8 +127,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             self._answer(200, {})
-        elif self._is_welcome() and self.path == "/v1/models":
-            self._answer(200, {"object": "list", "data": [{"id": self.server.fake.model}]})
+            return
+        fake = self.server.fake
+        if not self._is_welcome():
+            return
+        if fake.raw is not None:
+            self._send(200, *fake.raw)
+        elif self.path == "/v1/models":
+            told = {"id": fake.model, "root": fake.root}
+            self._answer(200, {"object": "list", "data": [told]})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -136,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.fake.stopping.wait(self.server.fake.slow)
         if (payload.get("top_logprobs") or 0) > self.server.fake.most_logprobs:
             self._answer(400, {"error": {"message": "too many logprobs", "code": 400}})
+            return
+        if self.server.fake.raw is not None:
+            self._send(200, *self.server.fake.raw)
             return
         answers = {
             "/v1/chat/completions": self.server.fake.chat,
@@ -154,9 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _answer(self, status: int, value: dict[str, Any]) -> None:
-        body = json.dumps(value).encode()
+        self._send(status, "application/json", json.dumps(value).encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -67,11 +67,16 @@ class Candidate(Row):
 
 
 class Fluency(Row):
-    """Log-probability per token of a text under the generator, without any constraint."""
+    """Log-probability per token of a text under the generator, without any constraint.
+
+    `generated` are the tokens that had to be generated for the sake of the score: a server that
+    reads a text can't help saying what comes next.
+    """
 
     mean: float
     worst: float
     tokens: int
+    generated: int = 0
 
     @property
     def total(self) -> float:
@@ -99,6 +104,11 @@ class Verdict(Row):
     unknown: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     fluency: Fluency | None = None
+
+    @property
+    def scoring_tokens(self) -> int:
+        """Generated tokens that the candidate's score has cost, beside those of its reply."""
+        return self.fluency.generated if self.fluency else 0
 
 
 class Original(Row):

@@ -89,7 +89,7 @@ def history_of(
         },
         solved=solved,
         ended=frozenset(ended),
-        spent=Spent.on(rows),
+        spent=Spent.on(rows, known.verdicts),
     )
 
 

@@ -61,20 +61,30 @@ def flipping_texts(
 
 
 def filled(
-    plan: PlannedInfill, texts: Sequence[str], proposals: Sequence[Proposals]
+    plan: PlannedInfill,
+    texts: Sequence[str],
+    proposals: Sequence[Proposals],
+    comparing: int = 0,
 ) -> list[Candidate]:
     """One row for each of the first `plan.count` texts; rows that are left say why they have none.
 
-    Every place has cost a token, and the reading of its prompt.
+    Every place that was not refused has cost a token, and the reading of its prompt. The rows
+    share that in turn, so that all of it is counted where there are fewer rows than places. The
+    first one has the tokens of `comparing`, too: of the scores of texts that were not taken.
     """
     refused = next((one.finish_reason for one in proposals if one.finish_reason != "stop"), None)
     failure = refused or "none of the generator's words flips the teacher"
     rows = [plan.candidate(at, text, None) for at, text in enumerate(texts[: plan.count])]
     rows += [plan.candidate(at, None, failure) for at in range(len(rows), plan.count)]
-    for at, one in enumerate(proposals[: len(rows)]):
-        cost = {"prompt_tokens": one.prompt_tokens, "completion_tokens": 1}
-        rows[at] = rows[at].model_copy(update=cost)
-    return rows
+    for at, one in enumerate(proposals):
+        row = rows[at % len(rows)]
+        cost = {
+            "prompt_tokens": row.prompt_tokens + one.prompt_tokens,
+            "completion_tokens": row.completion_tokens + (one.finish_reason == "stop"),
+        }
+        rows[at % len(rows)] = row.model_copy(update=cost)
+    spent = rows[0].completion_tokens + comparing
+    return [rows[0].model_copy(update={"completion_tokens": spent}), *rows[1:]]
 
 
 class _Filler:

@@ -1,6 +1,6 @@
 """What a search has learned of some originals, and what that has cost."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from codlocal.core.keyed_rows import KeyedRows
@@ -49,18 +49,31 @@ class Known:
 
 @dataclass(frozen=True)
 class Spent:
-    """What replies have cost: generated tokens, and the characters that these made."""
+    """What rows have cost: generated tokens in all, scores included, and those of written replies.
+
+    `characters` are what the `written` tokens made. Words that fill places are tokens, too, but no
+    reply is made of them.
+    """
 
     tokens: int = 0
+    written: int = 0
     characters: int = 0
 
     @classmethod
-    def on(cls, rows: Collection[Candidate]) -> "Spent":
-        """What some replies have cost."""
+    def on(cls, rows: Collection[Candidate], verdicts: Mapping[str, Verdict]) -> "Spent":
+        """What some rows have cost, and the scores in their verdicts, which are found by id."""
+        judged = (verdicts[row.id] for row in rows if row.id in verdicts)
+        scoring = sum(verdict.scoring_tokens for verdict in judged)
+        replies = [row for row in rows if row.reply]
         return cls(
-            tokens=sum(row.completion_tokens for row in rows),
-            characters=sum(len(row.reply) for row in rows),
+            tokens=scoring + sum(row.completion_tokens for row in rows),
+            written=sum(row.completion_tokens for row in replies),
+            characters=sum(len(row.reply) for row in replies),
         )
 
     def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.tokens + other.tokens, self.characters + other.characters)
+        return Spent(
+            self.tokens + other.tokens,
+            self.written + other.written,
+            self.characters + other.characters,
+        )

@@ -85,11 +85,16 @@ def sort_results(run: RunFolder) -> None:
 
 
 def count_results(run: RunFolder) -> dict[str, int]:
-    """How many candidates, failures, flips and generated tokens the files of a run have."""
+    """How many candidates, failures, flips and generated tokens the files of a run have.
+
+    The tokens are those of candidates: their replies, places and scores, not the originals' scores.
+    """
     counts = dict.fromkeys(("candidates", "failed", "flips", "completion_tokens"), 0)
     for row in jsonl.read_rows(run.file(_CANDIDATES), Candidate):
         counts["candidates"] += 1
         counts["failed"] += row.text is None
         counts["completion_tokens"] += row.completion_tokens
-    counts["flips"] = sum(row.flipped for row in jsonl.read_rows(run.file(_VERDICTS), Verdict))
+    for verdict in jsonl.read_rows(run.file(_VERDICTS), Verdict):
+        counts["flips"] += verdict.flipped
+        counts["completion_tokens"] += verdict.scoring_tokens
     return counts

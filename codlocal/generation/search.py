@@ -158,12 +158,15 @@ class Search:
         proposals = [await self.engine.propose(place.blank) for place in plan.places]
         async with self._filling:  # so that verdicts need not wait for all who want to fill
             texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
+        comparing = 0
         if len(texts) > plan.count:
             at_once = min(_COMPARED_AT_ONCE, self.limits.concurrency)
             scores = await score_all(self.engine, texts, at_once)
-            likely = {text: score.total for text, score in zip(texts, scores, strict=True)}
-            texts = sorted(texts, key=lambda text: -likely[text])
-        return filled(plan, texts, proposals)
+            known = dict(zip(texts, scores, strict=True))
+            texts = sorted(texts, key=lambda text: -known[text].total)
+            # Those that are taken flip, so that their scores are in their verdicts.
+            comparing = sum(known[text].generated for text in texts[plan.count :])
+        return filled(plan, texts, proposals, comparing)
 
     async def _judge_all(self, unjudged: "asyncio.Queue[Sequence[Candidate] | None]") -> None:
         """Take whatever has arrived, up to a batch, and judge it, until None comes."""

@@ -166,7 +166,7 @@ async def _search(
             earlier=results.earlier(shard),
         )
         await search.run(tasks, settings.rounds[: settings.max_rounds])
-        spent += Spent.on(known.candidates.values())
+        spent += Spent.on(known.candidates.values(), known.verdicts)
 
 
 def _takes(

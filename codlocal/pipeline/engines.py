@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,36 @@ if TYPE_CHECKING:
     from codlocal.generation.engines.server import ServerSettings
 
 KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
+
+
+_SERVED = "served as "
+
+
+@dataclass(frozen=True)
+class Served:
+    """What an attached server says of its model: a name, and where it has the weights, if it does.
+
+    The name alone may be anything: `codlocal serve` gives the same one to every model.
+    """
+
+    name: str
+    root: str = ""
+
+    @property
+    def model(self) -> str:
+        """What the model is, as well as it is known."""
+        return self.root or self.name
+
+    @property
+    def identity(self) -> str:
+        """What stands for the hash of the weights, which a server does not tell."""
+        where = f" from {self.root}" if self.root not in ("", self.name) else ""
+        return f"{_SERVED}{self.name}{where}"
+
+
+def is_served(weights: str) -> bool:
+    """Whether a generator's weights are known by what an attached server said of them."""
+    return weights.startswith(_SERVED)
 
 
 def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
@@ -70,8 +101,8 @@ def find_engine(chosen: str | None) -> Path:
     )
 
 
-def check_server(url: str, *, offline: bool) -> str:
-    """Ask a server for the name of its first model.
+def check_server(url: str, *, offline: bool) -> Served:
+    """Ask a server what its first model is.
 
     Raises:
         ConfigError: the address is no http(s) URL, or leaves the machine in an offline run.
@@ -109,7 +140,7 @@ def _is_http(url: str) -> bool:
     return parsed.scheme in {"http", "https"} and bool(parsed.host)
 
 
-def _served_model(root: str, key: str, *, trust_env: bool) -> str:
+def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
     headers = {"Authorization": f"Bearer {key}"}
     try:
         response = httpx.get(
@@ -121,8 +152,9 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> str:
                 f"Set {KEY_VARIABLE} to the key that it was started with.",
             )
         response.raise_for_status()
-        return str(response.json()["data"][0]["id"])
-    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        first = response.json()["data"][0]
+        return Served(str(first["id"]), str(first.get("root") or ""))
+    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EngineError(
             f"There is no OpenAI-compatible server at {root}: {error}.",
             "Is it running? `codlocal serve` starts one and prints its address.",

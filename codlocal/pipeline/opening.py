@@ -11,11 +11,13 @@ from pathlib import Path
 
 from codlocal.core.config import Config
 from codlocal.core.console import Console
+from codlocal.core.errors import RunError
+from codlocal.core.jsonl import read_rows
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines import canary
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.engines.lazy import LazyEngine
-from codlocal.generation.engines.recording import STORE, Generator, Recorder, store_at
+from codlocal.generation.engines.recording import STORE, Exchange, Generator, Recorder, store_at
 from codlocal.generation.engines.replay import Replay, recorded_generator
 from codlocal.generation.engines.server import started
 from codlocal.generation.engines.vllm_engine import VllmEngine
@@ -29,13 +31,13 @@ from codlocal.pipeline.replays import differences, store_of
 def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
     """The run's engine, which keeps all answers in the run folder.
 
-    The manifest says how many requests the store could not answer.
+    The manifest says who answers, and how many requests the store could not answer.
 
     Raises:
         ConfigError: a setting of the engine can't be used.
         EngineError: it can't be reached, or the run to be replayed is of another generator.
         ModelError: the generator model can't be had.
-        RunError: a store is damaged.
+        RunError: a store is damaged, or the run began with another server.
 
     """
     opened = _replay(run) if run.config.runtime.replay else _live(run, console)
@@ -51,7 +53,7 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
 def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
     path = store_of(run.config.runtime.replay or "")
     generator = recorded_generator(path, _generator(run.config, ""))
-    run.note("generate", replay=str(path))
+    run.note("generate", model=run.config.generator.model, replay=str(path))
     with store_at(path) as store:
         yield Replay(path, store, generator, partial(differences, run, path.parent)), generator
 
@@ -61,20 +63,44 @@ def _live(run: RunFolder, console: Console) -> Iterator[tuple[Engine, Generator]
     runtime = run.config.runtime
     if runtime.server_url:
         served = engines.check_server(runtime.server_url, offline=runtime.offline)
-        generator = _generator(run.config, f"served as {served}")
-        engine = LazyEngine(partial(_attached, run.config, served), seeds=runtime.request_seeds)
+        name, generator = served.model, _generator(run.config, served.identity)
+        work = partial(_attached, run.config, served.name)
     else:
         name = run.config.generator.model
         model = locate.resolve(name, console=console, offline=runtime.offline)
         generator = _generator(run.config, model_hash(model))
         in_process = run.config.generator.engine == "transformers"
-        work = _in_process if in_process else _own_server
-        engine = LazyEngine(partial(work, run, model, console), seeds=runtime.request_seeds)
+        work = partial(_in_process if in_process else _own_server, run, model, console)
+    _refuse_another(run, generator)
+    run.note("generate", model=name)
+    engine = LazyEngine(work, seeds=runtime.request_seeds)
     try:
         yield engine, generator
     finally:
         if not engine.seeds:
             run.note("generate", request_seeds=False)
+
+
+def _refuse_another(run: RunFolder, generator: Generator) -> None:
+    """Replies of two models are never mixed, one of which is known by a server's word alone.
+
+    Other weights of a model of ours are no reason: their replies are told apart by the hash.
+    """
+    first = next(read_rows(run.file(STORE), Exchange), None)
+    if first is None or not first.generator.is_like(generator):
+        return
+    began, now = first.generator.weights, generator.weights
+    if began != now and (engines.is_served(began) or engines.is_served(now)):
+        raise RunError(
+            f"The run {run.path} began with the generator {_told(began)}; "
+            f"this one is {_told(now)}.",
+            "Go on with the generator that it began with, choose another --run, or add "
+            "--redo generate to set its replies aside.",
+        )
+
+
+def _told(weights: str) -> str:
+    return weights if engines.is_served(weights) else f"with the hash {weights[:12]}"
 
 
 def _generator(config: Config, weights: str) -> Generator:

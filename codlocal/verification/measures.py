@@ -57,7 +57,9 @@ class Measures(Row):
         solved_interval: its Wilson interval at level 0.95.
         good: closeness of the good flips.
         chosen: closeness of the chosen ones, the pairs.
-        tokens_per_pair: completion tokens of all candidates / pairs.
+        tokens_per_pair: generated tokens of all candidates, those of their scores and of texts that
+            were only compared included, / pairs. A score that two rounds need is asked once, and
+            counts in both. The originals' own, once a run, are left out.
         seconds_per_pair: seconds of the generate stage, the engine's start included, / pairs; None
             for a part of it.
 
@@ -107,9 +109,11 @@ def measure(
     """
     asked = {row.example_id for row in candidates} if originals is None else set(originals)
     solved = {row.example_id for row in candidates if row.id in good}
-    flips = sum(row.text is not None and evidence.verdicts[row.id].flipped for row in candidates)
     taken = [row for row in candidates if row.id in chosen]
+    judged = [evidence.verdicts[row.id] for row in candidates if row.text is not None]
+    flips = sum(verdict.flipped for verdict in judged)
     spent = sum(row.completion_tokens for row in candidates)
+    spent += sum(verdict.scoring_tokens for verdict in judged)
     return Measures(
         name=name,
         originals=len(asked),

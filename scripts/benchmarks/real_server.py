@@ -95,11 +95,12 @@ class Outcome:
     def of(cls, run: RunFolder, seconds: float) -> "Outcome":
         """Read a run that was verified."""
         candidates = jsonl.read_rows(run.file("candidates.jsonl"), Candidate)
-        verdicts = jsonl.read_rows(run.file("verdicts.jsonl"), Verdict)
+        verdicts = list(jsonl.read_rows(run.file("verdicts.jsonl"), Verdict))
+        scoring = sum(row.scoring_tokens for row in verdicts)
         return cls(
             questions=[row.question for row in jsonl.read_rows(run.file(STORE), Exchange)],
             seconds=seconds,
-            tokens=sum(row.completion_tokens for row in candidates),
+            tokens=scoring + sum(row.completion_tokens for row in candidates),
             flipped=len({row.example_id for row in verdicts if row.flipped}),
             pairs=run.facts("verify")["pairs"],
         )

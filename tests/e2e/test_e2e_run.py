@@ -43,10 +43,16 @@ def _wait_for_rows(path: Path, count: int, process: "subprocess.Popen[str]") -> 
         time.sleep(0.05)
 
 
-def _kill_server(run: Path) -> None:
-    """End the API server, as the system's memory killer would."""
-    found = re.search(r"\(APIServer pid=(\d+)\)", (run / "server.log").read_text())
-    assert found
+def _kill_server(run: Path, process: "subprocess.Popen[str]") -> None:
+    """End the API server, as the system's memory killer would.
+
+    It may be starting still: the first rows can come of what was answered before.
+    """
+    while (
+        found := re.search(r"\(APIServer pid=(\d+)\)", (run / "server.log").read_text())
+    ) is None:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
     os.kill(int(found.group(1)), signal.SIGKILL)
 
 
@@ -81,7 +87,7 @@ def test_a_run_survives_kills_and_ends_whole(
 
     process = codlocal(*command)
     _wait_for_rows(candidates, len(before) + 4, process)
-    _kill_server(run)
+    _kill_server(run, process)
     _out, err = process.communicate()
     assert process.returncode == 3, err
     assert "The vLLM server died" in err

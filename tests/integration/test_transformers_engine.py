@@ -12,7 +12,7 @@ import torch
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codlocal.core.errors import ModelError
+from codlocal.core.errors import EngineError, ModelError
 from codlocal.core.records import Example
 from codlocal.generation import prompts
 from codlocal.generation.constraint import EditReply, Span, edit_constraint, parse_reply
@@ -156,6 +156,17 @@ def test_a_blank_is_filled_with_the_likeliest_next_tokens(engine, folder):
 
 def test_a_text_of_one_token_has_nothing_to_score(engine):
     assert asyncio.run(engine.score("x")).tokens == 0
+
+
+@pytest.mark.parametrize("ask", [lambda one: one.score("The food"),
+                                 lambda one: one.propose(Blank("Fill in: ___", "so"))])  # fmt: skip
+def test_a_model_whose_numbers_overflow_is_named(folder, ask):
+    broken = load(folder)
+    with torch.no_grad():
+        broken._model.get_output_embeddings().weight.fill_(float("inf"))
+    with pytest.raises(EngineError, match="no finite number") as caught:
+        asyncio.run(ask(broken))
+    assert "runtime.dtype=float32" in caught.value.hint
 
 
 @pytest.fixture(scope="module")

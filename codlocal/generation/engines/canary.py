@@ -8,7 +8,7 @@ import re
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply, parse_reply
-from codlocal.generation.engines.engine import Engine, Reply, Request, Sampling
+from codlocal.generation.engines.engine import NO_REPLY, Engine, Reply, Request, Sampling
 
 _PATTERN = r'\{"text": "zq[0-9]{3}\-(alpha|omega)"\}'
 _PROMPT = "Write one friendly English sentence about the weather."
@@ -32,7 +32,7 @@ async def check(engine: Engine) -> None:
 
 async def _ask(engine: Engine, request: Request) -> Reply:
     replies = await engine.generate(request)
-    return replies[0] if replies else Reply("", "no reply", 0, 0)
+    return replies[0] if replies else Reply("", NO_REPLY, 0, 0)
 
 
 def _is_start_of_json(text: str, finish_reason: str) -> bool:

@@ -5,13 +5,15 @@ texts. Adding an engine means one module with these coroutines and one branch in
 `codlocal.pipeline.opening`.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.dataclasses import dataclass as row_dataclass
 
+from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
 
 Constraint = str | type[BaseModel]
@@ -51,6 +53,21 @@ class Reply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+
+
+NO_REPLY = "no reply"
+"""The finish reason of a reply that was asked for, and did not come."""
+_REFUSED = "refused: "
+
+
+def refusal(why: str) -> str:
+    """The finish reason of what an engine refuses to answer."""
+    return _REFUSED + why
+
+
+def is_failure(finish_reason: str) -> bool:
+    """Whether an engine gave no answer, so that it may give one when it is asked again."""
+    return finish_reason == NO_REPLY or finish_reason.startswith(_REFUSED)
 
 
 MOST_PROPOSALS = 300
@@ -100,7 +117,12 @@ class Engine(Protocol):
         ...
 
     async def score(self, text: str) -> Fluency:
-        """Return the log-probability per token of a text, without prompt and constraint."""
+        """Return the log-probability per token of a text, without prompt and constraint.
+
+        Raises:
+            EngineError: the engine is gone, or its numbers overflow.
+
+        """
         ...
 
     async def aclose(self) -> None:
@@ -108,12 +130,43 @@ class Engine(Protocol):
         ...
 
 
-def fluency(log_probabilities: Sequence[float]) -> Fluency:
-    """Summarise log-probabilities per token; a text without a scored token counts as certain."""
+def fluency(log_probabilities: Sequence[float], generated: int = 0) -> Fluency:
+    """Summarise log-probabilities per token; a text without a scored token counts as certain.
+
+    `generated` tokens were the price.
+
+    Raises:
+        EngineError: one of them is no finite number.
+
+    """
+    if not all(map(math.isfinite, log_probabilities)):
+        raise _overflow("log-probability of a text")
     if not log_probabilities:
-        return Fluency(mean=0.0, worst=0.0, tokens=0)
+        return Fluency(mean=0.0, worst=0.0, tokens=0, generated=generated)
     return Fluency(
         mean=sum(log_probabilities) / len(log_probabilities),
         worst=min(log_probabilities),
         tokens=len(log_probabilities),
+        generated=generated,
+    )
+
+
+def proposals(tokens: Iterable[tuple[str, float]], prompt_tokens: int) -> Proposals:
+    """Next tokens without the impossible ones, whose log-probability is minus infinity.
+
+    Raises:
+        EngineError: one of them is no number.
+
+    """
+    found = tuple(tokens)
+    if any(math.isnan(value) for _, value in found):
+        raise _overflow("log-probability of a next token")
+    return Proposals(tuple(one for one in found if math.isfinite(one[1])), prompt_tokens)
+
+
+def _overflow(what: str) -> EngineError:
+    return EngineError(
+        f"The generator gives no finite number as the {what}.",
+        "Its numbers overflow, as they may with float16: --set runtime.dtype=float32. A server of "
+        "your own has to be started with --dtype float32.",
     )

@@ -1,9 +1,11 @@
 """Every request with its replies, on disk: what was answered once is never asked again.
 
 A row is found by a content hash of all that decides the answer, so the store of one run serves
-any other that asks the same.
+any other that asks the same. A failure is no answer: it is kept for replays, and asked again by
+a run that has an engine, which may have been given a longer context since.
 """
 
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +20,10 @@ from codlocal.generation.engines.engine import (
     Reply,
     Request,
     Sampling,
+    fluency,
+    is_failure,
 )
+from codlocal.generation.engines.sharing import Shared
 
 STORE = "replies.jsonl"
 _DIGITS = 4
@@ -82,15 +87,28 @@ class Exchange(Row):
     proposals: Proposals | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether a part of it was refused, or is missing."""
+        reasons = [reply.finish_reason for reply in self.replies]
+        reasons += [self.proposals.finish_reason] if self.proposals else []
+        return any(map(is_failure, reasons))
+
+    @property
     def key(self) -> str:
-        """What the exchange is found by."""
-        return key_of(self.generator, self.question)
+        """What the exchange is found by; a failure is not found in the place of an answer."""
+        key = key_of(self.generator, self.question)
+        return failure_of(key) if self.failed else key
 
 
 def key_of(generator: Generator, question: Question) -> str:
     """The content hash of a question to a generator."""
     asked = question.model_dump(mode="json", exclude=None if question.begun else {"begun"})
     return hashing.of_value([generator.model_dump(mode="json"), asked])
+
+
+def failure_of(key: str) -> str:
+    """What the failure is found by in the place of which an answer would have a key."""
+    return f"{key}/failed"
 
 
 def store_at(path: Path) -> KeyedRows[Exchange]:
@@ -106,70 +124,79 @@ def store_at(path: Path) -> KeyedRows[Exchange]:
 class Recorder:
     """An engine that answers from the store, asks another engine the rest, and keeps its answers.
 
-    `asked` counts the requests that went to the other engine.
+    What is asked while the same question is in flight waits for that answer. `asked` counts the
+    requests that went to the other engine.
     """
 
     def __init__(self, inner: Engine, store: KeyedRows[Exchange], generator: Generator) -> None:
         self._inner = inner
         self._store = store
         self._generator = generator
+        self._in_flight: Shared[Exchange] = Shared()
         self.asked = 0
 
     async def generate(self, request: Request) -> list[Reply]:
         """Return `request.count` replies."""
         question = Question.of(request)
-        known = self._known(question)
-        if known is not None:
-            return list(known.replies)
-        self.asked += 1
-        replies = await self._inner.generate(request)
-        self._keep(question, replies=tuple(replies))
-        return replies
+
+        async def ask() -> Exchange:
+            return self._keep(question, replies=tuple(await self._inner.generate(request)))
+
+        return list((await self._answer(question, ask)).replies)
 
     async def propose(self, blank: Blank) -> Proposals:
         """Return the likeliest next tokens of a reply."""
         question = Question.of_blank(blank)
-        known = self._known(question)
-        if known is not None and known.proposals is not None:
-            return known.proposals
-        self.asked += 1
-        found = await self._inner.propose(blank)
-        tokens = tuple((token, round(value, _DIGITS)) for token, value in found.tokens)
-        proposals = replace(found, tokens=tokens)
-        self._keep(question, proposals=proposals)
-        return proposals
+
+        async def ask() -> Exchange:
+            found = await self._inner.propose(blank)
+            tokens = tuple((token, round(value, _DIGITS)) for token, value in found.tokens)
+            return self._keep(question, proposals=replace(found, tokens=tokens))
+
+        return (await self._answer(question, ask)).proposals or Proposals((), 0)
 
     async def score(self, text: str) -> Fluency:
         """Return the log-probability per token of a text."""
         question = Question(prompt=text)
-        known = self._known(question)
-        if known is not None and known.fluency is not None:
-            return known.fluency
-        self.asked += 1
-        fluency = await self._inner.score(text)
-        self._keep(question, fluency=fluency)
-        return fluency
+
+        async def ask() -> Exchange:
+            return self._keep(question, fluency=await self._inner.score(text))
+
+        return (await self._answer(question, ask)).fluency or fluency([])
 
     async def aclose(self) -> None:
         """Close the other engine."""
         await self._inner.aclose()
 
-    def _known(self, question: Question) -> Exchange | None:
-        return self._store.get(key_of(self._generator, question))
+    async def _answer(
+        self, question: Question, ask: Callable[[], Coroutine[Any, Any, Exchange]]
+    ) -> Exchange:
+        """The answer that is known, that is on its way, or that is asked for now."""
+        key = key_of(self._generator, question)
+        known = self._store.get(key)
+        return known or await self._in_flight.once(key, lambda: self._counted(ask))
+
+    async def _counted(self, ask: Callable[[], Coroutine[Any, Any, Exchange]]) -> Exchange:
+        self.asked += 1
+        return await ask()
 
     def _keep(
         self,
         question: Question,
         replies: tuple[Reply, ...] = (),
+        *,
         fluency: Fluency | None = None,
         proposals: Proposals | None = None,
-    ) -> None:
-        self._store.append(
-            Exchange(
-                generator=self._generator,
-                question=question,
-                replies=replies,
-                fluency=fluency,
-                proposals=proposals,
-            )
+    ) -> Exchange:
+        """Keep an answer. Of failures the first one is kept, and holds for those that follow."""
+        exchange = Exchange(
+            generator=self._generator,
+            question=question,
+            replies=replies,
+            fluency=fluency,
+            proposals=proposals,
         )
+        earlier = self._store.get(exchange.key) if exchange.failed else None
+        if earlier is None:
+            self._store.append(exchange)
+        return earlier or exchange

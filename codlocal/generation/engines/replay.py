@@ -8,7 +8,13 @@ from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency
 from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request
-from codlocal.generation.engines.recording import Exchange, Generator, Question, key_of
+from codlocal.generation.engines.recording import (
+    Exchange,
+    Generator,
+    Question,
+    failure_of,
+    key_of,
+)
 
 _HINT = (
     "A replay needs the recorded run's settings, texts and teacher: take the settings with "
@@ -41,7 +47,7 @@ def _name(generator: Generator) -> str:
 
 
 class Replay:
-    """Answers what was recorded; all else is an error that says what differs.
+    """Answers what was recorded, failures included; all else is an error that says what differs.
 
     Args:
         path: the store's file, for messages.
@@ -96,7 +102,8 @@ class Replay:
         """Nothing to close: the store belongs to whoever opened it."""
 
     def _find(self, question: Question) -> Exchange:
-        found = self._store.get(key_of(self._generator, question))
+        key = key_of(self._generator, question)
+        found = self._store.get(key) or self._store.get(failure_of(key))
         if found is None:
             raise self._miss(question)
         return found

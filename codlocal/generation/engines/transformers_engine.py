@@ -16,7 +16,14 @@ from safetensors import SafetensorError
 
 from codlocal.core.errors import ModelError
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request, fluency
+from codlocal.generation.engines.engine import (
+    Blank,
+    Proposals,
+    Reply,
+    Request,
+    fluency,
+    proposals,
+)
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
@@ -146,8 +153,8 @@ class TransformersEngine:
         logits = self._model(**encoded, logits_to_keep=1).logits[0, -1].float()
         found = logits.log_softmax(-1).topk(min(blank.count, len(logits)))
         words = self._tokenizer.batch_decode(found.indices[:, None])
-        tokens = tuple(zip(words, found.values.tolist(), strict=True))
-        return Proposals(tokens, encoded["input_ids"].shape[1])
+        tokens = zip(words, found.values.tolist(), strict=True)
+        return proposals(tokens, encoded["input_ids"].shape[1])
 
     @torch.inference_mode()
     def _score(self, text: str) -> Fluency:

@@ -5,9 +5,8 @@ Outlines' own `generate` returns bare strings; its type adapter is used directly
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
 import openai
@@ -16,15 +15,19 @@ from outlines.types import JsonSchema, Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
+from codlocal.generation.engines import answers
 from codlocal.generation.engines.causes import SEED_CRASH
 from codlocal.generation.engines.engine import (
     MOST_PROPOSALS,
+    NO_REPLY,
     Blank,
     Constraint,
     Proposals,
     Reply,
     Request,
     fluency,
+    proposals,
+    refusal,
 )
 
 _TIMEOUT_SECONDS = 600.0
@@ -33,6 +36,9 @@ _DYING_SECONDS = 10.0
 _DYING_POLLS = 50
 _ALWAYS_ALLOWED = 20
 """Next tokens that vLLM gives unless it was started with another limit."""
+
+_LEAST_GENERATED = 1
+"""Tokens that a server generates even if all that is wanted are the prompt's."""
 
 
 class VllmEngine:
@@ -79,11 +85,11 @@ class VllmEngine:
         """Return `request.count` replies to a chat message that holds the prompt.
 
         Raises:
-            EngineError: the server is gone, or refuses the request.
+            EngineError: the server is gone, refuses us, or answers something else.
 
         """
         try:
-            completion = await self._client.chat.completions.create(
+            response = await self._client.chat.completions.with_raw_response.create(
                 model=self._model,
                 messages=self._adapter.format_input(request.prompt),
                 n=request.count,
@@ -99,18 +105,7 @@ class VllmEngine:
             return [Reply("", _refused(error), 0, 0)] * request.count
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
-        usage = completion.usage
-        generated = usage.completion_tokens if usage else 0
-        share = generated // max(len(completion.choices), 1)
-        return [
-            Reply(
-                text=choice.message.content or "",
-                finish_reason=choice.finish_reason,
-                prompt_tokens=usage.prompt_tokens if usage else 0,
-                completion_tokens=share,
-            )
-            for choice in completion.choices
-        ]
+        return _replies(answers.read(answers.Chat, response.content, self._url), request.count)
 
     async def propose(self, blank: Blank) -> Proposals:
         """Return the likeliest next tokens of a reply that has begun.
@@ -118,7 +113,7 @@ class VllmEngine:
         A server that was not told to allow so many gives as many as any server does.
 
         Raises:
-            EngineError: the server is gone, or refuses us.
+            EngineError: the server is gone, refuses us, or gives no next tokens.
 
         """
         count = min(blank.count, self._most_proposals)
@@ -133,7 +128,7 @@ class VllmEngine:
             raise await self._failure(error) from error
 
     async def _propose(self, blank: Blank, count: int) -> Proposals:
-        completion = await self._client.chat.completions.create(
+        response = await self._client.chat.completions.with_raw_response.create(
             model=self._model,
             messages=[
                 *self._adapter.format_input(blank.prompt),
@@ -145,25 +140,27 @@ class VllmEngine:
             top_logprobs=count,
             extra_body={"add_generation_prompt": False, "continue_final_message": True},
         )
-        usage, found = completion.usage, completion.choices[0].logprobs
-        tokens = found.content[0].top_logprobs if found and found.content else []
-        return Proposals(
-            tuple((one.token, one.logprob) for one in tokens[:count]),
-            usage.prompt_tokens if usage else 0,
+        found = answers.read(answers.Continuation, response.content, self._url)
+        tokens = found.choices[0].logprobs.content[0].top_logprobs[:count]
+        return proposals(
+            ((one.token, one.logprob) for one in tokens),
+            found.usage.prompt_tokens if found.usage else 0,
         )
 
     async def score(self, text: str) -> Fluency:
-        """Score a text by its tokens' log-probabilities as a prompt: nothing is generated.
+        """Score a text by its tokens' log-probabilities as a prompt.
+
+        A server always goes on with a prompt, too: the token that it generates is counted.
 
         Raises:
-            EngineError: the server is gone, or refuses the text.
+            EngineError: the server is gone, refuses the text, or does not score it.
 
         """
         try:
-            completion = await self._client.completions.create(
+            response = await self._client.completions.with_raw_response.create(
                 model=self._model,
                 prompt=self._prefix + text,
-                max_tokens=1,
+                max_tokens=_LEAST_GENERATED,
                 temperature=0,
                 extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
@@ -175,8 +172,9 @@ class VllmEngine:
             ) from error
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
-        positions = completion.choices[0].model_dump().get("prompt_logprobs") or []
-        return fluency([_only_value(position) for position in positions[1:]])
+        found = answers.read(answers.Reading, response.content, self._url)
+        generated = found.usage.completion_tokens if found.usage else _LEAST_GENERATED
+        return fluency(found.choices[0].log_probabilities, generated)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -218,14 +216,28 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def _replies(found: answers.Chat, count: int) -> list[Reply]:
+    """`count` replies, among which the tokens of the answer are shared out.
+
+    Those that are missing have failed.
+    """
+    choices, usage = found.choices[:count], found.usage
+    share, rest = divmod(usage.completion_tokens if usage else 0, max(len(choices), 1))
+    replies = [
+        Reply(
+            text=choice.message.content or "",
+            finish_reason=choice.finish_reason,
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=share + (at < rest),
+        )
+        for at, choice in enumerate(choices)
+    ]
+    return replies + [Reply("", NO_REPLY, 0, 0)] * (count - len(replies))
+
+
 def _refused(error: openai.BadRequestError) -> str:
-    return f"refused: {error.message[:200]}"
+    return refusal(error.message[:200])
 
 
 def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:
     return Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)
-
-
-def _only_value(position: Mapping[str, Any]) -> float:
-    """The actual token's entry is the only one, as no alternatives are asked for."""
-    return float(next(iter(position.values()))["logprob"])

@@ -64,7 +64,7 @@ def test_only_rows_of_earlier_rounds_count():
     assert (nothing.spent, nothing.attempts, nothing.solved) == (Spent(), {}, {})
     first = history(1)
     assert set(first.solved) == {("b", 0), ("c", 1)}
-    assert first.spent == Spent(60, 180)
+    assert first.spent == Spent(60, 60, 180)
     assert set(history(2).solved) == {("a", 0), ("b", 0), ("c", 1)}
 
 

@@ -11,11 +11,12 @@ from search_rig import TEXTS, Rig
 from codlocal.core.records import Example, Fluency
 from codlocal.generation import infill as module
 from codlocal.generation import prompts
+from codlocal.generation.budget import affordable
 from codlocal.generation.constraint import edit_constraint, words
 from codlocal.generation.engines.engine import Proposals, Sampling
 from codlocal.generation.history import History
 from codlocal.generation.infill import filled, flipping_texts
-from codlocal.generation.known import Known
+from codlocal.generation.known import Known, Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import PlannedInfill
 from codlocal.generation.prompts import Attempt
@@ -86,6 +87,21 @@ def test_every_place_costs_one_token_and_the_reading_of_its_prompt():
     rows = infill(weigh(), both, [proposals(" bad"), proposals(" awful")])
     assert [row.completion_tokens for row in rows] == [1, 1, 0]
     assert [row.prompt_tokens for row in rows] == [30, 30, 0]
+
+
+@pytest.mark.parametrize(("count", "tokens"), [(1, [3]), (2, [2, 1]), (3, [1, 1, 1])])
+def test_no_cost_is_lost_where_there_are_more_places_than_rows(count, tokens):
+    importance = [0, 0, 1.0, 3.0, 0, 0, 0, 2.0]
+    found = plan(importance=importance, count=count)
+    rows = infill(weigh(), found, [proposals(" bad")] * 3)
+    assert [row.completion_tokens for row in rows] == tokens
+    assert [row.prompt_tokens for row in rows] == [30 * one for one in tokens]
+
+
+def test_a_place_that_was_refused_costs_nothing():
+    both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], count=1)
+    [row] = infill(weigh(), both, [proposals(" bad"), Proposals((), 0, "refused: too long")])
+    assert (row.completion_tokens, row.prompt_tokens) == (1, 30)
 
 
 def test_fewer_flips_than_were_wanted_leave_rows_that_say_so():
@@ -225,6 +241,34 @@ def test_an_infill_round_that_died_goes_on_to_the_same_rows():
     again = Rig(known=Known(half), good=lambda *_: False).run(["infill", "infill"])
     assert again.rows() == whole.rows()
     assert again.known.verdicts == whole.known.verdicts
+
+
+class Costly(FakeEngine):
+    """Generates a token for every score, as a server does."""
+
+    async def score(self, text):
+        return (await super().score(text)).model_copy(update={"generated": 1})
+
+
+def test_every_score_of_an_infill_round_is_counted_once():
+    rig = Rig(Costly(), good=lambda *_: False).run(["infill"])
+    assert len(set(rig.engine.scored)) > len(rig.verdicts)  # some were only compared
+    spent = Spent.on(rig.candidates, rig.known.verdicts).tokens
+    assert spent == len(rig.engine.blanks) + len(set(rig.engine.scored))
+
+
+def test_the_flips_among_replies_cost_their_scores():
+    rig, free = (Rig(engine).run(["guided"]) for engine in (Costly(), FakeEngine()))
+    assert rig.candidates == free.candidates
+    spent, less = (Spent.on(one.candidates, one.known.verdicts) for one in (rig, free))
+    assert spent.tokens - less.tokens == len(rig.engine.scored) > 0
+    assert (spent.written, spent.characters) == (less.written, less.characters)
+
+
+def test_a_token_budget_foresees_the_texts_that_an_infill_round_compares():
+    costs = [len(one.places) + one.pool for one in [plan()] * 2]
+    for tokens, admitted in ((sum(costs), 2), (sum(costs) - 1, 1), (costs[0] - 1, 0)):
+        assert len(list(affordable([plan()] * 2, Spent(), tokens))) == admitted
 
 
 def test_a_later_infill_round_takes_the_likeliest_of_more_texts():

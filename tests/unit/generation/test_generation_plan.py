@@ -213,7 +213,7 @@ def test_some_replies_of_a_lexical_round_may_use_words_of_their_own():
 
 def test_words_that_were_tried_are_not_offered_again():
     tried = [Attempt("The food was awful and the staff friendly", 0.9)]
-    history = History(attempts={task().key: tried}, spent=Spent(10, 30))
+    history = History(attempts={task().key: tried}, spent=Spent(10, 10, 30))
     offered = {text for plan in lexical(history)[:2] for text in choices_of(plan)}
     assert "The food was bad and the staff friendly" in offered
     assert not any("awful" in text for text in offered)
@@ -222,7 +222,7 @@ def test_words_that_were_tried_are_not_offered_again():
 def test_a_base_model_is_shown_flips_but_no_attempts():
     attempts = {task().key: [Attempt("The food was so-so", 0.4)]}
     solved = {("b", 0): Solved("The soup was good", "The soup was bland", 1, 0)}
-    history = History(attempts, solved, spent=Spent(10, 30))
+    history = History(attempts, solved, spent=Spent(10, 10, 30))
     filled, marked = (
         lexical(history, fill=fill)[0].request.prompt for fill in (True, False)
     )  # fmt: skip

@@ -9,6 +9,7 @@ from codlocal.core import paths
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ConfigError, EngineError, ModelError
 from codlocal.pipeline import engines
+from codlocal.pipeline.engines import Served
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +49,36 @@ def test_attaching_uses_the_servers_first_model_and_the_key(monkeypatch):
     monkeypatch.setenv(engines.KEY_VARIABLE, "secret")
     with openai_server() as server:
         for url in (server.url, server.url + "/", server.url + "/v1", server.url + "/v1/"):
-            assert engines.check_server(url, offline=True) == "fake-model"
+            assert engines.check_server(url, offline=True) == Served("fake-model")
             assert engines.root_of(url) == server.url
         assert set(server.paths) == {"/v1/models"}
+
+
+@pytest.mark.parametrize(
+    ("root", "model", "identity"),
+    [
+        (None, "generator", "served as generator"),
+        ("generator", "generator", "served as generator"),
+        ("/models/gemma", "/models/gemma", "served as generator from /models/gemma"),
+    ],
+)
+def test_a_model_is_what_the_server_says_of_it(monkeypatch, root, model, identity):
+    monkeypatch.setenv(engines.KEY_VARIABLE, "secret")
+    with openai_server(model="generator", root=root) as server:
+        served = engines.check_server(server.url, offline=True)
+    assert (served.name, served.model, served.identity) == ("generator", model, identity)
+    assert engines.is_served(served.identity)
+    assert not engines.is_served("0a1b2c")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"data": []}', b'{"data": ["x"]}', b'{"data": [{}]}'])
+def test_a_server_that_names_no_model_is_none_of_ours(monkeypatch, body):
+    monkeypatch.setenv(engines.KEY_VARIABLE, "secret")
+    with (
+        openai_server(raw=("application/json", body)) as server,
+        pytest.raises(EngineError, match="no OpenAI-compatible server"),
+    ):
+        engines.check_server(server.url, offline=False)
 
 
 def test_a_local_server_is_found_behind_a_proxy(monkeypatch):

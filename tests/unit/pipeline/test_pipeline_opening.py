@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from fakes import FakeEngine
 
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, EngineError, SeedError
+from codlocal.core.errors import ConfigError, EngineError, RunError, SeedError
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines.engine import Request, Sampling
 from codlocal.generation.engines.recording import STORE
@@ -52,11 +53,27 @@ def canaries(server):
 def test_a_running_server_is_asked_once(server, tmp_path):
     config = settings(server_url=server.url)
     replies, facts = ask(tmp_path, config)
-    assert facts == {"requests_asked": 1}
+    assert facts == {"model": "fake-model", "requests_asked": 1}
     asked = canaries(server)
     assert asked == 3  # two of them by the canary
-    assert ask(tmp_path, config) == (replies, {"requests_asked": 0})
+    assert ask(tmp_path, config) == (replies, {**facts, "requests_asked": 0})
     assert canaries(server) == asked
+
+
+def test_a_server_that_serves_another_model_by_the_same_name_does_not_go_on(server, tmp_path):
+    server.root = "/models/gemma"
+    config = settings(server_url=server.url)
+    replies, facts = ask(tmp_path / "run", config)
+    assert facts["model"] == "/models/gemma"
+    server.root = "/models/smollm2"
+    for request in (REQUEST, replace(REQUEST, seed=8)):
+        with pytest.raises(RunError, match=r"/models/gemma.*/models/smollm2") as caught:
+            ask(tmp_path / "run", config, request)
+    assert caught.value.exit_code == 1
+    assert "--redo generate" in caught.value.hint
+    assert ask(tmp_path / "new", config)[1]["model"] == "/models/smollm2"
+    server.root = "/models/gemma"
+    assert ask(tmp_path / "run", config) == (replies, {**facts, "requests_asked": 0})
 
 
 def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_written(server, tmp_path):
@@ -79,7 +96,11 @@ def test_another_run_is_replayed_without_a_model_and_can_be_replayed_itself(serv
         preflight.check_engine(config)
         assert ask(tmp_path / f"run{number}", config) == (
             replies,
-            {"requests_asked": 1, "replay": str(store(tmp_path / place))},
+            {
+                "model": "models/gemma",
+                "requests_asked": 1,
+                "replay": str(store(tmp_path / place)),
+            },
         )
 
 
@@ -191,14 +212,23 @@ def test_our_own_server_is_not_started_for_what_is_known(tmp_path, model, own):
 def test_other_weights_under_the_same_name_are_asked_anew(tmp_path, model, own):
     ask(tmp_path / "run", own.config)
     model.joinpath("config.json").write_text('{"another": 1}')
-    assert ask(tmp_path / "run", own.config)[1] == {"requests_asked": 1}
+    assert ask(tmp_path / "run", own.config)[1]["requests_asked"] == 1
     assert len(own.servers) == 4
+
+
+def test_replies_of_our_own_server_and_of_another_are_not_mixed(tmp_path, model, own, server):
+    ask(tmp_path / "own", own.config)
+    attached = settings(server_url=server.url)
+    ask(tmp_path / "attached", attached)
+    for folder, other in (("own", attached), ("attached", own.config)):
+        with pytest.raises(RunError, match="began with the generator"):
+            ask(tmp_path / folder, other)
 
 
 def test_a_server_that_dies_of_seeds_is_started_once_more_without(tmp_path, model, own, capsys):
     own.fragile = True
     _, facts = ask(tmp_path / "run", own.config)
-    assert facts == {"requests_asked": 1, "request_seeds": False}
+    assert facts == {"model": "models/gemma", "requests_asked": 1, "request_seeds": False}
     assert [more["seeds"] for _, more in own.clients] == [True, False]
     assert len(own.servers) == 4
     assert "dies of a request's seed" in " ".join(capsys.readouterr().err.split())

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -73,6 +74,19 @@ def test_all_candidates_together(generation):
     assert total.solved_rate == pytest.approx(2 / 3)
     assert total.tokens_per_pair == pytest.approx(70 / 2)
     assert total.seconds_per_pair == 12.0
+
+
+def test_the_tokens_of_scores_are_counted_where_they_were_asked_for(evidence):
+    priced = {
+        name: one.model_copy(
+            update={"fluency": one.fluency and one.fluency.model_copy(update={"generated": 1})}
+        )
+        for name, one in evidence.verdicts.items()
+    }
+    again = replace(evidence, verdicts=priced)
+    found = measure_generation(again, {"a0", "a1", "b1"}, {"a1", "b1"}, LABELS, 24.0)
+    assert found.total.tokens_per_pair == pytest.approx((70 + 3) / 2)
+    assert found.rounds[1].tokens_per_pair == 30 + 1
 
 
 def test_the_interval_is_wilsons(generation):

@@ -5,10 +5,12 @@ import pytest
 from fakes import FakeEngine, as_reply, score_of
 
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling
+from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling, refusal
 from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
+from codlocal.generation.engines.replay import Replay
 
 GEMMA = Generator(name="gemma", engine="vllm", prompting="completion", weights="aa")
+BLANK = Blank("Fill in: ___", "so", 5)
 REQUEST = Request("1/0", "Fill in: ___", r'\{"text": "(good|bad)"\}', 2, 7, Sampling())
 
 
@@ -66,6 +68,18 @@ def test_proposals_are_rounded_alike_when_they_are_asked_and_when_they_are_known
         assert found.tokens == (("a", -1.2346), ("b", -2.0))
 
 
+def test_a_score_costs_what_it_cost_when_it_was_asked(store):
+    class Costly(FakeEngine):
+        async def score(self, text):
+            return (await super().score(text)).model_copy(update={"generated": 1})
+
+    asked = asyncio.run(Recorder(Costly(), store, GEMMA).score("so good"))
+    known = asyncio.run(Recorder(FakeEngine(), store, GEMMA).score("so good"))
+    again = asyncio.run(Replay(store.path, store, GEMMA, list).score("so good"))
+    assert asked == known == again
+    assert asked.generated == 1
+
+
 def test_it_is_known_on_disk_too(tmp_path, store):
     first = ask(Recorder(FakeEngine(), store, GEMMA), REQUEST, scored=["a"])
     with store_at(tmp_path / "replies.jsonl") as again:
@@ -74,14 +88,86 @@ def test_it_is_known_on_disk_too(tmp_path, store):
         assert recorder.asked == 0
 
 
-def test_failed_replies_are_answers_and_errors_are_not(store):
-    refused = FakeEngine(lambda _request, _index: as_reply("", "refused: too long"))
-    ask(Recorder(refused, store, GEMMA), REQUEST)
-    assert ask(Recorder(FakeEngine(), store, GEMMA), REQUEST)[0][0][0].finish_reason != "stop"
+class Short(FakeEngine):
+    """An engine of a context that is too short for half of a request's replies, and for blanks."""
+
+    def __init__(self, context=128):
+        self.why = refusal(f"maximum context length is {context} tokens")
+        super().__init__(lambda _request, index: as_reply("", self.why) if index else as_reply("a"))
+
+    async def propose(self, blank):
+        self.blanks.append(blank)
+        return Proposals((), 0, self.why)
+
+
+def ask_both(engine):
+    async def work():
+        return await engine.generate(REQUEST), await engine.propose(BLANK)
+
+    return asyncio.run(work())
+
+
+def test_a_failure_is_asked_again_and_an_answer_takes_its_place(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    with store_at(path) as store:
+        failed = ask_both(Recorder(Short(), store, GEMMA))
+        assert ask_both(Replay(path, store, GEMMA, list)) == failed
+    with store_at(path) as store:
+        longer = Recorder(FakeEngine(), store, GEMMA)
+        answered = ask_both(longer)
+        assert longer.asked == 2
+        assert {one.finish_reason for one in (*answered[0], answered[1])} == {"stop"}
+    with store_at(path) as store:
+        assert ask_both(Recorder(FakeEngine(fail_after=0), store, GEMMA)) == answered
+        assert ask_both(Replay(path, store, GEMMA, list)) == answered
+
+
+def test_of_failures_the_first_one_holds_in_the_run_as_in_its_replay(tmp_path, store):
+    first = ask_both(Recorder(Short(), store, GEMMA))
+    assert ask_both(Recorder(Short(256), store, GEMMA)) == first
+    assert ask_both(Replay(store.path, store, GEMMA, list)) == first
+    assert len(store) == len(store.path.read_text().splitlines()) == 2
+
+
+def test_a_replay_of_a_failure_can_be_replayed_itself(tmp_path, store):
+    first = ask_both(Recorder(Short(), store, GEMMA))
+    path = tmp_path / "second" / "replies.jsonl"
+    with store_at(path) as second:
+        again = Recorder(Replay(store.path, store, GEMMA, list), second, GEMMA)
+        assert ask_both(again) == ask_both(again) == first
+        assert ask_both(Replay(path, second, GEMMA, list)) == first
+    assert path.read_bytes() == store.path.read_bytes()
+
+
+def test_the_same_question_in_flight_is_asked_once(store):
+    class Drifting(FakeEngine):
+        """A server whose last digits depend on what shares a batch."""
+
+        async def score(self, text):
+            found = await super().score(text)
+            return found.model_copy(update={"mean": found.mean - len(self.scored) * 1e-6})
+
+    engine = Drifting()
+    recorder = Recorder(engine, store, GEMMA)
+
+    async def work():
+        scores = [recorder.score("so good") for _ in range(3)]
+        replies = [recorder.generate(replace(REQUEST, id=str(at))) for at in range(3)]
+        blanks = [recorder.propose(BLANK) for _ in range(3)]
+        return await asyncio.gather(*scores, *replies, *blanks)
+
+    found = asyncio.run(work())
+    assert all(found[at : at + 3] == [found[at]] * 3 for at in (0, 3, 6))
+    assert recorder.asked == len(store) == 3
+    assert (len(engine.scored), len(engine.asked), len(engine.blanks)) == (1, 1, 1)
+    assert asyncio.run(work()) == found
+
+
+def test_errors_are_not_kept(store):
     broken = Recorder(FakeEngine(fail_after=0), store, GEMMA)
     with pytest.raises(ConnectionError):
-        ask(broken, replace(REQUEST, seed=8))
-    assert len(store) == 1
+        ask(broken, REQUEST)
+    assert len(store) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from fake_server import FakeServer, http_server, openai_server
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines import vllm_engine
-from codlocal.generation.engines.engine import Blank, Request, Sampling
+from codlocal.generation.engines.engine import NO_REPLY, Blank, Request, Sampling, is_failure
 from codlocal.generation.engines.vllm_engine import VllmEngine, is_loopback
 
 PATTERN = r'\{"text": "so (good|bad)"\}'
@@ -69,7 +69,7 @@ def test_a_text_is_scored_as_a_prompt(server):
     assert payload["prompt_logprobs"] == 0
     assert payload["add_special_tokens"] is True
     assert payload["max_tokens"] == 1
-    assert (score.tokens, score.worst, score.mean) == (3, -3.0, -2.0)
+    assert (score.tokens, score.worst, score.mean, score.generated) == (3, -3.0, -2.0, 1)
 
 
 BLANK = Blank("Fill in: ___", '{"text": "so', 12)
@@ -119,18 +119,134 @@ def test_the_scoring_prefix_gives_the_first_word_a_context(server):
     assert server.payloads[0]["add_special_tokens"] is False
 
 
-def test_a_server_without_usage_or_scores_is_no_crash(server, monkeypatch):
-    def bare(_server, payload):
-        return {"id": "1", "object": "x", "created": 0, "model": "m",
-                "choices": [{"index": 0, "finish_reason": "length", "text": "",
-                             "message": {"role": "assistant", "content": None}}]}  # fmt: skip
+WORKS = {
+    "generate": lambda engine: engine.generate(request()),
+    "propose": lambda engine: engine.propose(BLANK),
+    "score": lambda engine: engine.score("two words"),
+}
 
-    monkeypatch.setattr(FakeServer, "chat", bare)
-    monkeypatch.setattr(FakeServer, "completion", bare)
-    [reply] = ask(server, lambda engine: engine.generate(request()))
-    assert ask(server, lambda engine: engine.propose(BLANK)).tokens == ()
+
+def choice(**more):
+    return {"index": 0, "finish_reason": "stop", "message": {"content": "so"}, **more}
+
+
+def says(*choices):
+    return json.dumps({"id": "1", "object": "x", "created": 0, "choices": choices}).encode()
+
+
+def answering(server, body, kind="application/json"):
+    """Have the server answer everything with some bytes and status 200."""
+    server.raw = (kind, body)
+
+
+@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>Log in, please</html>"),
+        ("application/json", b'{"choices": [{"ind'),
+        ("application/json", b"null"),
+        ("application/json", b'{"choices": null}'),
+        ("application/json", b'{"object": "error", "message": "overloaded"}'),
+        ("application/json", says("so")),
+        ("application/json", says(choice(finish_reason=None, logprobs=None))),
+        ("application/json", b'\xff\xfe{"choices": []}'),
+    ],
+)
+def test_an_answer_of_another_shape_is_an_error_that_shows_it(server, work, kind, body):
+    answering(server, body, kind)
+    with pytest.raises(EngineError, match=r"answer that can't be used: .*begins with") as caught:
+        ask(server, WORKS[work])
+    assert caught.value.exit_code == 3
+    assert "vLLM server" in caught.value.hint
+
+
+NO_PLACE = {"content": [{"token": "a", "logprob": -1.0, "top_logprobs": []}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        says(),
+        says(choice()),
+        says(choice(logprobs=None)),
+        says(choice(logprobs={"content": None})),
+        says(choice(logprobs={"content": []})),
+        says(choice(logprobs=NO_PLACE)),
+    ],
+)
+def test_no_proposals_are_an_error_rather_than_none_that_flip(server, body):
+    answering(server, body)
+    with pytest.raises(EngineError, match="can't be used"):
+        ask(server, WORKS["propose"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        says(),
+        says(choice()),
+        says(choice(prompt_logprobs=None)),
+        says(choice(prompt_logprobs=[])),
+        says(choice(prompt_logprobs=[None, None, {"5": {"logprob": -1.0}}])),
+        says(choice(prompt_logprobs=[None, {}])),
+        says(choice(prompt_logprobs=[None, {"5": {"logprob": None}}])),
+    ],
+)
+def test_a_text_without_scores_is_an_error_rather_than_certain(server, body):
+    answering(server, body)
+    with pytest.raises(EngineError, match="can't be used"):
+        ask(server, WORKS["score"])
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "Infinity"])
+def test_numbers_that_overflow_are_an_error_that_says_what_helps(server, value):
+    body = says(choice(prompt_logprobs=[None, {"5": {"logprob": "HERE"}}]))
+    answering(server, body.replace(b'"HERE"', value.encode()))
+    with pytest.raises(EngineError, match="no finite number") as caught:
+        ask(server, WORKS["score"])
+    assert "runtime.dtype=float32" in caught.value.hint
+
+
+def next_tokens(*values):
+    found = [{"token": str(at), "logprob": value} for at, value in enumerate(values)]
+    return says(choice(logprobs={"content": [{**found[0], "top_logprobs": found}]}))
+
+
+def test_impossible_next_tokens_are_none_and_numbers_that_are_none_an_error(server):
+    answering(server, next_tokens(-1.0, float("-inf")))
+    assert ask(server, WORKS["propose"]).tokens == (("0", -1.0),)
+    answering(server, next_tokens(-1.0, float("nan")))
+    with pytest.raises(EngineError, match="no finite number"):
+        ask(server, WORKS["propose"])
+
+
+def test_a_text_of_one_token_has_no_score(server):
+    answering(server, says(choice(prompt_logprobs=[None])))
+    assert ask(server, WORKS["score"]).tokens == 0
+
+
+@pytest.mark.parametrize("given", [0, 1, 2, 3])
+def test_replies_that_are_missing_have_failed(server, given):
+    answering(server, says(*[choice()] * given))
+    replies = ask(server, lambda engine: engine.generate(request(count=2)))
+    kinds = [reply.finish_reason for reply in replies]
+    assert kinds == (["stop"] * given + [NO_REPLY] * 2)[:2]
+    assert [is_failure(kind) for kind in kinds] == [kind == NO_REPLY for kind in kinds]
+
+
+def test_no_token_of_an_answer_is_lost_when_its_replies_share_them(server):
+    usage = {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}
+    body = json.dumps({"choices": [choice()] * 3, "usage": usage}).encode()
+    answering(server, body)
+    replies = ask(server, lambda engine: engine.generate(request(count=3)))
+    assert [reply.completion_tokens for reply in replies] == [4, 4, 3]
+
+
+def test_a_server_that_does_not_count_tokens_is_no_crash(server):
+    answering(server, says(choice(message={"content": None}, finish_reason="length")))
+    [reply] = ask(server, lambda engine: engine.generate(request(count=1)))
     assert (reply.text, reply.finish_reason, reply.completion_tokens) == ("", "length", 0)
-    assert ask(server, lambda engine: engine.score("x")).tokens == 0
 
 
 @pytest.mark.parametrize("work", ["generate", "score"])
@@ -165,6 +281,7 @@ def test_a_refused_request_fails_alone(server):
     assert len(replies) == request().count
     assert all(reply.finish_reason.startswith("refused: ") for reply in replies)
     assert all("as told" in reply.finish_reason for reply in replies)
+    assert all(is_failure(reply.finish_reason) for reply in replies)
 
 
 def gone():
