@@ -11,9 +11,9 @@ too, is seen by the likelihood of the whole text, by which the best of a pool of
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 
 import regex
 
@@ -52,12 +52,22 @@ class _Fill:
 
 def flipping_texts(
     teacher: Teacher, plan: PlannedInfill, proposals: Sequence[Proposals]
-) -> list[str]:
-    """Up to `plan.pool` texts that the teacher gives the target label, by how likely the words are.
+) -> dict[str, int]:
+    """Up to `plan.pool` texts that the teacher gives the target label; how many words are new.
 
     `proposals` has one entry per place.
     """
     return _Filler(teacher, plan).find(_ranked(plan, proposals))
+
+
+def best_first(changed: Mapping[str, int], likelihood: Callable[[str], float]) -> list[str]:
+    """The likeliest texts first, those with one new word and those with several in turn.
+
+    Each new word makes a text less likely, and more of them may: they are no match for one.
+    """
+    ranked = sorted(changed, key=likelihood, reverse=True)
+    kinds = [[t for t in ranked if changed[t] == 1], [t for t in ranked if changed[t] > 1]]
+    return [text for turn in zip_longest(*kinds) for text in turn if text is not None]
 
 
 def filled(
@@ -92,27 +102,30 @@ class _Filler:
         self._teacher = teacher
         self._text = plan.task.example.text
         self._target = plan.task.target_label
+        self._places = [place.span for place in plan.places]
         self._pool = plan.pool
+        self._combining = plan.combining
         self._tried = plan.tried
         self._most = max(2, len(plan.task.importance) // _SHARE_CHANGED)
 
-    def find(self, singles: Sequence[_Fill]) -> list[str]:
-        """Texts that flip: by one word, the likeliest first, then by several."""
-        found: dict[str, None] = {}
-        asked = self._until_enough(singles[:_MOST_SINGLE], found)
-        if len(found) < self._pool:
-            self._until_enough(self._combinations(asked), found)
-        return list(found)[: self._pool]
+    def find(self, fills: Sequence[_Fill]) -> dict[str, int]:
+        """Texts that flip: by one word, the likeliest first, and by several."""
+        alone = self._flips(fills[:_MOST_SINGLE], self._pool)
+        wanted = max(self._pool - len(alone), self._pool // 2 if self._combining else 0)
+        several = self._flips(self._combinations(fills), wanted) if wanted else {}
+        return {**dict(islice(alone.items(), self._pool - len(several))), **several}
 
-    def _until_enough(self, fills: Sequence[_Fill], found: dict[str, None]) -> list[_Fill]:
-        """Ask the teacher about fills until enough new texts are `found`; what it was asked."""
-        asked: list[_Fill] = []
-        while len(asked) < len(fills) and len(found) < self._pool:
-            part = self._ask(fills[len(asked) : len(asked) + _ASKED_AT_ONCE])
-            texts = (replaced(self._text, fill.words) for fill in part if fill.flips)
-            found.update((text, None) for text in texts if text not in self._tried)
-            asked += part
-        return asked
+    def _flips(self, fills: Sequence[_Fill], enough: int) -> dict[str, int]:
+        """New texts that flip, up to so many, and how many of their words are new."""
+        found: dict[str, int] = {}
+        for first in range(0, len(fills), _ASKED_AT_ONCE):
+            for fill in self._ask(fills[first : first + _ASKED_AT_ONCE]):
+                text = replaced(self._text, fill.words)
+                if fill.flips and text not in self._tried:
+                    found[text] = len(fill.words)
+            if len(found) >= enough:
+                break
+        return dict(islice(found.items(), enough))
 
     def _ask(self, fills: Sequence[_Fill]) -> list[_Fill]:
         texts = [replaced(self._text, fill.words) for fill in fills]
@@ -124,38 +137,49 @@ class _Filler:
             for fill, value, flip in zip(fills, odds, flips, strict=True)
         ]
 
-    def _combinations(self, singles: Sequence[_Fill]) -> list[_Fill]:
-        """Fills of the places that flip together, the likeliest first."""
-        strong = _strong(singles)
-        places = self._together(strong)
-        ranked = [sorted(strong[span], key=lambda fill: -fill.log_probability) for span in places]
+    def _combinations(self, fills: Sequence[_Fill]) -> list[_Fill]:
+        """Fills of several places that flip together, the likeliest first."""
+        places = self._together(fills)
+        ranked = [sorted(strong, key=lambda fill: -fill.log_probability) for strong in places]
         return list(islice(_likeliest(ranked), _MOST_COMBINED)) if ranked else []
 
-    def _together(self, strong: Mapping[Span, Sequence[_Fill]]) -> list[Span]:
-        """The places at which the strongest words flip together, found greedily; or none."""
-        if len(strong) < 2:
+    def _together(self, fills: Sequence[_Fill]) -> list[list[_Fill]]:
+        """The strongest words of each of the places that flip together; none if none do.
+
+        Place by place, the most important first, the strongest word is kept if it brings the
+        text nearer to the target: where a decision rests on many words, one changes nothing yet.
+        """
+        by_place: dict[Span, list[_Fill]] = {place: [] for place in self._places}
+        for fill in fills:
+            by_place[next(iter(fill.words))].append(fill)
+        if len(by_place) < 2:
             return []
-        left = {span: max(fills, key=lambda fill: fill.odds) for span, fills in strong.items()}
-        chosen: dict[Span, str] = {}
-        while left and len(chosen) < self._most:
-            tried = self._ask([_Fill({**chosen, **fill.words}, 0.0) for fill in left.values()])
-            best = max(range(len(tried)), key=lambda at: tried[at].odds)
-            chosen = dict(tried[best].words)
-            del left[list(left)[best]]
-            if tried[best].flips and len(chosen) > 1:
-                return list(chosen)
-        return []
+        strong: dict[Span, list[_Fill]] = {}
+        best = self._ask([_Fill({}, 0.0)])[0]
+        for span, here in by_place.items():
+            if len(strong) == self._most or (best.flips and len(strong) > 1):
+                break
+            asked = self._ask([replace(one, words={**best.words, **one.words}) for one in here])
+            ranked = sorted(asked, key=lambda fill: -fill.odds)[:_STRONG]
+            if ranked and (best.flips or ranked[0].odds > best.odds):
+                strong[span], best = ranked, ranked[0]
+        if not best.flips or len(strong) < 2:
+            return []
+        needed = self._needed(best.words)
+        return [[_only(span, fill) for fill in strong[span]] for span in needed]
+
+    def _needed(self, words: Mapping[Span, str]) -> list[Span]:
+        """The places without which a text would no longer flip; two at the least."""
+        for span in list(words):
+            fewer = {one: word for one, word in words.items() if one != span}
+            if len(fewer) > 1 and self._ask([_Fill(fewer, 0.0)])[0].flips:
+                words = fewer
+        return list(words)
 
 
-def _strong(singles: Sequence[_Fill]) -> dict[Span, list[_Fill]]:
-    """Of each place the words that speak most for the target."""
-    by_place: dict[Span, list[_Fill]] = {}
-    for fill in singles:
-        by_place.setdefault(next(iter(fill.words)), []).append(fill)
-    return {
-        span: sorted(fills, key=lambda fill: -fill.odds)[:_STRONG]
-        for span, fills in by_place.items()
-    }
+def _only(span: Span, fill: _Fill) -> _Fill:
+    """What a fill of several places puts into one of them."""
+    return replace(fill, words={span: fill.words[span]})
 
 
 def _likeliest(ranked: Sequence[Sequence[_Fill]]) -> Iterator[_Fill]:

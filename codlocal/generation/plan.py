@@ -13,7 +13,7 @@ from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.history import History
 from codlocal.generation.planned import Place, Planned, PlannedInfill, PlannedRequest
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
-from codlocal.generation.scope import important_spans, scopes
+from codlocal.generation.scope import decisive_spans, important_spans, scopes
 from codlocal.generation.task import Task
 
 _DEMONSTRATIONS = 3
@@ -23,7 +23,10 @@ _FIRST_PLACES, _PLACES = 2, 4
 """Edits, at different places, that a lexical round tries: if it is the first one, and later on."""
 
 _FEWEST_FILLED, _MOST_FILLED, _WORDS_A_PLACE = 3, 8, 10
-"""Places that an infill round tries: one for so many words of the text, within bounds."""
+"""Places that an infill round tries: one for so many words of the text, within bounds.
+
+Twice as many are tried, important or not, where the rounds before have brought no good flip.
+"""
 
 _FIRST_POOL, _LATER_POOL = 2, 4
 """Texts that the generator compares for each one that a first and a later infill round takes."""
@@ -77,14 +80,16 @@ class Planner:
         self, task: Task, round_number: int, history: History, wanted: int
     ) -> PlannedInfill:
         text, shown = task.example.text, self._shown(task, history)
+        later, most = round_number > 0, _places(len(task.importance))
+        spans = decisive_spans(task)[: 2 * most] if later else important_spans(task)[:most]
         places = []
-        for span in important_spans(task)[: _places(len(task.importance))]:
+        for span in spans:
             constraint = edit_constraint(text, [span], extra_words=0)
             prompt = self._prompt(shown, constraint, "infill")
             places.append(Place(span, Blank(prompt, constraint.begun)))
         tried = history.texts_tried(task)
-        pool = wanted * (_LATER_POOL if round_number else _FIRST_POOL)
-        return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried)
+        pool = wanted * (_LATER_POOL if later else _FIRST_POOL)
+        return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried, later)
 
     def _requests(
         self, task: Task, round_number: int, strategy: Strategy, history: History, wanted: int

@@ -64,12 +64,14 @@ class Place:
 class PlannedInfill(_Part):
     """Places that may be filled, and texts that were tried before.
 
-    `pool` texts are found, of which the `count` likeliest ones are taken.
+    `pool` texts are found, of which the `count` likeliest ones are taken. With `combining`, half
+    of the pool changes several places, even if enough texts flip by one word.
     """
 
     places: Sequence[Place]
     pool: int
     tried: frozenset[str]
+    combining: bool = False
 
 
 Planned = PlannedRequest | PlannedInfill

@@ -81,6 +81,16 @@ def important_spans(task: Task) -> list[Span]:
     return [spans[word] for word in important_words(task.importance)]
 
 
+def decisive_spans(task: Task) -> list[Span]:
+    """All words that the teacher takes any notice of, most important first; at least one.
+
+    It takes none of what a long text says beyond the teacher's longest input.
+    """
+    spans = words(task.example.text)
+    order = np.argsort(-task.importance, kind="stable")
+    return [spans[word] for word in order if task.importance[word]] or [spans[order[0]]]
+
+
 def important_words(importance: npt.NDArray[np.float64]) -> list[int]:
     """Indices of the words worth editing, most important first; at least one."""
     order = np.argsort(-importance, kind="stable")

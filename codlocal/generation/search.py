@@ -15,7 +15,7 @@ from codlocal.core.sections import Strategy
 from codlocal.generation.budget import affordable
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.history import Goal, history_of
-from codlocal.generation.infill import filled, flipping_texts
+from codlocal.generation.infill import best_first, filled, flipping_texts
 from codlocal.generation.known import Known, Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import Planned, PlannedInfill
@@ -157,13 +157,13 @@ class Search:
     async def _fill(self, plan: PlannedInfill) -> list[Candidate]:
         proposals = [await self.engine.propose(place.blank) for place in plan.places]
         async with self._filling:  # so that verdicts need not wait for all who want to fill
-            texts = await self._beside(flipping_texts, self.teacher, plan, proposals)
-        comparing = 0
+            found = await self._beside(flipping_texts, self.teacher, plan, proposals)
+        texts, comparing = list(found), 0
         if len(texts) > plan.count:
             at_once = min(_COMPARED_AT_ONCE, self.limits.concurrency)
             scores = await score_all(self.engine, texts, at_once)
             known = dict(zip(texts, scores, strict=True))
-            texts = sorted(texts, key=lambda text: -known[text].total)
+            texts = best_first(found, lambda text: known[text].total)
             # Those that are taken flip, so that their scores are in their verdicts.
             comparing = sum(known[text].generated for text in texts[plan.count :])
         return filled(plan, texts, proposals, comparing)

@@ -15,7 +15,7 @@ from codlocal.generation.budget import affordable
 from codlocal.generation.constraint import edit_constraint, words
 from codlocal.generation.engines.engine import Proposals, Sampling
 from codlocal.generation.history import History
-from codlocal.generation.infill import filled, flipping_texts
+from codlocal.generation.infill import best_first, filled, flipping_texts
 from codlocal.generation.known import Known, Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import PlannedInfill
@@ -27,7 +27,7 @@ HERE = 3
 """The word whose weight makes the text positive."""
 
 
-def plan(text=TEXT, importance=None, count=4, history=None, source=1):
+def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0):
     spans = words(text)
     if importance is None:
         importance = [3.0 if at == HERE else 0.0 for at in range(len(spans))]
@@ -36,7 +36,7 @@ def plan(text=TEXT, importance=None, count=4, history=None, source=1):
     planner = Planner(
         prompts.load("sentiment"), ("negative", "positive"), count, Sampling(), fill=True
     )
-    [found] = planner.plan(task, 0, "infill", history)
+    [found] = planner.plan(task, number, "infill", history)
     assert isinstance(found, PlannedInfill)
     return found
 
@@ -46,7 +46,7 @@ def proposals(*tokens):
 
 
 def infill(teacher, found, answers):
-    return filled(found, flipping_texts(teacher, found, answers), answers)
+    return filled(found, list(flipping_texts(teacher, found, answers)), answers)
 
 
 def texts(found, *answers, teacher=None):
@@ -207,6 +207,47 @@ def test_no_more_than_a_share_of_the_words_changes():
     found = plan(LONG, HOURS, count=3)
     rows = infill(teacher, found, [proposals(" bad")] * len(found.places))
     assert {row.failure for row in rows} == {"none of the generator's words flips the teacher"}
+
+
+def test_words_that_do_nothing_alone_may_flip_together():
+    class Saturated(FakeTeacher):
+        """Takes no notice of a change before there are two."""
+
+        def log_odds(self, text):
+            return 3.0 - 0.01 * text.count("bad") - 6.0 * (text.count("bad") > 1)
+
+    found = plan(LONG, HOURS, count=2)
+    answers = [proposals(" nice", " bad")] * len(found.places)
+    flipped = texts(found, *answers, teacher=Saturated())
+    assert [text.count("bad") for text in flipped] == [2]
+
+
+def test_a_place_that_is_not_needed_is_left_alone():
+    teacher = FakeTeacher({"good": 0.5, "awful": -3.0, "dull": -3.0}, bias=2.0)
+    found = plan(LONG, HOURS, count=1)
+    answers = [proposals(" nice"), proposals(" awful"), proposals(" dull")]
+    [flipped] = texts(found, *answers, teacher=teacher)
+    assert (flipped.count("good"), "nice" in flipped) == (5, False)
+
+
+def test_a_later_round_tries_more_places_if_the_teacher_reads_them():
+    importance = [9.0, 0.1, -0.1, *[0.0] * 11]
+    assert [len(plan(LONG, importance, number=number).places) for number in (0, 1)] == [1, 3]
+    many = [9.0, *[0.1] * 13]
+    assert [len(plan(LONG, many, number=number).places) for number in (0, 1)] == [1, 6]
+
+
+def test_a_later_round_changes_several_words_in_half_of_its_texts():
+    teacher = FakeTeacher({"good": 0.1, "awful": -4.0, "bad": -4.0, "poor": -4.0})
+    found = plan(LONG, HOURS, count=2, number=1)
+    changed = flipping_texts(teacher, found, [proposals(" awful", " bad", " poor")] * 6)
+    assert sorted(changed.values()) == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_texts_with_several_new_words_are_no_match_for_those_with_one():
+    likelihood = {"a": -1.0, "b": -2.0, "c": -3.0, "d": -9.0, "e": -8.0}
+    changed = {"c": 1, "d": 2, "a": 1, "b": 1, "e": 3}
+    assert best_first(changed, likelihood.__getitem__) == ["a", "e", "b", "d", "c"]
 
 
 def test_a_long_text_has_more_places():
