@@ -7,9 +7,10 @@ from typing import Any
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import RunError
-from codlocal.core.records import DatasetSpec, Metrics, Teacher
+from codlocal.core.records import DatasetSpec, Teacher
 from codlocal.core.run import RunFolder
 from codlocal.evaluation.metrics import Probabilities, score
+from codlocal.evaluation.neglect import left_out, warning
 from codlocal.evaluation.predictions import TestSplit, predict, store, stored
 from codlocal.evaluation.report import read_metrics
 from codlocal.evaluation.summary import describe, summarise
@@ -49,10 +50,18 @@ def run_evaluate(
     seeds = config.dataset.all_seeds
     with run.stage("evaluate") as facts:
         with console.progress("evaluate", len(arms) * len(seeds) * len(split.examples)) as task:
-            scores = {
-                arm: [_score(run, f"{arm}-seed{seed}", split, load, task) for seed in seeds]
+            said = {
+                arm: [_predictions(run, f"{arm}-seed{seed}", split, load, task) for seed in seeds]
                 for arm in arms
             }
+        for arm, found in said.items():
+            lost = [left_out(probabilities, split.teacher) for probabilities in found]
+            if message := warning(arm, lost, spec.label_names):
+                console.warn(message)
+        scores = {
+            arm: [score(one, split.gold, split.teacher) for one in found]
+            for arm, found in said.items()
+        }
         store(run.file("predictions", "teacher.jsonl"), split, split.teacher)
         teacher = score(split.teacher, split.gold, split.teacher)
         metrics = summarise(scores, teacher, seeds, describe(spec, config.dataset.k))
@@ -73,7 +82,9 @@ def _test_split(run: RunFolder, spec: DatasetSpec, probabilities: Probabilities)
     return TestSplit(examples, probabilities)
 
 
-def _score(run: RunFolder, name: str, split: TestSplit, load: Load, task: Task) -> Metrics:
+def _predictions(
+    run: RunFolder, name: str, split: TestSplit, load: Load, task: Task
+) -> Probabilities:
     path, folder = run.file("predictions", f"{name}.jsonl"), run.file("students", name)
     if not folder.is_dir():
         raise RunError(
@@ -86,4 +97,4 @@ def _score(run: RunFolder, name: str, split: TestSplit, load: Load, task: Task) 
         store(path, split, probabilities, model)
     else:
         task.advance(len(probabilities))
-    return score(probabilities, split.gold, split.teacher)
+    return probabilities

@@ -291,3 +291,20 @@ def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
     assert "(-0.100 to +0.300, which includes 0)" in caption(found)
     del found["intervals"]["difference"], found["baseline"]
     assert "baseline" not in drawn(found)
+
+
+def test_a_student_that_leaves_a_class_out_is_warned_of(tmp_path, capsys):
+    class Yes(FakeStudent):
+        def predict_proba(self, texts):
+            return np.tile([0.1, 0.9], (len(texts), 1))
+
+    config = prepare(tmp_path / "run")
+    evaluate(
+        tmp_path / "run",
+        config,
+        lambda folder: Yes(0) if "student" in folder.name else FakeStudent(5),
+        verbosity=0,
+    )
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The student hardly ever gives a class that the teacher gives often: no (2 of 2" in said
+    assert "The baseline" not in said
