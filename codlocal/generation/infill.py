@@ -107,6 +107,7 @@ class _Filler:
         self._combining = plan.combining
         self._tried = plan.tried
         self._most = max(2, len(plan.task.importance) // _SHARE_CHANGED)
+        self._read: dict[str, tuple[float, bool]] = {}
 
     def find(self, fills: Sequence[_Fill]) -> dict[str, int]:
         """Texts that flip: by one word, the likeliest first, and by several."""
@@ -128,13 +129,19 @@ class _Filler:
         return dict(islice(found.items(), enough))
 
     def _ask(self, fills: Sequence[_Fill]) -> list[_Fill]:
+        """The fills with what the teacher says of their texts, of which it reads none twice."""
         texts = [replaced(self._text, fill.words) for fill in fills]
-        scores = self._teacher.predict_proba(texts)
-        flips = scores.argmax(axis=1) == self._target
-        odds = log_odds(scores[:, self._target])
+        new = [text for text in dict.fromkeys(texts) if text not in self._read]
+        if new:
+            scores = self._teacher.predict_proba(new)
+            flips = scores.argmax(axis=1) == self._target
+            odds = log_odds(scores[:, self._target])
+            self._read.update(
+                zip(new, zip(odds.tolist(), flips.tolist(), strict=True), strict=True)
+            )
         return [
-            _Fill(fill.words, fill.log_probability, float(value), bool(flip))
-            for fill, value, flip in zip(fills, odds, flips, strict=True)
+            _Fill(fill.words, fill.log_probability, *self._read[text])
+            for fill, text in zip(fills, texts, strict=True)
         ]
 
     def _combinations(self, fills: Sequence[_Fill]) -> list[_Fill]:

@@ -157,6 +157,14 @@ def test_the_teacher_reads_no_more_than_it_must(monkeypatch):
     assert sum(map(len, teacher.calls[1:])) == 30
 
 
+def test_the_teacher_reads_no_text_twice():
+    teacher = FakeTeacher({"good": 1.0, "bad": -2.0, "poor": -3.0}, bias=0.5)
+    found = plan(LONG, HOURS, count=3, number=1)
+    assert texts(found, *[proposals(" poor", " bad")] * len(found.places), teacher=teacher)
+    read = [text for call in teacher.calls for text in call]
+    assert len(read) == len(set(read))
+
+
 @given(
     text=st.text(st.sampled_from("ab \n\"\\<é猫😀.,'{}[]"), min_size=1, max_size=80),
     tokens=st.lists(st.text(st.sampled_from(" abé猫'n\"."), min_size=1, max_size=6), max_size=12),
