@@ -60,12 +60,16 @@ def flipping_texts(
     return _Filler(teacher, plan).find(_ranked(plan, proposals))
 
 
-def best_first(changed: Mapping[str, int], likelihood: Callable[[str], float]) -> list[str]:
-    """The likeliest texts first, those with one new word and those with several in turn.
+def best_first(
+    plan: PlannedInfill, changed: Mapping[str, int], likelihood: Callable[[str], float]
+) -> list[str]:
+    """The likeliest texts first; if combining, those with one and with several new words in turn.
 
     Each new word makes a text less likely, and more of them may: they are no match for one.
     """
     ranked = sorted(changed, key=likelihood, reverse=True)
+    if not plan.combining:
+        return ranked
     kinds = [[t for t in ranked if changed[t] == 1], [t for t in ranked if changed[t] > 1]]
     return [text for turn in zip_longest(*kinds) for text in turn if text is not None]
 
@@ -146,12 +150,32 @@ class _Filler:
 
     def _combinations(self, fills: Sequence[_Fill]) -> list[_Fill]:
         """Fills of several places that flip together, the likeliest first."""
-        places = self._together(fills)
-        ranked = [sorted(strong, key=lambda fill: -fill.log_probability) for strong in places]
+        search = self._place_by_place if self._combining else self._strongest_first
+        ranked = [
+            sorted(strong, key=lambda fill: -fill.log_probability) for strong in search(fills)
+        ]
         return list(islice(_likeliest(ranked), _MOST_COMBINED)) if ranked else []
 
-    def _together(self, fills: Sequence[_Fill]) -> list[list[_Fill]]:
+    def _strongest_first(self, fills: Sequence[_Fill]) -> list[list[_Fill]]:
         """The strongest words of each of the places that flip together; none if none do.
+
+        Few questions, for likely words alone: of each place its strongest word, and that place
+        next where it helps most.
+        """
+        strong = _strong(self._ask(fills[:_MOST_SINGLE]))
+        left = {span: found[0] for span, found in strong.items()} if len(strong) > 1 else {}
+        chosen: dict[Span, str] = {}
+        while left and len(chosen) < self._most:
+            tried = self._ask([_Fill({**chosen, **fill.words}, 0.0) for fill in left.values()])
+            best = max(range(len(tried)), key=lambda at: tried[at].odds)
+            chosen = dict(tried[best].words)
+            del left[list(left)[best]]
+            if tried[best].flips and len(chosen) > 1:
+                return [strong[span] for span in chosen]
+        return []
+
+    def _place_by_place(self, fills: Sequence[_Fill]) -> list[list[_Fill]]:
+        """The same by many questions, for all words.
 
         Place by place, the most important first, the strongest word is kept if it brings the
         text nearer to the target: where a decision rests on many words, one changes nothing yet.
@@ -182,6 +206,17 @@ class _Filler:
             if len(fewer) > 1 and self._ask([_Fill(fewer, 0.0)])[0].flips:
                 words = fewer
         return list(words)
+
+
+def _strong(asked: Sequence[_Fill]) -> dict[Span, list[_Fill]]:
+    """Of each place the words that speak most for the target, the strongest first."""
+    by_place: dict[Span, list[_Fill]] = {}
+    for fill in asked:
+        by_place.setdefault(next(iter(fill.words)), []).append(fill)
+    return {
+        span: sorted(fills, key=lambda fill: -fill.odds)[:_STRONG]
+        for span, fills in by_place.items()
+    }
 
 
 def _only(span: Span, fill: _Fill) -> _Fill:

@@ -163,7 +163,7 @@ class Search:
             at_once = min(_COMPARED_AT_ONCE, self.limits.concurrency)
             scores = await score_all(self.engine, texts, at_once)
             known = dict(zip(texts, scores, strict=True))
-            texts = best_first(found, lambda text: known[text].total)
+            texts = best_first(plan, found, lambda text: known[text].total)
             # Those that are taken flip, so that their scores are in their verdicts.
             comparing = sum(known[text].generated for text in texts[plan.count :])
         return filled(plan, texts, proposals, comparing)

@@ -224,7 +224,7 @@ def test_words_that_do_nothing_alone_may_flip_together():
         def log_odds(self, text):
             return 3.0 - 0.01 * text.count("bad") - 6.0 * (text.count("bad") > 1)
 
-    found = plan(LONG, HOURS, count=2)
+    found = plan(LONG, HOURS, count=2, number=1)
     answers = [proposals(" nice", " bad")] * len(found.places)
     flipped = texts(found, *answers, teacher=Saturated())
     assert [text.count("bad") for text in flipped] == [2]
@@ -232,8 +232,8 @@ def test_words_that_do_nothing_alone_may_flip_together():
 
 def test_a_place_that_is_not_needed_is_left_alone():
     teacher = FakeTeacher({"good": 0.5, "awful": -3.0, "dull": -3.0}, bias=2.0)
-    found = plan(LONG, HOURS, count=1)
-    answers = [proposals(" nice"), proposals(" awful"), proposals(" dull")]
+    found = plan(LONG, HOURS, count=1, number=1)
+    answers = [proposals(*words) for words in ([" nice"], [" awful"], [" dull"], [], [], [])]
     [flipped] = texts(found, *answers, teacher=teacher)
     assert (flipped.count("good"), "nice" in flipped) == (5, False)
 
@@ -255,7 +255,8 @@ def test_a_later_round_changes_several_words_in_half_of_its_texts():
 def test_texts_with_several_new_words_are_no_match_for_those_with_one():
     likelihood = {"a": -1.0, "b": -2.0, "c": -3.0, "d": -9.0, "e": -8.0}
     changed = {"c": 1, "d": 2, "a": 1, "b": 1, "e": 3}
-    assert best_first(changed, likelihood.__getitem__) == ["a", "e", "b", "d", "c"]
+    orders = [best_first(plan(number=at), changed, likelihood.__getitem__) for at in (0, 1)]
+    assert orders == [["a", "b", "c", "e", "d"], ["a", "e", "b", "d", "c"]]
 
 
 def test_a_long_text_has_more_places():
