@@ -53,9 +53,9 @@ class _Fill:
 def flipping_texts(
     teacher: Teacher, plan: PlannedInfill, proposals: Sequence[Proposals]
 ) -> dict[str, int]:
-    """Up to `plan.pool` texts that the teacher gives the target label; how many words are new.
+    """Up to `plan.pool` texts that the teacher gives the target label.
 
-    `proposals` has one entry per place.
+    `proposals` has one entry per place. Each text comes with how many of its words are new.
     """
     return _Filler(teacher, plan).find(_ranked(plan, proposals))
 

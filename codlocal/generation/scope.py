@@ -36,6 +36,9 @@ _SIZES: dict[str, tuple[tuple[int, int], ...]] = {
 _UNIMPORTANT = 0.1
 """A word with less than this share of the top word's importance is no place to edit."""
 
+_NOTICED = 1e-4
+"""Less than this much importance, in nats of the teacher's odds, is rounding."""
+
 _OWN_WORDS = 3
 """One reply in so many of a lexical round may use words that are not in the lexicon."""
 
@@ -88,7 +91,8 @@ def decisive_spans(task: Task) -> list[Span]:
     """
     spans = words(task.example.text)
     order = np.argsort(-task.importance, kind="stable")
-    return [spans[word] for word in order if task.importance[word]] or [spans[order[0]]]
+    noticed = [spans[word] for word in order if abs(task.importance[word]) > _NOTICED]
+    return noticed or [spans[order[0]]]
 
 
 def important_words(importance: npt.NDArray[np.float64]) -> list[int]:
