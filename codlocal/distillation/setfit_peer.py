@@ -60,6 +60,7 @@ def train_setfit(
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments
     from sklearn.linear_model import LogisticRegression
+    from transformers import PrinterCallback
 
     torch.manual_seed(seed)
     body: Any = start.model.base_model
@@ -77,11 +78,14 @@ def train_setfit(
         report_to="none",
         save_strategy="no",
         logging_strategy="no",
+        logging_first_step=False,
         show_progress_bar=False,
     )
     rows = Dataset.from_dict({"text": list(texts), "label": list(labels)})
     with _quiet():
-        Trainer(model=model, args=arguments, train_dataset=rows).train()
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows)
+        trainer.remove_callback(PrinterCallback)  # which has standard output for its log
+        trainer.train()
     return SetFitPeer(model, sorted(set(labels)), len(start.label_names))
 
 

@@ -55,8 +55,7 @@ def test_a_missing_setfit_is_named_with_its_extra(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")
-def test_setfit_learns_toy_labels(encoder, tmp_path):
-    pytest.importorskip("setfit")
+def test_setfit_learns_toy_labels(encoder, tmp_path, capsys):
     texts = [f"the {thing} was {word}" for thing in ("food", "place") for word in ("good", "bad")]
     peer = setfit_peer.train_setfit(
         encoder.classifier, texts, [0, 2, 0, 2], tmp_path, steps=3, seed=0
@@ -64,3 +63,4 @@ def test_setfit_learns_toy_labels(encoder, tmp_path):
     found = peer.predict_proba(texts)
     assert found.shape == (4, 3)
     assert not found[:, 1].any()
+    assert capsys.readouterr().out == ""
