@@ -155,8 +155,9 @@ _student = (
     _of_student("--student", metavar="MODEL",
                 help="Model that the student starts from: a folder, a packaged name or a hub id. "
                 "[default: the profile's]"),
-    _of_student("--student-init", type=click.Choice(["pretrained", "teacher"]),
-                help="teacher: made of the teacher's own layers and head. [default: pretrained]"),
+    _of_student("--student-init", type=click.Choice(["auto", "pretrained", "teacher"]),
+                help="teacher: made of the teacher's own layers and head; auto: so where the "
+                "student would have N layers of the teacher's own model. [default: auto]"),
     _of_student("--student-layers", type=int, metavar="N",
                 help="Layers of the student, evenly spaced. "
                 "[default: all, of a teacher half; embedded: 3]"),
@@ -172,7 +173,8 @@ _student = (
     _of_student("--quantization", type=click.Choice(["none", "nf4"]),
                 help="nf4: train and save students in 4 bits (QLoRA). [default: none]"),
     _of_student("--steps", type=int, metavar="N",
-                help="Training steps of a student. [default: 600; embedded: 360]"),
+                help="Training steps of a student. [default: 600; embedded: 360, or "
+                "120 from the teacher's layers]"),
     _of_student("--tracker", type=click.Choice(["none", "tensorboard", "wandb", "mlflow"]),
                 help="Show the students' losses there, too. [default: none]"),
     _of_student("--baseline/--no-baseline", default=None,

@@ -117,6 +117,10 @@ class VerificationConfig(Section):
     min_pairs: Annotated[int, Field(ge=0)] = 1
 
 
+START_STEPS = {"pretrained": 360, "teacher": 120}
+"""Training steps by how a student starts; made of the teacher's layers it knows much already."""
+
+
 class DistillationConfig(Section):
     """How the student starts and is trained: CE on the teacher's label plus KL at a temperature.
 
@@ -126,6 +130,9 @@ class DistillationConfig(Section):
     steps. `pair_weight` weighs the step of the logits from an original to its counterfactual,
     `interpolation_weight` the soft outputs at inputs between the two.
 
+    `student_init` "teacher" makes the student of the teacher's own layers, "pretrained" of its own
+    model's; "auto" of the teacher's where the student, too, would be so many layers of that very
+    model. `steps` are by default what the start wants: `START_STEPS`.
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
     or the mean of its tokens, by default whatever the model's configuration says; few families
@@ -135,12 +142,12 @@ class DistillationConfig(Section):
 
     method: Literal["kd", "lwd", "ted"] = "kd"
     student: str = "microsoft/deberta-v3-small"
-    student_init: Literal["pretrained", "teacher"] = "pretrained"
+    student_init: Literal["auto", "pretrained", "teacher"] = "auto"
     student_layers: Positive | None = None
     warm_start: Literal["none", "head", "contrastive"] = "none"
     pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"
-    steps: Positive = 600
+    steps: Positive | None = None
     batch_size: Annotated[int, Field(ge=2)] = 8
     learning_rate: Rate = 6e-5
     temperature: Rate = 2.0
@@ -158,6 +165,11 @@ class DistillationConfig(Section):
         if self.pooling and self.student_init == "teacher":
             raise ValueError("a student made of the teacher's layers has the teacher's pooling")
         return self
+
+    @property
+    def total_steps(self) -> int:
+        """The training steps: those that are asked for, or what the start, not "auto", wants."""
+        return self.steps or START_STEPS[self.student_init]
 
 
 class RuntimeConfig(Section):

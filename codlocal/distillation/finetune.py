@@ -20,7 +20,7 @@ from codlocal.distillation.composition import baseline_set
 from codlocal.distillation.fitting import fit, logits_step
 from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.objectives import task_loss
-from codlocal.distillation.starting import starting_folder
+from codlocal.distillation.starting import decided_start
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
@@ -68,7 +68,7 @@ def _check_student(config: Config, base: Path, console: Console) -> None:
     """Refuse a student that can't be made as asked now, not when its CFEs are written."""
     settings = config.distillation
     student = resolve(settings.student, console=console, offline=config.runtime.offline)
-    folder = starting_folder(config, student, base)
+    _, folder = decided_start(config, student, base)
     check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 
 

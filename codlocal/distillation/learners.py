@@ -83,7 +83,7 @@ def _setfit(lesson: Lesson) -> Teacher:
     job = lesson.job
     texts = [text.text for text in job.training_set.texts]
     start = start_student(job.config, job.base, job.labels, job.seed)
-    steps = job.config.distillation.steps
+    steps = job.config.distillation.total_steps
     return train_setfit(start, texts, _labels(lesson), lesson.folder, steps=steps, seed=job.seed)
 
 

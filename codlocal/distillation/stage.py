@@ -12,7 +12,7 @@ from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
-from codlocal.distillation.starting import starting_folder
+from codlocal.distillation.starting import decided_start
 from codlocal.distillation.student import StudentJob, read_student, train_student
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import copy_folder
@@ -20,6 +20,7 @@ from codlocal.models.locate import resolve
 from codlocal.models.teacher import read_teacher
 
 _COMPARED = 1000
+_STARTS = {"pretrained": "pretrained start", "teacher": "made of the teacher's layers"}
 
 
 def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
@@ -36,8 +37,8 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         return
     with run.stage("distill") as facts:
         sets = _training_sets(run, console)
-        _say(run.config, sets, console)
-        base = _base(run, console)
+        config, base = _start(run, console)
+        _say(config, sets, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
         with processes.first_goes_first():
@@ -47,7 +48,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         unseen = _unseen(run)
         identity = read_teacher(run).identity
         jobs = [
-            StudentJob(run.config, base, labels, arm, seed, texts_of_one, identity, unseen)
+            StudentJob(config, base, labels, arm, seed, texts_of_one, identity, unseen)
             for (arm, seed), texts_of_one in sets.items()
         ]
         for job in jobs[processes.index() :: processes.count()]:
@@ -72,19 +73,19 @@ def _unseen(run: RunFolder) -> tuple[str, ...]:
     return tuple(row.text for row in islice(rows, _COMPARED))
 
 
-def _base(run: RunFolder, console: Console) -> Path:
+def _start(run: RunFolder, console: Console) -> tuple[Config, Path]:
     student = resolve(
         run.config.distillation.student, console=console, offline=run.config.runtime.offline
     )
-    return starting_folder(run.config, student, Path(read_teacher(run).path))
+    return decided_start(run.config, student, Path(read_teacher(run).path))
 
 
 def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:
     """Tell how students are made, and what each arm gets to see, over its seeds."""
     settings = config.distillation
     console.info(
-        f"Students: {settings.student_init} start, warm start {settings.warm_start}, "
-        f"method {settings.method}, {settings.steps} steps"
+        f"Students: {_STARTS[settings.student_init]}, warm start {settings.warm_start}, "
+        f"method {settings.method}, {settings.total_steps} steps"
     )
     for arm in dict.fromkeys(arm for arm, _ in sets):
         found = [one for (name, _), one in sets.items() if name == arm]

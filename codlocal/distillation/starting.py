@@ -1,4 +1,4 @@
-"""How a student starts: which layers it is made of, and whether its head is fitted first."""
+"""How a student starts: of whose layers it is made, and of how many."""
 
 from pathlib import Path
 
@@ -8,33 +8,57 @@ from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.locate import check_folder, read_json
 
+_SIZES = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
+"""What the configurations of two folders of one model have in common, whatever their heads."""
 
-def starting_folder(config: Config, student: Path, teacher: Path) -> Path:
-    """The model folder that students are made of: the student's own, or the teacher's.
+
+def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config, Path]:
+    """The settings with their start decided, and the model folder that students are made of.
+
+    That is the student's own or the teacher's.
 
     Raises:
         ModelError: the student is to be made of a teacher of another family.
 
     """
-    if config.distillation.student_init == "pretrained":
-        return student
-    for folder in (student, teacher):
-        check_folder(folder)
-    families = [str(_model_type(folder)) for folder in (student, teacher)]
+    init = config.distillation.student_init
+    if init == "auto":
+        init = "teacher" if _gains_nothing_pretrained(config, student, teacher) else "pretrained"
+    elif init == "teacher":
+        _refuse_other_family(config, student, teacher)
+    settings = config.distillation.model_copy(update={"student_init": init})
+    decided = config.model_copy(update={"distillation": settings})
+    return decided, teacher if init == "teacher" else student
+
+
+def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> bool:
+    """Whether the teacher's layers make a student of the same size that knows more.
+
+    A warm start, or a pooling of its own, is for a student with a new head.
+    """
+    settings = config.distillation
+    if settings.student_layers is None or settings.pooling or settings.warm_start != "none":
+        return False
+    return _shape(student) == _shape(teacher)
+
+
+def _refuse_other_family(config: Config, student: Path, teacher: Path) -> None:
+    families = [str(_shape(folder)["model_type"]) for folder in (student, teacher)]
     if families[0] != families[1]:
         raise ModelError(
             f"A {families[0]} student can't be made of the layers of a {families[1]} teacher.",
             f"Use --student {config.teacher.model}, or --student-init pretrained.",
         )
-    return teacher
 
 
-def _model_type(folder: Path) -> object:
-    return read_json(folder / "config.json").get("model_type")
+def _shape(folder: Path) -> dict[str, object]:
+    check_folder(folder)
+    configuration = read_json(folder / "config.json")
+    return {name: configuration.get(name) for name in _SIZES}
 
 
 def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: int) -> Classifier:
-    """Make the untrained student of a seed from `starting_folder`.
+    """Make the untrained student of a seed from the folder of its `decided_start`.
 
     Raises:
         ModelError: the folder can't be loaded, or has fewer layers than asked for.

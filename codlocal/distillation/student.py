@@ -139,7 +139,7 @@ def distil(
     targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
-        settings = _loop_settings(job, targets, title, math.ceil(part * config.steps))
+        settings = _loop_settings(job, targets, title, math.ceil(part * config.total_steps))
         progress = console.progress(f"{title} {job.name}", settings.steps)
         with only_seen_tokens(student, [text.text for text in texts]), progress as task:
             return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
@@ -268,7 +268,7 @@ def _record(
         layers=student.model.config.num_hidden_layers,
         warm_start=settings.warm_start,
         method=settings.method,
-        steps=settings.steps,
+        steps=settings.total_steps,
         max_length=settings.max_length,
         final_loss=terms,
         quantization=lost,

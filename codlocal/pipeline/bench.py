@@ -16,7 +16,7 @@ from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.knowledge import Knowledge, gather
 from codlocal.distillation.learners import Lesson, learn
 from codlocal.distillation.peers import FrozenEncoder
-from codlocal.distillation.starting import start_student, starting_folder
+from codlocal.distillation.starting import decided_start, start_student
 from codlocal.distillation.student import StudentJob
 from codlocal.evaluation.information import fisher_log_determinant, fisher_trace
 from codlocal.evaluation.metrics import class_gap, score
@@ -49,12 +49,12 @@ class Bench:
             CodlocalError: a model can't be loaded, or training broke down.
 
         """
-        base = self._base(cell.config)
-        knowledge, encoder = self._share(cell.config, base)
+        config, base = self._start(cell.config)
+        knowledge, encoder = self._share(config, base)
         arm = ARMS[cell.arm]
-        settings = cell.config.distillation.model_copy(update=dict(arm.settings))
+        settings = config.distillation.model_copy(update=dict(arm.settings))
         job = StudentJob(
-            cell.config.model_copy(update={"distillation": settings}),
+            config.model_copy(update={"distillation": settings}),
             base,
             self._labels,
             cell.arm,
@@ -112,11 +112,11 @@ class Bench:
             sets[cell.key] = ARMS[cell.arm].texts(Material(originals, pairs, edits, seed))
         return sets
 
-    def _base(self, config: Config) -> Path:
+    def _start(self, config: Config) -> tuple[Config, Path]:
         student = resolve(
             config.distillation.student, console=self._console, offline=config.runtime.offline
         )
-        return starting_folder(config, student, Path(read_teacher(self._run).path))
+        return decided_start(config, student, Path(read_teacher(self._run).path))
 
     def _share(self, config: Config, base: Path) -> tuple[Knowledge, FrozenEncoder]:
         """What cells with the same distillation settings share; kept for one setting at a time."""

@@ -156,7 +156,9 @@ def _train(
         goal = teacher_logits(batch).to(logits.device)
         return distillation_loss(ObjectiveInputs(logits, goal, goal.argmax(dim=-1)), settings)
 
-    loop = LoopSettings(settings.steps, settings.batch_size, settings.learning_rate, 0, "bench")
+    loop = LoopSettings(
+        settings.total_steps, settings.batch_size, settings.learning_rate, 0, "bench"
+    )
     step = logits_step(student, texts, loss)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -166,7 +168,7 @@ def _train(
 
 
 def _measured(begun: float, config: Config) -> Result:
-    steps = config.distillation.steps
+    steps = config.distillation.total_steps
     return {"steps_per_second": steps / (time.monotonic() - begun), "peak_mb": _peak()}
 
 

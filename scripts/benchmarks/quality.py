@@ -48,6 +48,8 @@ def _listed(_context: click.Context, _option: click.Parameter, value: str) -> li
               help="As `codlocal ablate --help` lists them.")  # fmt: skip
 @click.option("--methods", default="", callback=_listed, metavar="kd,lwd,ted",
               help="How students are distilled. [default: as in the profile]")  # fmt: skip
+@click.option("--starts", default="pretrained,teacher", show_default=True, callback=_listed,
+              help="Whose layers students are made of, or auto.")  # fmt: skip
 @click.option("--profile", default="embedded", show_default=True, help="As for codlocal.")
 @click.option("--pairs-from", multiple=True, metavar="RUN",
               help="A run whose counterfactuals are used again.")  # fmt: skip
@@ -75,6 +77,7 @@ def _grid(data: Path, given: dict[str, Any]) -> dict[str, Any]:
         "arm": given["arms"],
         "method": given["methods"],
         "pairs_from": list(given["pairs_from"]),
+        "vary": {"distillation": {"student_init": given["starts"]}},
     }
 
 

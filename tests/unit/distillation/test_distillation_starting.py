@@ -1,4 +1,5 @@
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from tiny import tiny_model
 
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ModelError
-from codlocal.distillation.starting import start_student, starting_folder
+from codlocal.distillation.starting import decided_start, start_student
 from codlocal.models.classifier import Classifier
 
 NAMES = ("negative", "positive")
@@ -17,15 +18,53 @@ def _config(**settings: object) -> Config:
     return resolve([{"distillation": settings, "runtime": {"device": "cpu"}}])
 
 
+def _decide(config: Config, student: Path, teacher: Path) -> tuple[str, Path]:
+    decided, folder = decided_start(config, student, teacher)
+    expected = config.distillation.model_dump() | {"student_init": mock.ANY}
+    assert decided.distillation.model_dump() == expected
+    return decided.distillation.student_init, folder
+
+
 def test_a_pretrained_student_is_made_of_its_own_folder(tmp_path: Path):
     student, teacher = tmp_path / "student", tmp_path / "teacher"
-    assert starting_folder(_config(), student, teacher) == student
+    config = _config(student_init="pretrained")
+    assert _decide(config, student, teacher) == ("pretrained", student)
+
+
+def test_layers_of_the_teachers_own_model_are_taken_from_the_teacher(tmp_path: Path):
+    student = tiny_model(tmp_path / "student", layers=4)
+    teacher = tiny_model(tmp_path / "teacher", layers=4, labels=NAMES)
+    assert _decide(_config(student_layers=2), student, teacher) == ("teacher", teacher)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"pooling": "mean"}, {"warm_start": "head"}, {"warm_start": "contrastive"}]
+)
+def test_a_whole_student_and_one_with_a_new_head_are_pretrained(tmp_path: Path, settings):
+    student = tiny_model(tmp_path / "student")
+    teacher = tiny_model(tmp_path / "teacher", labels=NAMES)
+    layers = {"student_layers": 1} if settings else {}
+    config = _config(**settings, **layers)
+    assert _decide(config, student, teacher) == ("pretrained", student)
+
+
+@pytest.mark.parametrize("teacher", [{"layers": 4}, {"kind": "roberta"}])
+def test_a_student_of_another_model_than_the_teachers_is_pretrained(tmp_path: Path, teacher):
+    student = tiny_model(tmp_path / "student")
+    other = tiny_model(tmp_path / "teacher", labels=NAMES, **teacher)
+    assert _decide(_config(student_layers=1), student, other) == ("pretrained", student)
+
+
+@pytest.mark.parametrize(("init", "steps"), [("pretrained", 360), ("teacher", 120)])
+def test_a_start_has_its_own_number_of_steps(init, steps):
+    assert _config(student_init=init).distillation.total_steps == steps
+    assert _config(student_init=init, steps=7).distillation.total_steps == 7
 
 
 def test_a_student_of_the_teachers_family_can_be_made_of_its_layers(tmp_path: Path):
     student = tiny_model(tmp_path / "student")
     teacher = tiny_model(tmp_path / "teacher", labels=NAMES)
-    assert starting_folder(_config(student_init="teacher"), student, teacher) == teacher
+    assert _decide(_config(student_init="teacher"), student, teacher) == ("teacher", teacher)
 
 
 def test_a_student_of_another_family_is_refused_with_a_way_out(tmp_path: Path):
@@ -33,7 +72,7 @@ def test_a_student_of_another_family_is_refused_with_a_way_out(tmp_path: Path):
     teacher = tiny_model(tmp_path / "teacher", "roberta", labels=NAMES)
     config = _config(student_init="teacher")
     with pytest.raises(ModelError, match=r"A deberta-v2 student .* a roberta teacher") as caught:
-        starting_folder(config, student, teacher)
+        decided_start(config, student, teacher)
     assert f"--student {config.teacher.model}" in caught.value.hint
 
 
