@@ -79,7 +79,7 @@ def parse(words):
         command = command.get_command(None, name)
         assert command, f"there is no command {name!r}"
     try:
-        context = command.make_context(name, list(words))
+        context = command.make_context(name, list(words), **cli.context_settings)
     except click.exceptions.Exit:
         return  # it asks for help
     except click.MissingParameter:
