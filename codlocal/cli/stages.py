@@ -11,7 +11,23 @@ from codlocal.cli.headings import Command
 from codlocal.cli.options import console_of, open_run, options
 from codlocal.core.config import STAGES
 from codlocal.core.console import Console
+from codlocal.core.errors import RunError
 from codlocal.core.run import RunFolder
+
+_BEGINNINGS = ("dataset", "data", "profile", "config_file", "assignments")
+"""Options that say what a new run is to be of."""
+
+
+def _go_on(until: str, given: dict[str, Any]) -> None:
+    """Advance a run; a new one is begun only by who says of what, not by a mistyped path."""
+    path = given["run"]
+    begun = path is None or RunFolder.saved_settings(path) is not None
+    if not begun and not any(given[name] for name in _BEGINNINGS):
+        raise RunError(
+            f"There is no run in {path}.",
+            "Check the path. To begin a run there, say of what: --dataset or --data, --profile.",
+        )
+    _advance(until, given)
 
 
 def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
@@ -144,25 +160,25 @@ def train(**given: Any) -> None:
 @options("generate")
 def generate(**given: Any) -> None:
     """Write counterfactuals, verified while they come."""
-    _advance("generate", given)
+    _go_on("generate", given)
 
 
 @click.command(cls=Command)
 @options("verify")
 def verify(**given: Any) -> None:
     """Choose counterfactuals: flips, small edits, fluent."""
-    _advance("verify", given)
+    _go_on("verify", given)
 
 
 @click.command(cls=Command)
 @options("all")
 def distill(**given: Any) -> None:
     """Train students on the pairs, and baselines without."""
-    _advance("distill", given)
+    _go_on("distill", given)
 
 
 @click.command(cls=Command)
 @options("all")
 def evaluate(**given: Any) -> None:
     """Score students and teacher on the full test split."""
-    _advance("evaluate", given)
+    _go_on("evaluate", given)

@@ -10,6 +10,7 @@ from toy_run import QUIET, config_of, write_data
 from codlocal.core.run import RunFolder
 from codlocal.distillation.finetune import run_teacher
 from codlocal.distillation.stage import run_distill
+from codlocal.models.devices import limit_threads
 from codlocal.models.teacher import load_teacher
 
 
@@ -29,6 +30,7 @@ def body(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, home: Path, body: Path) -> RunFolder:
     run = RunFolder(tmp_path_factory.mktemp("run"), config_of(body))
+    limit_threads(run.config.runtime.threads)  # as commands do: sums depend on it
     write_data(run)
     run_teacher(run, QUIET)
     run_distill(run, load_teacher(run), QUIET)
