@@ -188,6 +188,11 @@ _rounds = click.option(
     "parts with the teacher, and distil anew (RUN/rounds); needs --budget max.",
 )  # fmt: skip
 
+_dry_run = click.option(
+    "--dry-run", is_flag=True, cls=Option, heading="Run",
+    help="Say what would be done and whether all that it needs is there; write and fetch nothing.",
+)  # fmt: skip
+
 _generator = (*_model, *_asking, *_server)
 _all = (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_student, *_common)
 
@@ -201,6 +206,6 @@ GROUPS = {
     "verify": (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_common),
     "measures": (_run, _device, *_output),
     "compare": (*_dataset, *_teacher, *_asking, *_server, *_choice, *_student, *_common),
-    "pipeline": (*_all, _rounds),
+    "pipeline": (*_all, _rounds, _dry_run),
     "all": _all,
 }

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codlocal.cli.headings import Command
-from codlocal.cli.options import console_of, open_run, options
+from codlocal.cli.options import config_of, console_of, open_run, options, run_path
 from codlocal.core.config import STAGES
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
@@ -52,6 +52,34 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
             tables.append(_rounds(run, rounds, summary, console))
         console.result(summary, tables)
         _say_where(run, until, console)
+
+
+def _look_ahead(given: dict[str, Any]) -> int:
+    """Show what a run would do and needs; the exit code is that of the first problem."""
+    from codlocal.pipeline import outlook
+
+    console, path = console_of(given), run_path(given)
+    run = RunFolder(path, config_of(given, RunFolder.saved_settings(path)))
+    redo = given["redo"]
+    stages, needs = outlook.stages(run, redo), list(outlook.needs(run, redo))
+    summary = {
+        "run": str(path),
+        "stages": stages,
+        "needs": {one.name: {"state": one.state, "ok": one.problem is None} for one in needs},
+    }
+    states = {one.name: one.state for one in needs}
+    console.result(summary, [_states(f"Run {path}", stages), _states("What it needs", states)])
+    problems = {one.name: one.problem for one in needs if one.problem is not None}
+    for name, problem in problems.items():
+        console.warn(f"{name}: {problem.message} {problem.hint}".strip())
+    return next((one.exit_code for one in problems.values()), 0)
+
+
+def _states(title: str, states: dict[str, str]) -> Table:
+    table = Table(title=escape(title), show_header=False)
+    for name, state in states.items():
+        table.add_row(escape(name), escape(state))
+    return table
 
 
 def _measures(run: RunFolder, summary: dict[str, Any]) -> list[Table]:
@@ -128,9 +156,12 @@ Examples:
 
 @click.command(cls=Command, epilog=_EXAMPLES)
 @options("pipeline")
-def pipeline(rounds: int, **given: Any) -> None:
+def pipeline(rounds: int, *, dry_run: bool, **given: Any) -> int:
     """Every stage, from a dataset to an evaluated student."""
+    if dry_run:
+        return _look_ahead(given)
     _advance("evaluate", given, rounds)
+    return 0
 
 
 @click.command(cls=Command)

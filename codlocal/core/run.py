@@ -73,7 +73,7 @@ class RunFolder:
             yield cls(path, settings.resolve([settings.read_toml(path / "run.toml")]))
             return
         run = cls(path, config)
-        run._refuse_strange_folder()
+        run.refuse_strange_folder()
         path.mkdir(parents=True, exist_ok=True)
         with path.joinpath("run.lock").open("a") as lock:
             try:
@@ -90,7 +90,13 @@ class RunFolder:
             processes.wait()
             yield run
 
-    def _refuse_strange_folder(self) -> None:
+    def refuse_strange_folder(self) -> None:
+        """Refuse a folder that has other things than a run's in its files' places.
+
+        Raises:
+            RunError: that is so.
+
+        """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file, not a run folder.", "Choose another --run.")
         if self.file("manifest.json").exists():

@@ -22,9 +22,9 @@ def fetch(
         ModelError: there is no such model, no access to it, or no connection.
 
     """
-    cached = _cached(model_id, problem)
-    if cached:
-        return cached
+    found_here = cached(model_id, problem)
+    if found_here:
+        return found_here
     if offline:
         raise ModelError(
             f"The run is offline, and the model {model_id!r} is not in the local hub cache.",
@@ -41,7 +41,8 @@ def fetch(
     return folder
 
 
-def _cached(model_id: str, problem: Callable[[Path], str | None]) -> Path | None:
+def cached(model_id: str, problem: Callable[[Path], str | None]) -> Path | None:
+    """The snapshot of a hub model in the local cache, if there is a whole one."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     repository = Path(HF_HUB_CACHE) / ("models--" + model_id.replace("/", "--"))

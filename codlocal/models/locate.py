@@ -21,11 +21,25 @@ def resolve(name: str, *, console: Console, offline: bool) -> Path:
     """
     if name in packages.PACKAGED_MODELS:
         return packages.ensure(name, console, offline)
-    path = Path(name).expanduser()
-    if path.exists() or _is_path_like(name):
+    if is_folder(name):
+        path = Path(name).expanduser()
         check_folder(path)
         return path
     return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
+
+
+def at_hand(name: str) -> Path | None:
+    """The folder that `resolve` would return, if nothing need be fetched for it.
+
+    Raises:
+        ModelError: it names a folder that holds no model.
+
+    """
+    if name in packages.PACKAGED_MODELS:
+        return packages.at_hand(name)
+    if is_folder(name):
+        return resolve(name, console=Console(-1), offline=True)
+    return hub.cached(name, folder_problem)
 
 
 def anchored(name: str) -> str:
@@ -35,8 +49,12 @@ def anchored(name: str) -> str:
     return paths.absolute(name)
 
 
-def _is_path_like(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or name.count("/") > 1
+def is_folder(name: str) -> bool:
+    """Whether a name stands for a folder, there or not, rather than for a model to be fetched."""
+    if name in packages.PACKAGED_MODELS:
+        return False
+    path_like = name.startswith((".", "~", os.sep)) or name.count("/") > 1
+    return path_like or Path(name).expanduser().exists()
 
 
 def check_folder(path: Path) -> None:

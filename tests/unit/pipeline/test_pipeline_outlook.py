@@ -1,0 +1,80 @@
+"""A dry run: what would be done, and what is missing for it."""
+
+import json
+
+import pytest
+from runs import run_with_data
+
+from codlocal.core.config import STAGES
+from codlocal.pipeline import outlook
+from codlocal.pipeline.engines import has_gpu
+
+EMBEDDED = ("pipeline", "--dry-run", "--json", "--profile", "embedded", "--engine", "transformers")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def look(call):
+    def run(*arguments):
+        code, out, err = call(*EMBEDDED, *arguments)
+        return code, json.loads(out), err
+
+    return run
+
+
+def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
+    code, found, err = look("-k", "8", "--seeds", "2", "--max-candidates", "20")
+    assert (code, err) == (0, "")
+    assert found["run"] == "runs/yelp-embedded"
+    assert list(found["stages"]) == list(STAGES)
+    assert found["stages"]["generate"] == "to do: up to 8 originals, 20 replies each"
+    assert found["stages"]["distill"] == "to do: 4 students"
+    needs = {name: need["state"] for name, need in found["needs"].items()}
+    assert needs["run folder"] == "new"
+    assert needs["texts"] == "yelp: 595 train / 300 test, 2 labels"
+    assert needs["prompt"].endswith("sentiment.jinja")
+    assert needs["engine"] == "transformers, in this process"
+    assert needs["generator"] == "gemma-3-270m: not here, to be fetched"
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "need", "words"),
+    [
+        (("--offline", "--generator", "some/model"), "generator", "not in the local hub cache"),
+        (("--student", "./none"), "student", "no model folder"),
+        (("--data", "none.csv"), "texts", "none.csv"),
+        (("-k", "4000"), "texts", "4000 balanced texts can't be drawn"),
+        (("--prompt", "none.jinja"), "prompt", "none.jinja"),
+        (("--replay", "none"), "engine", "none"),
+    ],
+)
+def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, words):
+    code, found, err = look(*options)
+    assert code == 1
+    assert not found["needs"][need]["ok"]
+    assert words in found["needs"][need]["state"]
+    assert f"{need}: " in err
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.skipif(has_gpu(), reason="has a GPU")
+def test_a_missing_device_is_told_beside_all_else(look):
+    code, found, _ = look("--device", "cuda")
+    assert code == 3
+    assert [name for name, need in found["needs"].items() if not need["ok"]] == ["device"]
+
+
+def test_done_stages_are_done_unless_they_are_redone(tmp_path):
+    with run_with_data(tmp_path / "run") as run:
+        assert outlook.stages(run, None)["data"] == "done"
+        assert outlook.stages(run, "data")["data"] == "to do"
+        states = {need.name: need.state for need in outlook.needs(run, None)}
+    assert states["run folder"] == "goes on"
+    assert states["texts"].startswith("tiny: ")
