@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from codlocal.core import artifacts
 from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
-from codlocal.core.errors import CodlocalError
+from codlocal.core.errors import CodlocalError, DataError
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
 from codlocal.data.loaders import load
@@ -95,11 +95,10 @@ def _texts(run: RunFolder, *, read: bool) -> Iterator[Need]:
     try:
         spec = artifacts.read_spec(run) if read else _drawn(run)
     except CodlocalError as error:
-        from_hub = dataset.path is None and dataset.source in {"auto", "hub"}
-        if from_hub and not run.config.runtime.offline:
-            yield Need("texts", f"{dataset.name}: not here, to be fetched")
-        else:
-            yield Need("texts", error.message, error)
+        yield Need("texts", error.message, error)
+        return
+    if spec is None:
+        yield Need("texts", f"{dataset.name}: not here, to be fetched")
         return
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
     yield Need("texts", f"{spec.name}: {counts}")
@@ -112,10 +111,18 @@ def _texts(run: RunFolder, *, read: bool) -> Iterator[Need]:
     yield _need("prompt", prompt)
 
 
-def _drawn(run: RunFolder) -> DatasetSpec:
-    loaded = load(run.config.dataset, offline=True)
-    for seed in run.config.dataset.all_seeds:
-        few_shot(loaded.train, run.config.dataset.k, seed, loaded.spec.label_names)
+def _drawn(run: RunFolder) -> DatasetSpec | None:
+    """What the texts are, having drawn the originals from them; None if they are to be fetched."""
+    dataset = run.config.dataset
+    from_hub = dataset.path is None and dataset.source in {"auto", "hub"}
+    try:
+        loaded = load(dataset, offline=True)
+    except DataError:
+        if from_hub and not run.config.runtime.offline:
+            return None
+        raise
+    for seed in dataset.all_seeds:
+        few_shot(loaded.train, dataset.k, seed, loaded.spec.label_names)
     return loaded.spec
 
 

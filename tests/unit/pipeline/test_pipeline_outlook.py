@@ -64,6 +64,13 @@ def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, wor
     assert list(place.iterdir()) == []
 
 
+def test_texts_of_the_hub_are_to_be_fetched_unless_the_run_is_offline(look):
+    options = ("--dataset", "sst2", "--source", "hub")
+    assert look(*options)[1]["needs"]["texts"]["state"] == "sst2: not here, to be fetched"
+    code, found, _ = look(*options, "--offline")
+    assert (code, found["needs"]["texts"]["ok"]) == (1, False)
+
+
 @pytest.mark.skipif(has_gpu(), reason="has a GPU")
 def test_a_missing_device_is_told_beside_all_else(look):
     code, found, _ = look("--device", "cuda")
