@@ -8,7 +8,7 @@ from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.locate import check_folder, read_json
 
-_SIZES = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
+_SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
 
 
@@ -54,7 +54,7 @@ def _refuse_other_family(config: Config, student: Path, teacher: Path) -> None:
 def _shape(folder: Path) -> dict[str, object]:
     check_folder(folder)
     configuration = read_json(folder / "config.json")
-    return {name: configuration.get(name) for name in _SIZES}
+    return {name: configuration.get(name) for name in _SHAPE}
 
 
 def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: int) -> Classifier:

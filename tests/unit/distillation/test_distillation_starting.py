@@ -7,8 +7,10 @@ from tiny import tiny_model
 
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ModelError
+from codlocal.core.jsonl import write_json
 from codlocal.distillation.starting import decided_start, start_student
 from codlocal.models.classifier import Classifier
+from codlocal.models.locate import read_json
 
 NAMES = ("negative", "positive")
 TEXTS = ["good food", "the service was awful"]
@@ -53,6 +55,14 @@ def test_a_student_of_another_model_than_the_teachers_is_pretrained(tmp_path: Pa
     student = tiny_model(tmp_path / "student")
     other = tiny_model(tmp_path / "teacher", labels=NAMES, **teacher)
     assert _decide(_config(student_layers=1), student, other) == ("pretrained", student)
+
+
+def test_a_teacher_in_4_bits_has_no_layers_to_give(tmp_path: Path):
+    student = tiny_model(tmp_path / "student")
+    teacher = tiny_model(tmp_path / "teacher", labels=NAMES)
+    settings = read_json(teacher / "config.json") | {"quantization_config": {"load_in_4bit": True}}
+    write_json(teacher / "config.json", settings)
+    assert _decide(_config(student_layers=1), student, teacher) == ("pretrained", student)
 
 
 @pytest.mark.parametrize(("init", "steps"), [("pretrained", 360), ("teacher", 120)])
