@@ -27,9 +27,9 @@ A grid:
   generator = ["gemma-3-270m"]
   pairs_from = ["runs/yelp-embedded"]     # runs whose counterfactuals are used again
   [vary.distillation]                     # any other setting can be an axis too
-  warm_start = ["none", "head"]
+  student_init = ["pretrained", "teacher"]
   [settings.distillation]                 # and hold for all cells
-  steps = 120
+  layer_weight = 10.0
 """
 
 _ARMS = "\b\nArms, at equal originals, seeds, steps and start:\n" + "\n".join(

@@ -10,10 +10,10 @@
     pairs_from = ["runs/yelp-embedded"]
 
     [vary.distillation]
-    warm_start = ["none", "head"]
+    student_init = ["pretrained", "teacher"]
 
     [settings.distillation]
-    steps = 120
+    layer_weight = 10.0
 
 Every combination is a cell. `vary` makes an axis of any other setting, `settings` holds for all
 cells, and `pairs_from` names runs whose counterfactuals are used instead of new ones. A dataset
