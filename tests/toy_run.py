@@ -34,6 +34,7 @@ def config_of(body: Path, **sections: dict[str, Any]) -> Config:
         },
         "distillation": {
             "student": str(body),
+            "student_init": "pretrained",
             "student_layers": 2,
             "steps": 60,
             "learning_rate": 3e-3,
