@@ -62,14 +62,6 @@ def test_data_end_to_end_on_the_bundled_reviews(place):
     assert json.loads(again.stdout) == summary
 
 
-@pytest.mark.parametrize("command", ["generate", "verify", "distill", "evaluate"])
-def test_a_mistyped_run_is_not_begun_by_a_later_stage(place, command):
-    error = error_of(command, "--run", "tpyo", "-k", 8)
-    assert str(error) == "There is no run in tpyo."
-    assert "--dataset or --data" in error.hint
-    assert not (place / "tpyo").exists()
-
-
 def test_the_table_says_what_was_done(place):
     result = succeed("data", "--profile", "embedded", "--run", "[red]r", "-k", 8)
     words = " ".join(result.stdout.split())

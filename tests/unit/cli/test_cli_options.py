@@ -248,3 +248,13 @@ def test_a_run_that_another_process_works_on_is_refused(tmp_path):
         RunFolder.open(tmp_path / "run", Config()),
     ):
         pass
+
+
+@pytest.mark.parametrize("command", ["generate", "verify", "distill", "evaluate"])
+def test_a_mistyped_run_is_not_begun_by_a_later_stage(call, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(command, "--run", "tpyo", "-k", "8")
+    assert code == 1
+    assert "There is no run in tpyo." in err
+    assert "--dataset or --data" in err
+    assert not (tmp_path / "tpyo").exists()
