@@ -1,6 +1,6 @@
 """What a run would do, and whether it has what that takes: nothing is written, fetched or begun."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codlocal.core import artifacts
@@ -15,6 +15,7 @@ from codlocal.generation import prompts
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
+from codlocal.pipeline.session import HEAVY
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ def needs(run: RunFolder, redo: str | None) -> Iterator[Need]:
     config = run.config
     missing = _missing(run, redo)
     yield _need("run folder", lambda: _fits(run, redo))
-    yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
-    yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
-    yield from _texts(run, read="data" not in missing)
+    if HEAVY.intersection(missing):
+        yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
+        yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
+    yield from _texts(run, missing)
     if "teacher" in missing:
         yield _model("teacher", config.teacher.model, run)
     if "generate" in missing:
@@ -89,11 +91,11 @@ def _fits(run: RunFolder, redo: str | None) -> str:
     return "goes on" if run.file("manifest.json").exists() else "new"
 
 
-def _texts(run: RunFolder, *, read: bool) -> Iterator[Need]:
-    """Load the texts, unless the run has read them, and try the prompt with their labels."""
+def _texts(run: RunFolder, missing: Sequence[str]) -> Iterator[Need]:
+    """Load the texts, unless the run has read them, and try a prompt to be used on their labels."""
     dataset, generator = run.config.dataset, run.config.generator
     try:
-        spec = artifacts.read_spec(run) if read else _drawn(run)
+        spec = _drawn(run) if "data" in missing else artifacts.read_spec(run)
     except CodlocalError as error:
         yield Need("texts", error.message, error)
         return
@@ -108,7 +110,8 @@ def _texts(run: RunFolder, *, read: bool) -> Iterator[Need]:
         template.check(spec.label_names)
         return str(template.path)
 
-    yield _need("prompt", prompt)
+    if "generate" in missing:
+        yield _need("prompt", prompt)
 
 
 def _drawn(run: RunFolder) -> DatasetSpec | None:

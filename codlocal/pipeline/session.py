@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from codlocal.generation.stage import Verification
     from codlocal.models.classifier import Classifier
 
+HEAVY = frozenset({"teacher", "generate", "distill", "evaluate"})
+"""Stages that take models, and with them a device and packages."""
 _SHARED = {"distill"}
 """Stages in which every process of a launch has a share; the others are the first one's."""
 
@@ -46,7 +48,7 @@ class Session:
             "distill": self._distill,
             "evaluate": self._evaluate,
         }
-        heavy = [stage for stage in missing if stage not in {"data", "verify"}]
+        heavy = [stage for stage in missing if stage in HEAVY]
         if heavy:
             preflight.check_device(self.run.config)
             preflight.check_packages(self.run.config)

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from runs import run_with_data
+from runs import config, run_with_data
 
 from codlocal.core.config import STAGES
+from codlocal.core.sections import RuntimeConfig
 from codlocal.pipeline import outlook
 from codlocal.pipeline.engines import has_gpu
 
@@ -76,6 +77,16 @@ def test_a_missing_device_is_told_beside_all_else(look):
     code, found, _ = look("--device", "cuda")
     assert code == 3
     assert [name for name, need in found["needs"].items() if not need["ok"]] == ["device"]
+
+
+def test_a_whole_run_needs_nothing_but_its_folder(tmp_path):
+    settings = config().model_copy(update={"runtime": RuntimeConfig(device="cuda")})
+    with run_with_data(tmp_path / "run", settings) as run:
+        for stage in STAGES[1:]:
+            with run.stage(stage):
+                pass
+        assert set(outlook.stages(run, None).values()) == {"done"}
+        assert [need.name for need in outlook.needs(run, None)] == ["run folder", "texts"]
 
 
 def test_done_stages_are_done_unless_they_are_redone(tmp_path):
