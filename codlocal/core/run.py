@@ -8,7 +8,7 @@ import fcntl
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from codlocal.core import config as settings
 from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
-from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.manifest import Manifest, StageRecord, read_manifest
 
 _OUTPUTS = {
@@ -35,6 +35,10 @@ _OUTPUTS = {
     "distill": ("teacher_outputs", "students", "student"),
     "evaluate": ("predictions", "metrics.json", "rounds"),
 }
+
+
+_BOOKS = {"run.lock", "run.toml", "manifest.json"}
+"""What a run folder has before its first row."""
 
 
 def _now() -> str:
@@ -63,6 +67,8 @@ class RunFolder:
         the stages before had the same settings. Of several processes the first one does all this;
         the others wait for it, and only read.
 
+        A folder made for it is removed if an error of ours comes before the run's first row.
+
         Raises:
             RunError: it is no run folder, another process works on it, or a finished stage had
                 other settings.
@@ -74,8 +80,7 @@ class RunFolder:
             return
         run = cls(path, config)
         run.refuse_strange_folder()
-        path.mkdir(parents=True, exist_ok=True)
-        with path.joinpath("run.lock").open("a") as lock:
+        with _none_left_of_a_refusal(path), path.joinpath("run.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -246,6 +251,22 @@ class RunFolder:
         updated = manifest.model_copy(update={"stages": kept})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
         return archive
+
+
+@contextmanager
+def _none_left_of_a_refusal(path: Path) -> Iterator[None]:
+    """Make a folder, and take it away again if an error comes before its first row."""
+    made = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except CodlocalError:
+        if made and {one.name for one in path.iterdir()} <= _BOOKS:
+            shutil.rmtree(path)
+            with suppress(OSError):  # a folder above it has become another run's, too
+                for parent in made[1:]:
+                    parent.rmdir()
+        raise
 
 
 def _timed(record: StageRecord, begun: float, facts: dict[str, Any]) -> StageRecord:

@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,31 +87,6 @@ def test_settings_may_change_until_a_stage_has_outputs(tmp_path):
         jsonl.write_text(run.file("data", "train.jsonl"), "")
         raise KeyboardInterrupt
     with pytest.raises(RunError, match=r"dataset.k: 8 -> 32"), opened(tmp_path):
-        pass
-
-
-def test_two_processes_can_not_share_a_folder(tmp_path):
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from codlocal.core.run import RunFolder, Config\n"
-        "from codlocal.core.errors import RunError\n"
-        "try:\n"
-        "    with RunFolder.open(Path(sys.argv[1]), Config()): print('opened')\n"
-        "except RunError as error: print(error.message)\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with opened(tmp_path):
-        with pytest.raises(RunError, match="Another codlocal process"), opened(tmp_path):
-            pass
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert shown == f"Another codlocal process is working on {tmp_path}.\n"
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "opened\n"
-
-
-def test_a_file_is_no_run_folder(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("")
-    with pytest.raises(RunError, match="is a file"), opened(path):
         pass
 
 
@@ -218,17 +191,6 @@ def test_results_that_are_half_set_aside_are_not_taken_for_those_of_other_settin
     with pytest.raises(RunError, match="with other settings"), opened(tmp_path, other):
         pass
     assert redo(tmp_path, "generate", other) == tmp_path / "archive" / "2"
-
-
-def test_a_folder_with_files_of_its_own_is_no_run_folder(tmp_path):
-    mine = tmp_path / "data" / "train.jsonl"
-    jsonl.write_text(mine, "mine")
-    with pytest.raises(RunError, match="its own data would be overwritten"), opened(tmp_path):
-        pass
-    assert [one.name for one in tmp_path.iterdir()] == ["data"]
-    (tmp_path / "data").rename(tmp_path / "reviews")
-    with opened(tmp_path):
-        pass
 
 
 def test_settings_of_another_version_are_named_with_their_file(tmp_path):

@@ -1,80 +1,18 @@
-import io
 import json
 
 import numpy as np
 import pytest
-from rich.console import Console as RichConsole
+from evaluation_rig import TEACHER, FakeStudent, Loader, N, evaluate, prepare
 
 from codlocal.core import jsonl
-from codlocal.core.config import resolve
-from codlocal.core.console import Console
 from codlocal.core.errors import ModelError, RunError
-from codlocal.core.records import DatasetSpec, Example, Metrics
+from codlocal.core.records import Metrics
 from codlocal.core.run import RunFolder
 from codlocal.core.statistics import wilson
 from codlocal.evaluation.predictions import Prediction
-from codlocal.evaluation.report import caption, table
-from codlocal.evaluation.stage import run_evaluate
 from codlocal.models.folders import model_hash
 
-N = 300
 FIELDS = set(Metrics.model_fields)
-TEACHER = np.eye(2)[np.arange(N) % 2] * 0.8 + 0.1
-
-
-class FakeStudent:
-    """Agrees with the teacher on all but the first `wrong` texts."""
-
-    def __init__(self, wrong, classes=2):
-        self.wrong = wrong
-        self.classes = classes
-
-    def predict_proba(self, texts):
-        rows = np.full((len(texts), self.classes), 0.3)
-        for place, text in enumerate(texts):
-            number = int(text.split()[1])
-            rows[place, (number + (number < self.wrong)) % 2] = 0.7
-        return rows
-
-
-class Loader:
-    """Counts what is loaded; a student's errors depend on its arm and seed."""
-
-    def __init__(self):
-        self.loaded = []
-
-    def __call__(self, folder):
-        self.loaded.append(folder.name)
-        seed = int(folder.name[-1])
-        return FakeStudent((10 if folder.name.startswith("student") else 40) + 5 * seed)
-
-
-def prepare(path, *, seeds=2, baseline=True):
-    settings = {"dataset": {"seeds": seeds, "k": 8}, "distillation": {"baseline": baseline}}
-    config = resolve([settings])
-    with RunFolder.open(path, config) as run, run.stage("data"):
-        pass
-    spec = DatasetSpec(
-        name="made",
-        source="file",
-        location="made.csv",
-        label_names=("no", "yes"),
-        train_rows=8,
-        test_rows=N,
-        sha256="0" * 64,
-    )
-    jsonl.write_json(path / "data" / "spec.json", spec.model_dump(mode="json"))
-    test = [Example(id=f"test-{n}", text=f"text {n}", label=n % 2) for n in range(N)]
-    jsonl.write_rows(path / "data" / "test.jsonl", test)
-    for arm in ("student", "baseline"):
-        for seed in range(seeds):
-            (path / "students" / f"{arm}-seed{seed}").mkdir(parents=True)
-    return config
-
-
-def evaluate(path, config, load=None, teacher=TEACHER, verbosity=-1):
-    with RunFolder.open(path, config) as run:
-        return run_evaluate(run, load or Loader(), teacher, Console(verbosity))
 
 
 def test_the_metrics_of_two_seeds(tmp_path):
@@ -239,58 +177,6 @@ def test_bad_student_probabilities_are_refused(tmp_path):
 def test_progress_counts_every_text(tmp_path, capsys):
     evaluate(tmp_path, prepare(tmp_path), verbosity=0)
     assert "evaluate: 1200/1200" in capsys.readouterr().err
-
-
-def drawn(metrics):
-    console = RichConsole(width=140, file=io.StringIO())
-    console.print(table(metrics))
-    return console.file.getvalue()
-
-
-def test_the_table_shows_half_widths_over_seeds(tmp_path):
-    found = evaluate(tmp_path, prepare(tmp_path))
-    shown = drawn(found)
-    assert "made (file), k = 8" in shown
-    low, high = found["intervals"]["student"]["accuracy"]
-    assert f"{found['student']['accuracy']:.3f} ±{(high - low) / 2:.3f}" in shown
-    assert shown.index("teacher") < shown.index("student") < shown.index("baseline")
-    assert "1.000 ±" not in shown
-    assert "student - baseline, agreement: +0.100 (+0.100 to +0.100)" in shown
-
-
-def test_the_table_shows_both_bounds_over_texts(tmp_path):
-    shown = drawn(evaluate(tmp_path, prepare(tmp_path, seeds=1)))
-    low, high = wilson(290, N)
-    assert f"0.967 [{low:.3f}, {high:.3f}]" in shown
-    assert "95% intervals: wilson over test texts; 1 seed" in shown
-    assert "(no interval from one seed)" in shown
-
-
-def test_the_caption_tells_of_calibration_and_of_the_boundary(tmp_path):
-    unsure = TEACHER.copy()
-    unsure[:3] = [[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]]
-    found = evaluate(tmp_path, prepare(tmp_path, seeds=1), teacher=unsure)
-    shown = caption(found)
-    assert "agreement on 3 texts near the boundary: teacher 1.000, student 0.000" in shown
-    error = abs(0.7 - 290 / N)
-    assert found["student"]["calibration_error"] == pytest.approx(error)
-    assert f"expected calibration error: teacher 0.103, student {error:.3f}" in shown
-
-
-def test_results_of_earlier_versions_are_still_drawn(tmp_path):
-    found = evaluate(tmp_path, prepare(tmp_path))
-    for who in ("teacher", "student", "baseline"):
-        for name in ("calibration_error", "brier", "boundary_agreement", "boundary_n"):
-            del found[who][name]
-    assert "student - baseline, agreement" in drawn(found)
-
-
-def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
-    found = evaluate(tmp_path, prepare(tmp_path))
-    found["intervals"]["difference"]["teacher_agreement"]["interval"] = [-0.1, 0.3]
-    assert "(-0.100 to +0.300, which includes 0)" in caption(found)
-    del found["intervals"]["difference"], found["baseline"]
-    assert "baseline" not in drawn(found)
 
 
 def test_a_student_that_leaves_a_class_out_is_warned_of(tmp_path, capsys):

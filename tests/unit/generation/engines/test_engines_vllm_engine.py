@@ -1,43 +1,13 @@
-import asyncio
 import json
 import re
 
 import pytest
-from fake_server import FakeServer, http_server, openai_server
+from fake_server import openai_server
+from vllm_rig import PATTERN, ask, doing, request
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines import vllm_engine
-from codlocal.generation.engines.engine import NO_REPLY, Blank, Request, Sampling, is_failure
-from codlocal.generation.engines.vllm_engine import VllmEngine, is_loopback
-
-PATTERN = r'\{"text": "so (good|bad)"\}'
-
-
-@pytest.fixture(autouse=True)
-def no_retries(monkeypatch):
-    monkeypatch.setattr(vllm_engine, "_RETRIES", 0)
-
-
-@pytest.fixture
-def server():
-    with openai_server() as running:
-        yield running
-
-
-def request(constraint=PATTERN, count=3):
-    return Request("1", "Say so.", constraint, count, 77, Sampling(0.4, 0.8, 50))
-
-
-def ask(server, work, *, key=None, **options):
-    async def whole():
-        engine = VllmEngine(server.url, key or server.key, server.model, **options)
-        try:
-            return await work(engine)
-        finally:
-            await engine.aclose()
-
-    return asyncio.run(whole())
+from codlocal.generation.engines.engine import NO_REPLY, Blank, is_failure
 
 
 def test_a_request_says_all_that_matters(server):
@@ -256,11 +226,6 @@ def test_a_wrong_key_is_named(server, work):
     assert "CODLOCAL_SERVER_KEY" in caught.value.hint
 
 
-def doing(work):
-    argument = request() if work == "generate" else "a text"
-    return lambda engine: getattr(engine, work)(argument)
-
-
 def test_a_text_that_can_not_be_scored_gives_the_servers_words(server):
     server.status = 400
     with pytest.raises(EngineError, match=r"score a text of 6 characters: .*as told") as caught:
@@ -282,63 +247,3 @@ def test_a_refused_request_fails_alone(server):
     assert all(reply.finish_reason.startswith("refused: ") for reply in replies)
     assert all("as told" in reply.finish_reason for reply in replies)
     assert all(is_failure(reply.finish_reason) for reply in replies)
-
-
-def gone():
-    """A server of which only the address is left."""
-    server = FakeServer()
-    http_server(server).server_close()
-    return server
-
-
-@pytest.mark.parametrize("work", ["generate", "score"])
-def test_no_answer_is_worth_a_retry(work):
-    with pytest.raises(EngineError, match="does not answer") as caught:
-        ask(gone(), doing(work))
-    assert "again" in caught.value.hint
-
-
-def test_the_death_of_our_own_server_is_the_better_explanation():
-    death = EngineError("The vLLM server died: the disk is full.")
-    with pytest.raises(EngineError) as caught:
-        ask(gone(), doing("score"), explain_death=lambda: death)
-    assert caught.value is death
-
-
-def test_a_crashed_engine_is_given_the_time_to_die(server, monkeypatch):
-    monkeypatch.setattr(vllm_engine, "_DYING_SECONDS", 0.05)
-    death, server.status = EngineError("The vLLM server died."), 500
-    signs = iter([None, None, death])
-    with pytest.raises(EngineError) as caught:
-        ask(server, doing("generate"), explain_death=lambda: next(signs))
-    assert caught.value is death
-    with pytest.raises(EngineError, match="does not answer") as caught:
-        ask(server, doing("generate"), explain_death=lambda: None)
-    assert "runtime.request_seeds=false" in caught.value.hint
-
-
-def test_a_server_that_can_not_take_seeds_gets_none(server):
-    ask(server, doing("generate"), seeds=False)
-    assert server.payloads[0]["seed"] is None
-
-
-def test_a_local_server_is_never_asked_through_a_proxy(server, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert len(ask(server, lambda engine: engine.generate(request()))) == 3
-
-
-@pytest.mark.parametrize(
-    ("url", "local"),
-    [
-        ("http://127.0.0.1:8000", True),
-        ("http://127.9.9.9", True),
-        ("http://[::1]:8000", True),
-        ("http://localhost:1", True),
-        ("http://10.0.0.1", False),
-        ("http://localhost.example.com", False),
-        ("http://gpu-server:8000", False),
-    ],
-)
-def test_loopback_is_this_machine_only(url, local):
-    assert is_loopback(url) is local

@@ -1,0 +1,60 @@
+import io
+
+import pytest
+from evaluation_rig import TEACHER, N, evaluate, prepare
+from rich.console import Console as RichConsole
+
+from codlocal.core.statistics import wilson
+from codlocal.evaluation.report import caption, table
+
+
+def drawn(metrics):
+    console = RichConsole(width=140, file=io.StringIO())
+    console.print(table(metrics))
+    return console.file.getvalue()
+
+
+def test_the_table_shows_half_widths_over_seeds(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    shown = drawn(found)
+    assert "made (file), k = 8" in shown
+    low, high = found["intervals"]["student"]["accuracy"]
+    assert f"{found['student']['accuracy']:.3f} ±{(high - low) / 2:.3f}" in shown
+    assert shown.index("teacher") < shown.index("student") < shown.index("baseline")
+    assert "1.000 ±" not in shown
+    assert "student - baseline, agreement: +0.100 (+0.100 to +0.100)" in shown
+
+
+def test_the_table_shows_both_bounds_over_texts(tmp_path):
+    shown = drawn(evaluate(tmp_path, prepare(tmp_path, seeds=1)))
+    low, high = wilson(290, N)
+    assert f"0.967 [{low:.3f}, {high:.3f}]" in shown
+    assert "95% intervals: wilson over test texts; 1 seed" in shown
+    assert "(no interval from one seed)" in shown
+
+
+def test_the_caption_tells_of_calibration_and_of_the_boundary(tmp_path):
+    unsure = TEACHER.copy()
+    unsure[:3] = [[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]]
+    found = evaluate(tmp_path, prepare(tmp_path, seeds=1), teacher=unsure)
+    shown = caption(found)
+    assert "agreement on 3 texts near the boundary: teacher 1.000, student 0.000" in shown
+    error = abs(0.7 - 290 / N)
+    assert found["student"]["calibration_error"] == pytest.approx(error)
+    assert f"expected calibration error: teacher 0.103, student {error:.3f}" in shown
+
+
+def test_results_of_earlier_versions_are_still_drawn(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    for who in ("teacher", "student", "baseline"):
+        for name in ("calibration_error", "brier", "boundary_agreement", "boundary_n"):
+            del found[who][name]
+    assert "student - baseline, agreement" in drawn(found)
+
+
+def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
+    found = evaluate(tmp_path, prepare(tmp_path))
+    found["intervals"]["difference"]["teacher_agreement"]["interval"] = [-0.1, 0.3]
+    assert "(-0.100 to +0.300, which includes 0)" in caption(found)
+    del found["intervals"]["difference"], found["baseline"]
+    assert "baseline" not in drawn(found)
