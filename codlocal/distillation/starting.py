@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from codlocal.core.config import Config
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
@@ -77,3 +79,26 @@ def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: i
         device=device,
         max_length=length,
     )
+
+
+def go_back_toward_start(student: Classifier, config: Config, folder: Path, seed: int) -> None:
+    """Mix a trained student, in place, with the start that it was made as by `start_student`.
+
+    Where the start knows the task, weights between the two generalise better than those that
+    followed a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). So only
+    a student made of the teacher's layers is mixed, and none whose training was that of adapters.
+
+    Raises:
+        ModelError: the folder can't be loaded.
+
+    """
+    settings = config.distillation
+    made_of_teacher = settings.student_init == "teacher" and settings.quantization == "none"
+    share = settings.teacher_share
+    if not (share and made_of_teacher):
+        return
+    start = start_student(config, folder, student.label_names, seed)
+    with torch.no_grad():
+        pairs = zip(student.model.parameters(), start.model.parameters(), strict=True)
+        for own, old in pairs:
+            own.lerp_(old.to(own), share)

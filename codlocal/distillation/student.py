@@ -24,7 +24,7 @@ from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
 from codlocal.distillation.peers import FrozenEncoder
 from codlocal.distillation.projections import ProjectedStudent, new_projections
-from codlocal.distillation.starting import start_student
+from codlocal.distillation.starting import go_back_toward_start, start_student
 from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.warm_start import warm_start_head
 from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_bits, train_in_4_bits
@@ -105,6 +105,7 @@ def train_student(
     def build(partial: Path) -> None:
         student = start_student(job.config, job.base, job.labels, job.seed)
         terms = distil(student, job, knowledge, partial, console)
+        go_back_toward_start(student, job.config, job.base, job.seed)
         lost = _save(student, job, partial, console)
         remove_checkpoints(partial)
         _collect_logs(partial)

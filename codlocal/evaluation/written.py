@@ -13,6 +13,8 @@ REPORT = "report.md"
 _TABLES = {
     "teacher_agreement": "Agreement with the teacher",
     "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "matthews": "Matthews correlation",
     "boundary_agreement": "Agreement near the teacher's boundary",
     "calibration_error": "Expected calibration error",
     "boundary_distance": "Mean distance of the training texts to the teacher's boundary",

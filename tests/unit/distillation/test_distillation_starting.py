@@ -3,12 +3,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from tiny import tiny_model
 
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ModelError
 from codlocal.core.jsonl import write_json
-from codlocal.distillation.starting import decided_start, start_student
+from codlocal.distillation.starting import decided_start, go_back_toward_start, start_student
 from codlocal.models.classifier import Classifier
 from codlocal.models.locate import read_json
 
@@ -104,3 +105,28 @@ def test_with_all_layers_the_student_is_the_teacher(tmp_path: Path):
     student = start_student(_config(student_init="teacher", student_layers=2), folder, NAMES, 0)
     teacher = Classifier.load(folder, device="cpu", label_names=NAMES)
     np.testing.assert_array_equal(student.logits(TEXTS), teacher.logits(TEXTS))
+
+
+def _weights(student: Classifier) -> torch.Tensor:
+    return torch.cat([one.detach().flatten() for one in student.model.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"student_init": "teacher"}, 0.0),
+        ({"student_init": "teacher", "teacher_share": 0.25}, 0.25),
+        ({"student_init": "teacher", "teacher_share": 0.5, "quantization": "nf4"}, 0.0),
+        ({"student_init": "pretrained", "teacher_share": 0.5}, 0.0),
+    ],
+)
+def test_only_a_student_of_the_teachers_layers_goes_back_toward_them(tmp_path, settings, share):
+    folder = tiny_model(tmp_path, labels=NAMES)
+    config = _config(student_layers=1, **settings)
+    student = start_student(config, folder, NAMES, seed=0)
+    start = _weights(student).clone()
+    with torch.no_grad():
+        for one in student.model.parameters():
+            one.add_(1.0)
+    go_back_toward_start(student, config, folder, seed=0)
+    torch.testing.assert_close(_weights(student) - start, torch.full_like(start, 1 - share))
