@@ -80,7 +80,9 @@ class RunFolder:
             return
         run = cls(path, config)
         run.refuse_strange_folder()
-        with _none_left_of_a_refusal(path), path.joinpath("run.lock").open("a") as lock:
+        made = [one for one in (path, *path.parents) if not one.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        with path.joinpath("run.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -88,12 +90,13 @@ class RunFolder:
                     f"Another codlocal process is working on {path}.",
                     "Wait for it to end, or choose another --run.",
                 ) from error
-            run.refuse_changed_settings(redo)
-            if redo:
-                run.archive = run._set_aside(redo)
-            jsonl.write_text(run.file("run.toml"), config.to_toml())
-            processes.wait()
-            yield run
+            with _none_left_of_a_refusal(made):
+                run.refuse_changed_settings(redo)
+                if redo:
+                    run.archive = run._set_aside(redo)
+                jsonl.write_text(run.file("run.toml"), config.to_toml())
+                processes.wait()
+                yield run
 
     def refuse_strange_folder(self) -> None:
         """Refuse a folder that has other things than a run's in its files' places.
@@ -254,15 +257,13 @@ class RunFolder:
 
 
 @contextmanager
-def _none_left_of_a_refusal(path: Path) -> Iterator[None]:
-    """Make a folder, and take it away again if an error comes before its first row."""
-    made = [one for one in (path, *path.parents) if not one.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+def _none_left_of_a_refusal(made: list[Path]) -> Iterator[None]:
+    """Remove a new run folder, and those above made for it, at an error before its first row."""
     try:
         yield
     except CodlocalError:
-        if made and {one.name for one in path.iterdir()} <= _BOOKS:
-            shutil.rmtree(path)
+        if made and {one.name for one in made[0].iterdir()} <= _BOOKS:
+            shutil.rmtree(made[0])
             with suppress(OSError):  # a folder above it has become another run's, too
                 for parent in made[1:]:
                     parent.rmdir()
