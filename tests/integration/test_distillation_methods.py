@@ -150,6 +150,21 @@ def test_half_precision_is_for_the_forward_pass_alone(finished, tmp_path, body, 
     assert run.facts("distill")["states"] == "per token"
 
 
+def test_trained_students_go_back_toward_the_teachers_layers_by_their_share(
+    finished, tmp_path, body
+):
+    def trained(share: float) -> torch.Tensor:
+        changes = {"student_init": "teacher", "steps": 8, "teacher_share": share}
+        config = changed_config(finished, body, baseline=False, **changes)
+        run = copy_run(finished, tmp_path / str(share), config)
+        run_distill(run, load_teacher(run), QUIET)
+        return torch.cat([one.flatten() for one in weights(run).values()])
+
+    whole, quarter, half = (trained(share) for share in (0.0, 0.25, 0.5))
+    assert not torch.allclose(whole, half)
+    torch.testing.assert_close(quarter, (whole + half) / 2)
+
+
 def test_a_student_of_another_family_than_its_teacher_is_refused(finished, tmp_path, body):
     other = tiny_model(tmp_path / "other", "deberta")
     config = changed_config(finished, body, student=str(other), student_init="teacher")
