@@ -18,7 +18,12 @@ _WIDTH = {
     "num_attention_heads": 2,
     "max_position_embeddings": 160,
 }
-_DECODER = {**_WIDTH, "num_key_value_heads": 1, "head_dim": 16}
+_DECODER = {
+    **_WIDTH,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 4096,
+}
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", _WIDTH),
     "roberta": ("Roberta", _WIDTH),

@@ -42,7 +42,7 @@ def serve(**given: Any) -> None:
     find_engine(config.runtime.engine_python)  # before a model of many GB is fetched
     model = locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
     with running(server_settings(config, model, folder / "server.log"), console) as server:
-        asyncio.run(_check(server))
+        asyncio.run(_check(server, config.runtime.request_seeds))
         facts = {
             "url": server.url,
             "key": server.key,
@@ -59,11 +59,12 @@ def serve(**given: Any) -> None:
         _wait(server, console)
 
 
-async def _check(server: "VllmServer") -> None:
+async def _check(server: "VllmServer", seeds: bool) -> None:
     from codlocal.generation.engines import canary
     from codlocal.generation.engines.vllm_engine import VllmEngine
 
-    engine = VllmEngine(server.url, server.key, server.model_name, explain_death=server.death)
+    place = (server.url, server.key, server.model_name)
+    engine = VllmEngine(*place, seeds=seeds, explain_death=server.death)
     try:
         await canary.check(engine)
     finally:

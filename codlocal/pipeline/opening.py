@@ -155,6 +155,7 @@ async def _in_process(
         device=device,
         dtype=dtype_of(run.config.runtime.dtype, device),
         raw_prompts=run.config.generator.prompting == "completion",
+        max_length=run.config.runtime.max_model_len,
     )
     async with _trusted(engine):
         yield engine

@@ -38,9 +38,13 @@ def folder(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("generator"), "llama", causal=True)
 
 
-def load(folder, *, raw_prompts=True):
+def load(folder, *, raw_prompts=True, max_length=2048):
     return TransformersEngine.load(
-        folder, device=torch.device("cpu"), dtype=torch.float32, raw_prompts=raw_prompts
+        folder,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        raw_prompts=raw_prompts,
+        max_length=max_length,
     )
 
 
@@ -215,13 +219,39 @@ def test_a_tokenizer_that_begins_sequences_itself_does_so_once(chatty, monkeypat
         single="! $A", special_tokens=[("!", bos)]
     )
     for raw in (True, False):
-        again = TransformersEngine(engine._model, engine._tokenizer, raw_prompts=raw)
+        again = TransformersEngine(
+            engine._model, engine._tokenizer, raw_prompts=raw, max_length=2048
+        )
         expected = "!Say so." if raw else "!<user>Say so.<assistant>"
         assert prompt_of(again, monkeypatch) == expected
 
 
 def test_scoring_starts_from_the_token_that_begins_a_sequence(chatty):
     assert asyncio.run(load(chatty).score("The")).tokens == 3
+
+
+def test_what_is_too_long_for_the_context_is_refused(folder):
+    engine = load(folder, max_length=120)
+    [reply] = generate(engine, request(count=1, max_tokens=120))
+    assert reply.finish_reason == "refused: 127 tokens, and the context has 120"
+    long = asyncio.run(engine.propose(Blank("Say so. " * 20, '{"text": "')))
+    assert (long.tokens, long.finish_reason[:8]) == ((), "refused:")
+    with pytest.raises(EngineError, match="200 characters can't be scored") as caught:
+        asyncio.run(engine.score("good " * 40))
+    assert "max_model_len" in caught.value.hint
+    own = load(folder, max_length=10**6)
+    assert generate(own, request(count=1, max_tokens=5000))[0].finish_reason.endswith("has 4096")
+
+
+def test_proposals_have_the_space_that_a_tokenizer_leaves_out(folder):
+    from transformers import LlamaTokenizer
+
+    known = ["<unk>", "<s>", "</s>", "▁", *'abcdefghijklmnopqrstuvwxyz{}":', "good", "▁good"]
+    tokenizer = LlamaTokenizer(vocab={word: at for at, word in enumerate(known)}, merges=[])
+    assert tokenizer.decode([len(known) - 1]) == "good"
+    engine = TransformersEngine(load(folder)._model, tokenizer, raw_prompts=True, max_length=2048)
+    found = asyncio.run(engine.propose(Blank("so", '{"a": "so', count=300))).tokens
+    assert {"good", " good"} <= {word for word, _ in found}
 
 
 @pytest.mark.parametrize("kind", ["encoder", "no weights", "damaged", "pickled"])

@@ -25,6 +25,7 @@ class LazyEngine:
         self.seeds = seeds
         self._open = open_engine
         self._engine: Engine | None = None
+        self._dead: Engine | None = None
         self._failure: EngineError | None = None
         self._stack = AsyncExitStack()
         self._lock = asyncio.Lock()
@@ -50,7 +51,10 @@ class LazyEngine:
         engine = await self._opened()
         try:
             return await work(engine)
-        except SeedError:
+        except (EngineError, RuntimeError) as error:
+            # Of the requests that died with an engine, those that come late find its client closed.
+            if engine is not self._dead and not isinstance(error, SeedError):
+                raise
             return await work(await self._without_seeds(engine))
 
     async def _opened(self) -> Engine:
@@ -64,8 +68,8 @@ class LazyEngine:
         async with self._lock:
             if self._engine is not dead or not self.seeds:
                 return self._engine or dead
+            self._dead, self.seeds = dead, False
             await self.aclose()
-            self.seeds = False
             return await self._start()
 
     async def _start(self) -> Engine:

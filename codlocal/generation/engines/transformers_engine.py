@@ -14,7 +14,7 @@ import torch
 from outlines.types import JsonSchema, Regex
 from safetensors import SafetensorError
 
-from codlocal.core.errors import ModelError
+from codlocal.core.errors import EngineError, ModelError
 from codlocal.core.records import Fluency
 from codlocal.generation.engines.engine import (
     Blank,
@@ -23,6 +23,7 @@ from codlocal.generation.engines.engine import (
     Request,
     fluency,
     proposals,
+    refusal,
 )
 from codlocal.models.quiet import silence_libraries
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 
 
+_SPACE = "▁"
+"""How SentencePiece writes the space before a word."""
+
+
 class TransformersEngine:
     """Generates in this process; requests wait for each other.
 
@@ -42,17 +47,26 @@ class TransformersEngine:
         model: a causal language model, in evaluation mode on its device.
         tokenizer: its tokenizer; a pad token is chosen if it has none.
         raw_prompts: pass prompts through instead of applying the chat template.
+        max_length: tokens that prompt and reply have at most; never more than the model's own.
 
     """
 
     def __init__(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, raw_prompts: bool
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        raw_prompts: bool,
+        max_length: int,
     ) -> None:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self._model = model
         self._tokenizer = cast(Any, tokenizer)  # its methods are typed for one text only
         self._raw = raw_prompts or not tokenizer.chat_template
+        self._longest = min(
+            max_length, getattr(model.config, "max_position_embeddings", max_length)
+        )
         self._begin = tokenizer.bos_token or ""
         self._adds_begin = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
         self._outlines = cast(Any, outlines.from_transformers(model, self._tokenizer))
@@ -62,7 +76,13 @@ class TransformersEngine:
 
     @classmethod
     def load(
-        cls, path: Path, *, device: torch.device, dtype: torch.dtype, raw_prompts: bool
+        cls,
+        path: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        raw_prompts: bool,
+        max_length: int,
     ) -> "TransformersEngine":
         """Load a model directory: safetensors only, no code of its own.
 
@@ -86,20 +106,26 @@ class TransformersEngine:
                 "It must be a causal language model; the folder may be damaged, or made for a "
                 "newer transformers.",
             ) from error
-        return cls(cast(Any, model).to(device).eval(), tokenizer, raw_prompts=raw_prompts)
+        on_device = cast(Any, model).to(device).eval()
+        return cls(on_device, tokenizer, raw_prompts=raw_prompts, max_length=max_length)
 
     async def generate(self, request: Request) -> list[Reply]:
-        """Return `request.count` replies from one batch."""
+        """Return `request.count` replies from one batch; refused if they could be too long."""
         async with self._lock:
             return await asyncio.to_thread(self._generate, request)
 
     async def propose(self, blank: Blank) -> Proposals:
-        """Return the likeliest next tokens of a reply."""
+        """Return the likeliest next tokens of a reply; refused if its prompt is too long."""
         async with self._lock:
             return await asyncio.to_thread(self._propose, blank)
 
     async def score(self, text: str) -> Fluency:
-        """Return the log-probability per token of a text."""
+        """Return the log-probability per token of a text.
+
+        Raises:
+            EngineError: the text is longer than the model's context.
+
+        """
         async with self._lock:
             return await asyncio.to_thread(self._score, text)
 
@@ -111,10 +137,13 @@ class TransformersEngine:
         term = Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)
         generator: Any = outlines.Generator(self._outlines, term, backend="llguidance")
         prompt = self._prompt(request.prompt)
+        prompt_tokens = len(self._tokenizer(prompt)["input_ids"])
+        refused = self._refused(prompt_tokens + request.sampling.max_tokens)
+        if refused:
+            return [Reply("", refused, 0, 0)] * request.count
         with torch.random.fork_rng():
             torch.manual_seed(request.seed)
             texts: list[str] = generator.batch([prompt] * request.count, **self._sampling(request))
-        prompt_tokens = len(self._tokenizer(prompt)["input_ids"])
         return [self._reply(text, request.sampling.max_tokens, prompt_tokens) for text in texts]
 
     def _prompt(self, text: str) -> str:
@@ -146,15 +175,31 @@ class TransformersEngine:
         tokens = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return Reply(text, "length" if tokens >= max_tokens else "stop", prompt_tokens, tokens)
 
+    def _refused(self, tokens: int) -> str | None:
+        """Why so many tokens can't be read and written; None if they can."""
+        if tokens <= self._longest:
+            return None
+        return refusal(f"{tokens} tokens, and the context has {self._longest}")
+
     @torch.inference_mode()
     def _propose(self, blank: Blank) -> Proposals:
         whole = self._prompt(blank.prompt) + blank.begun
         encoded = self._tokenizer(whole, return_tensors="pt").to(self._model.device)
+        refused = self._refused(encoded["input_ids"].shape[1] + 1)
+        if refused:
+            return Proposals((), 0, refused)
         logits = self._model(**encoded, logits_to_keep=1).logits[0, -1].float()
         found = logits.log_softmax(-1).topk(min(blank.count, len(logits)))
-        words = self._tokenizer.batch_decode(found.indices[:, None])
+        words = [self._word(token) for token in found.indices.tolist()]
         tokens = zip(words, found.values.tolist(), strict=True)
         return proposals(tokens, encoded["input_ids"].shape[1])
+
+    def _word(self, token: int) -> str:
+        """The text of a token; some tokenizers leave out the space with which it begins."""
+        word: str = self._tokenizer.decode([token])
+        piece = self._tokenizer.convert_ids_to_tokens(token)  # None: the model has more than it
+        spaced = piece is not None and piece.startswith(_SPACE)
+        return f" {word}" if spaced and not word.startswith(" ") else word
 
     @torch.inference_mode()
     def _score(self, text: str) -> Fluency:
@@ -164,6 +209,13 @@ class TransformersEngine:
         ids = encoded["input_ids"]
         if ids.shape[1] < 2:
             return fluency([])
+        refused = self._refused(ids.shape[1])
+        if refused:
+            raise EngineError(
+                f"A text of {len(text)} characters can't be scored: {refused}.",
+                "If the model can take longer ones, allow it to (--set "
+                "runtime.max_model_len=8192), or leave such texts out of the data.",
+            )
         logits = self._model(**encoded).logits[0, :-1].float()
         chosen = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
         return fluency(chosen.tolist())

@@ -6,6 +6,7 @@ Outlines' own `generate` returns bare strings; its type adapter is used directly
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -36,6 +37,9 @@ _DYING_SECONDS = 10.0
 _DYING_POLLS = 50
 _ALWAYS_ALLOWED = 20
 """Next tokens that vLLM gives unless it was started with another limit."""
+
+_REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
+"""What a server answers to a request that is wrong in itself."""
 
 _LEAST_GENERATED = 1
 """Tokens that a server generates even if all that is wanted are the prompt's."""
@@ -84,28 +88,33 @@ class VllmEngine:
     async def generate(self, request: Request) -> list[Reply]:
         """Return `request.count` replies to a chat message that holds the prompt.
 
+        Without a temperature all replies are the same: one is asked for.
+
         Raises:
             EngineError: the server is gone, refuses us, or answers something else.
 
         """
+        different = request.count if request.sampling.temperature else 1
         try:
             response = await self._client.chat.completions.with_raw_response.create(
                 model=self._model,
                 messages=self._adapter.format_input(request.prompt),
-                n=request.count,
+                n=different,
                 seed=request.seed if self._seeds else None,
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_completion_tokens=request.sampling.max_tokens,
                 extra_body=self._adapter.format_output_type(_outlines_type(request.constraint)),
             )
-        except openai.BadRequestError as error:
+        except _REFUSALS as error:
             # One request that the server can't serve (a text beyond its context) is no reason to
             # end the run: its replies fail, with the reason.
             return [Reply("", _refused(error), 0, 0)] * request.count
         except openai.OpenAIError as error:
             raise await self._failure(error) from error
-        return _replies(answers.read(answers.Chat, response.content, self._url), request.count)
+        replies = _replies(answers.read(answers.Chat, response.content, self._url), different)
+        copy = replace(replies[0], completion_tokens=0)
+        return replies + [copy] * (request.count - different)
 
     async def propose(self, blank: Blank) -> Proposals:
         """Return the likeliest next tokens of a reply that has begun.
@@ -119,7 +128,7 @@ class VllmEngine:
         count = min(blank.count, self._most_proposals)
         try:
             return await self._propose(blank, count)
-        except openai.BadRequestError as error:
+        except _REFUSALS as error:
             if count > _ALWAYS_ALLOWED and "logprobs" in error.message:
                 self._most_proposals = _ALWAYS_ALLOWED
                 return await self.propose(blank)
@@ -164,7 +173,7 @@ class VllmEngine:
                 temperature=0,
                 extra_body={"prompt_logprobs": 0, "add_special_tokens": not self._prefix},
             )
-        except openai.BadRequestError as error:
+        except _REFUSALS as error:
             raise EngineError(
                 f"The server at {self._url} can't score a text of {len(text)} characters: {error}.",
                 "If it is longer than the model's context, have the server take longer ones "
@@ -193,7 +202,10 @@ class VllmEngine:
                 f"The server at {self._url} refuses the key.",
                 "Set CODLOCAL_SERVER_KEY to the key that the server was started with.",
             )
-        return EngineError(f"The server at {self._url} refuses a request: {error}.")
+        return EngineError(
+            f"The server at {self._url} refuses a request: {error}.",
+            "Rows so far are kept: run the same command again to go on.",
+        )
 
     async def _death(self) -> EngineError | None:
         """Why our own server is gone; a server whose engine has crashed takes a while to end."""
@@ -235,7 +247,7 @@ def _replies(found: answers.Chat, count: int) -> list[Reply]:
     return replies + [Reply("", NO_REPLY, 0, 0)] * (count - len(replies))
 
 
-def _refused(error: openai.BadRequestError) -> str:
+def _refused(error: openai.APIStatusError) -> str:
     return refusal(error.message[:200])
 
 

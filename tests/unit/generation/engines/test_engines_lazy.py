@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 
 import pytest
@@ -81,6 +82,32 @@ def test_an_engine_that_dies_of_seeds_is_opened_once_more_without_them():
     engine = LazyEngine(opener, seeds=True)
     assert all(len(replies) == 1 for replies in ask(engine, 5))
     assert (opener.opened, opener.closed, engine.seeds) == ([True, False], 2, False)
+
+
+@pytest.mark.parametrize("late", [RuntimeError("client closed"), EngineError("it died")])
+def test_what_died_late_with_an_engine_is_asked_of_the_next_one(late):
+    class DyingTwice(Dying):
+        async def generate(self, request):
+            if request is not REQUEST:
+                await asyncio.sleep(0.1)
+                raise late
+            await super().generate(request)
+
+    class TwoDeaths(Opener):
+        @asynccontextmanager
+        async def __call__(self, seeds):
+            self.opened.append(seeds)
+            yield DyingTwice(SeedError("dead")) if seeds else FakeEngine()
+
+    opener = TwoDeaths()
+    engine = LazyEngine(opener, seeds=True)
+    slow = dataclasses.replace(REQUEST, id="2/0")
+
+    async def work():
+        return await asyncio.gather(engine.generate(REQUEST), engine.generate(slow))
+
+    assert all(len(replies) == 1 for replies in asyncio.run(work()))
+    assert opener.opened == [True, False]
 
 
 def test_an_engine_that_dies_of_seeds_while_it_opens_is_opened_without_them():

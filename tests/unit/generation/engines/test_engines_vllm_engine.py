@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -7,7 +8,7 @@ from vllm_rig import PATTERN, ask, doing, request
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply
-from codlocal.generation.engines.engine import NO_REPLY, Blank, is_failure
+from codlocal.generation.engines.engine import NO_REPLY, Blank, Sampling, is_failure
 
 
 def test_a_request_says_all_that_matters(server):
@@ -205,6 +206,14 @@ def test_replies_that_are_missing_have_failed(server, given):
     assert [is_failure(kind) for kind in kinds] == [kind == NO_REPLY for kind in kinds]
 
 
+def test_without_a_temperature_the_one_reply_is_asked_for_once(server):
+    greedy = dataclasses.replace(request(), sampling=Sampling(temperature=0))
+    replies = ask(server, lambda engine: engine.generate(greedy))
+    assert server.payloads[0]["n"] == 1
+    assert len({reply.text for reply in replies}) == 1
+    assert [reply.completion_tokens > 0 for reply in replies] == [True, False, False]
+
+
 def test_no_token_of_an_answer_is_lost_when_its_replies_share_them(server):
     usage = {"prompt_tokens": 9, "completion_tokens": 11, "total_tokens": 20}
     body = json.dumps({"choices": [choice()] * 3, "usage": usage}).encode()
@@ -236,12 +245,14 @@ def test_a_text_that_can_not_be_scored_gives_the_servers_words(server):
 @pytest.mark.parametrize("work", ["generate", "score"])
 def test_any_other_refusal_gives_the_servers_words(server, work):
     server.status = 404
-    with pytest.raises(EngineError, match=r"refuses a request: .*as told"):
+    with pytest.raises(EngineError, match=r"refuses a request: .*as told") as caught:
         ask(server, doing(work))
+    assert "same command again" in caught.value.hint
 
 
-def test_a_refused_request_fails_alone(server):
-    server.status = 400
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refused_request_fails_alone(server, status):
+    server.status = status
     replies = ask(server, doing("generate"))
     assert len(replies) == request().count
     assert all(reply.finish_reason.startswith("refused: ") for reply in replies)
