@@ -96,12 +96,13 @@ def choose(
     """
     chosen: list[_Flip] = []
     rejections: list[Rejection] = []
-    texts: dict[str, str] = {}
+    texts: dict[int, dict[str, str]] = {}
     for example_id, candidates in good.items():
         flips = [_flip(row, evidence, settings.fluency_weight) for row in candidates]
         taken, refused = _take(flips, texts, evidence.earlier, settings)
         chosen += taken
-        texts.update((flip.candidate.id, flip.text) for flip in taken)
+        for flip in taken:
+            texts.setdefault(flip.verdict.label, {})[flip.candidate.id] = flip.text
         rejections += refused
         if not taken:
             reason = "only duplicates of chosen texts" if flips else "no verified flip"
@@ -111,15 +112,18 @@ def choose(
 
 def _take(
     flips: Sequence[_Flip],
-    others: Mapping[str, str],
+    others: Mapping[int, Mapping[str, str]],
     earlier: Mapping[str, str],
     settings: VerificationConfig,
 ) -> tuple[list[_Flip], list[Rejection]]:
-    """Choose among the flips of one original, given the texts chosen for others, by their ids."""
+    """Choose among the flips of one original.
+
+    `others` are the texts chosen for other originals, by label and id.
+    """
     rule = RULES[settings.select]
     taken: list[_Flip] = []
     refused: list[Rejection] = []
-    chosen = list(others.values())
+    chosen = [text for texts in others.values() for text in texts.values()]
 
     def price(flip: _Flip) -> tuple[int, float, float, str]:
         reached = sum(one.verdict.label == flip.verdict.label for one in taken)
@@ -141,10 +145,20 @@ def _take(
     return taken, refused
 
 
-def _twin(flip: _Flip, taken: Sequence[_Flip], others: Mapping[str, str]) -> str | None:
-    """The id of a chosen candidate that says all but the same."""
-    same = (one.candidate.id for one in taken if near_edit(flip.source, flip.text, one.text))
-    return next(same, None) or near_text(flip.text, others)
+def _twin(
+    flip: _Flip, taken: Sequence[_Flip], others: Mapping[int, Mapping[str, str]]
+) -> str | None:
+    """The id of a chosen candidate that says all but the same, and has the same label.
+
+    Like texts of two labels have the teacher's boundary between them: they are both of use.
+    """
+    label = flip.verdict.label
+    same = (
+        one.candidate.id
+        for one in taken
+        if one.verdict.label == label and near_edit(flip.source, flip.text, one.text)
+    )
+    return next(same, None) or near_text(flip.text, others.get(label, {}))
 
 
 def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float) -> _Flip:

@@ -191,6 +191,14 @@ def test_two_originals_are_not_given_one_text():
     assert [row.detail for row in rejections] == ["a/0", "b/1", ""]
 
 
+def test_like_texts_of_two_labels_are_both_taken():
+    rows = [
+        flip("a/0", "I would recommend the soup to anyone"),
+        flip("b/0", "I would not recommend the soup to anyone", label=2),
+    ]
+    assert ids(decide(evidence(rows, "ab"))[0]) == ["a/0", "b/0"]
+
+
 @given(
     st.lists(
         st.tuples(
