@@ -221,9 +221,10 @@ class RunFolder:
             steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
             seconds=earlier.seconds if earlier else 0.0,
+            facts=earlier.facts if earlier else {},
         )
         self._save(name, record)
-        facts: dict[str, Any] = dict(earlier.facts) if earlier else {}
+        facts = dict(record.facts)
         status = "running"
         try:
             yield facts
