@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import regex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-_LETTERS = r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*"
-"""Letters and digits of any script, with the marks that are written on them."""
-_WORD = regex.compile(rf"{_LETTERS}(?:['’\-]{_LETTERS})*")
+from codlocal.core.scripts import UNSPACED
+from codlocal.generation.letter_case import is_capitalised, is_shouted
+from codlocal.generation.window import CHARACTER, LONGEST_WINDOW, sentences_around
+
+_LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*"
+"""Letters and digits of any script with spaces, with the marks that are written on them."""
+_WORD = regex.compile(rf"{CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*", regex.V1)
 _LONGEST_WORD = 200
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|\n+")
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
 _ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'
 _ENDING = "('(s|t|d|m|ll|re|ve))?"
@@ -29,13 +32,6 @@ _BEGINNING = '{"text": "'
 _ANY_REPLY = r'\{"text": "([^"\\\x00-\x1f]|\\["\\])+"\}'
 """Any JSON string. Tokens bound its length: with a bound of 150 characters in the pattern xgrammar
 took 0.3 s for every token (Gemma's vocabulary, one CPU core), without one 0.01 ms."""
-_LONGEST_WINDOW = 400
-"""Characters of text that a reply repeats at most; the rest of a long text is kept out of it.
-
-Compiling costs little by length and much by open slots: xgrammar took 0.1 s for 80 words with one
-slot, 0.4 s with four and 5 s for 160 words with 16, on a busy CPU core; llguidance 0.05 s for 1,000
-words with 16. A choice of 2,000 words took 0.06 s.
-"""
 
 
 class EditReply(BaseModel):
@@ -102,20 +98,20 @@ def parse_reply(reply: str) -> str:
 
 def within_reach(text: str, spans: Sequence[Span]) -> list[Span]:
     """The first span, and those of the others that fit into one window with it, in order."""
-    if len(text) <= _LONGEST_WINDOW:
+    if len(text) <= LONGEST_WINDOW:
         return list(spans)
     kept: list[Span] = []
     for span in spans:
         both = [*kept, span]
         extent = max(one.end for one in both) - min(one.start for one in both)
-        if not kept or extent <= _LONGEST_WINDOW // 2:
+        if not kept or extent <= LONGEST_WINDOW // 2:
             kept.append(span)
     return kept
 
 
 def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
     """Let everything change; of a long text only the sentences around one span."""
-    left, right = _window(text, *((around.start, around.end) if around else (0, 1)))
+    left, right = sentences_around(text, *((around.start, around.end) if around else (0, 1)))
     window = text[left:right]
     return EditConstraint(
         pattern=_ANY_REPLY,
@@ -159,16 +155,19 @@ def choice_constraint(text: str, choices: Sequence[tuple[Span, Sequence[str]]]) 
     _check_spans(text, [span for span, _ in ordered])
     slots = []
     for span, phrases in ordered:
-        if not any(phrases):
+        if not phrases:
             raise ValueError(f"{span} has nothing to choose from")
-        pattern = "(" + "|".join(_quote(phrase) for phrase in phrases if phrase) + ")"
-        slots.append(_Slot(span, pattern, "" in phrases))
+        some = "|".join(_quote(phrase) for phrase in phrases if phrase)
+        slots.append(_Slot(span, f"({some})" if some else "", "" in phrases))
     return _compose(text, slots)
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """A place that may change, the pattern of what it may hold, and whether it may vanish."""
+    """A place that may change, the pattern of what it may hold, and whether it may vanish.
+
+    Without a pattern it vanishes.
+    """
 
     span: Span
     pattern: str
@@ -177,13 +176,14 @@ class _Slot:
 
 def _compose(text: str, slots: Sequence[_Slot]) -> EditConstraint:
     """The constraint in which everything but the slots, in order, is literal."""
-    left, right = _window(text, slots[0].span.start, slots[-1].span.end)
+    left, right = sentences_around(text, slots[0].span.start, slots[-1].span.end)
     pattern, marked, blanked, at = [], [], [], left
     for slot in slots:
         literal = text[at : slot.span.start]
         if literal.endswith(" "):
             pattern.append(_quote(literal[:-1]))
-            pattern.append(f"( {slot.pattern})?" if slot.may_vanish else f" {slot.pattern}")
+            if slot.pattern:
+                pattern.append(f"( {slot.pattern})?" if slot.may_vanish else f" {slot.pattern}")
         else:
             pattern.append(_quote(literal) + slot.pattern)
         marked += [literal, "[", text[slot.span.start : slot.span.end], "]"]
@@ -227,46 +227,30 @@ def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]
     return slots
 
 
-def _window(text: str, first: int, last: int) -> tuple[int, int]:
-    """The sentences around text[first:last], if the text is too long to be repeated whole.
-
-    Where a sentence is too long itself, the window ends at a blank.
-    """
-    if len(text) <= _LONGEST_WINDOW:
-        return 0, len(text)
-    cuts = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    left = max(cut for cut in cuts if cut <= first)
-    right = min(cut for cut in cuts if cut >= last)
-    margin = max((_LONGEST_WINDOW - (last - first)) // 2, 0)
-    if first - left > margin:
-        left = text.find(" ", first - margin, first) + 1 or first
-    if right - last > margin:
-        right = max(text.rfind(" ", last, last + margin), last)
-    return left, right
-
-
 def _slot_pattern(text: str, slot: Span, most: int) -> str:
-    first, later = _word_patterns(text, text[slot.start : slot.end].split(" "))
+    first, later = _word_patterns(text, slot)
     return first if most == 1 else f"{first}( {later}){{0,{most - 1}}}"
 
 
-def _word_patterns(text: str, old: Sequence[str]) -> tuple[str, str]:
+def _word_patterns(text: str, slot: Span) -> tuple[str, str]:
     """The first word of a slot and those after it, in the script and case of what was there.
 
     Letters only, so that a word can't leave its slot.
     """
     if any(letter.isalpha() and not letter.isascii() for letter in text):
         return _ANY_SCRIPT, _ANY_SCRIPT
-    first = _english_word(old[0])
+    old = text[slot.start : slot.end].split(" ")
+    end = slot.start + len(old[0])
+    first = _english_word(text, slot.start, end)
     if len(old) > 1:
-        return first, _english_word(old[1])
+        return first, _english_word(text, end + 1, end + 1 + len(old[1]))
     return first, first if first == _SHOUTED else _LOWER
 
 
-def _english_word(old: str) -> str:
-    if len(old) > 1 and old.isupper():
+def _english_word(text: str, start: int, end: int) -> str:
+    if is_shouted(text[start:end]):
         return _SHOUTED
-    return _CAPITALISED if old[0].isupper() else _LOWER
+    return _CAPITALISED if is_capitalised(text, start, end) else _LOWER
 
 
 def _quote(text: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from codlocal.core.records import Teacher
 from codlocal.generation.constraint import Span, within_reach, words
+from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.negation import affirmed, is_auxiliary, negated
 from codlocal.generation.task import Task
@@ -159,8 +160,7 @@ class _Finder:
         return [phrase for phrase in dict.fromkeys(fitting) if phrase.lower() != old.lower()]
 
     def _in_place(self, span: Span, phrase: str) -> str:
-        text = self._task.example.text
-        return in_case(phrase, text[span.start : span.end], text)
+        return in_case(phrase, self._task.example.text, span.start, span.end)
 
     def _ask(self, edits: Sequence[Mapping[Span, str]]) -> tuple[list[float], list[bool]]:
         """The target's probability after each edit, and whether it is then the label."""
@@ -168,15 +168,6 @@ class _Finder:
         scores = self._teacher.predict_proba(texts)
         target = self._task.target_label
         return list(scores[:, target]), list(scores.argmax(axis=1) == target)
-
-
-def in_case(phrase: str, old: str, text: str) -> str:
-    """A phrase in the case of the word whose place it takes, and of the text around it."""
-    if text == text.lower():
-        return phrase.lower()
-    if len(old) > 1 and old.isupper():
-        return phrase.upper()
-    return phrase[:1].upper() + phrase[1:] if old[0].isupper() else phrase
 
 
 def sorted_spans(spans: Mapping[Span, str]) -> list[Span]:

@@ -19,8 +19,9 @@ import regex
 
 from codlocal.core.records import Candidate, Teacher
 from codlocal.generation.constraint import Span
-from codlocal.generation.edits import in_case, replaced
+from codlocal.generation.edits import replaced
 from codlocal.generation.engines.engine import Proposals
+from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import log_odds
 from codlocal.generation.negation import contraction
 from codlocal.generation.planned import Place, PlannedInfill
@@ -87,7 +88,8 @@ def filled(
     first one has the tokens of `comparing`, too: of the scores of texts that were not taken.
     """
     refused = next((one.finish_reason for one in proposals if one.finish_reason != "stop"), None)
-    failure = refused or "none of the generator's words flips the teacher"
+    few = "no other of" if texts else "none of"
+    failure = refused or f"{few} the generator's words flips the teacher"
     rows = [plan.candidate(at, text, None) for at, text in enumerate(texts[: plan.count])]
     rows += [plan.candidate(at, None, failure) for at in range(len(rows), plan.count)]
     for at, one in enumerate(proposals):
@@ -256,16 +258,15 @@ def _ranked(plan: PlannedInfill, proposals: Sequence[Proposals]) -> list[_Fill]:
 
 def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tuple[str, float]]:
     """The words among the tokens, in the case of the word whose place they take."""
-    text = plan.task.example.text
-    old = text[place.span.start : place.span.end]
-    spaced = text[: place.span.start].endswith(" ")
+    text, span = plan.task.example.text, place.span
+    old = text[span.start : span.end]
     for token, log_probability in found.tokens:
         match = _WORD.fullmatch(token)
-        if match is None or bool(match[1]) != spaced:
+        if match is None or bool(match[1]) != place.spaced:
             continue
         word = match[2]
         if len(word) == 1 and word.isascii() and word not in _LETTERS_THAT_ARE_WORDS:
             continue
         word = contraction(word)
         if word.lower() != old.lower():
-            yield in_case(word, old, text), log_probability
+            yield in_case(word, text, span.start, span.end), log_probability

@@ -7,7 +7,11 @@ from itertools import islice, zip_longest
 
 from codlocal.core import hashing
 from codlocal.core.sections import Strategy
-from codlocal.generation.constraint import EditConstraint, edit_constraint, within_reach
+from codlocal.generation.constraint import (
+    EditConstraint,
+    edit_constraint,
+    within_reach,
+)
 from codlocal.generation.edits import Edit
 from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.history import History
@@ -15,6 +19,7 @@ from codlocal.generation.planned import Place, Planned, PlannedInfill, PlannedRe
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
 from codlocal.generation.scope import decisive_spans, important_spans, scopes
 from codlocal.generation.task import Task
+from codlocal.generation.window import edited_part
 
 _DEMONSTRATIONS = 3
 """Solved tasks of each of the two labels that a prompt shows."""
@@ -86,7 +91,8 @@ class Planner:
         for span in spans:
             constraint = edit_constraint(text, [span], extra_words=0)
             prompt = self._prompt(shown, constraint, "infill")
-            places.append(Place(span, Blank(prompt, constraint.begun)))
+            spaced = text[len(constraint.before) : span.start].endswith(" ")
+            places.append(Place(span, Blank(prompt, constraint.begun), spaced))
         tried = history.texts_tried(task)
         pool = wanted * (_LATER_POOL if later else _FIRST_POOL)
         return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried, later)
@@ -134,7 +140,10 @@ class Planner:
             label_names=self.label_names,
             demonstrations=self._demonstrations(task),
             flips=[flip.named(self.label_names) for flip in history.nearest(task)],
-            tried=history.best_tried(task),
+            tried=[
+                replace(one, text=edited_part(task.example.text, one.text))
+                for one in history.best_tried(task)
+            ],
         )
 
     def _prompt(self, shown: PromptInput, constraint: EditConstraint, strategy: Strategy) -> str:

@@ -54,10 +54,14 @@ class PlannedRequest(_Part):
 
 @dataclass(frozen=True)
 class Place:
-    """A word of a text that another may replace, and how the generator is asked for others."""
+    """A word of a text that another may replace, and how the generator is asked for others.
+
+    `spaced`: a space comes first, where the generator is asked.
+    """
 
     span: Span
     blank: Blank
+    spaced: bool
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,24 @@ from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.core.records import Teacher as TeacherModel
+from codlocal.core.scripts import UNSPACED
 
-_LETTERS = r"[\p{L}\p{N}\p{M}_]+"
-_TOKEN = regex.compile(rf"{_LETTERS}(?:['’\-]{_LETTERS})*|[^\p{{L}}\p{{N}}\p{{M}}_\s]")
+_ALL_LETTERS = r"\p{L}\p{N}\p{M}_"
+_LETTERS = rf"[[{_ALL_LETTERS}]--[{UNSPACED}]]+"
+_CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
+_TOKEN = regex.compile(
+    rf"{_CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*|[^{_ALL_LETTERS}{UNSPACED}\s]", regex.V1
+)
 _LONGEST_REPETITION = 4
-_WORD = regex.compile(rf"{_LETTERS}(?:['’]{_LETTERS})*")
+_WORD = regex.compile(rf"{_CHARACTER}|{_LETTERS}(?:['’]{_LETTERS})*", regex.V1)
+_UNSPACED = regex.compile(_CHARACTER)
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into words and punctuation marks."""
+    """Split a text into words and punctuation marks.
+
+    A character of a script without spaces is a word.
+    """
     found: list[str] = _TOKEN.findall(text)
     return found
 
@@ -40,7 +49,10 @@ def _ending(word: str) -> str:
 
 
 def repetitions(text: str) -> frozenset[str]:
-    """What a text says twice in a row: words, or runs of a few words, in lower case."""
+    """What a text says twice in a row: words, or runs of a few words, in lower case.
+
+    A doubled character of a script without spaces is a word, not a slip.
+    """
     found = [token.casefold() for token in tokens(text)]
     return frozenset(
         " ".join(found[at : at + size])
@@ -48,6 +60,7 @@ def repetitions(text: str) -> frozenset[str]:
         for at in range(len(found) - 2 * size + 1)
         if found[at : at + size] == found[at + size : at + 2 * size]
         and all(token[0].isalnum() for token in found[at : at + size])
+        and not (size == 1 and _UNSPACED.fullmatch(found[at]))
     )
 
 

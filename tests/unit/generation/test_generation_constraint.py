@@ -178,6 +178,19 @@ def test_other_scripts_get_words_of_their_own():
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("食物3次 bad", ["食", "物", "3", "次", "bad"]),
+        ("すごい", ["す", "ご", "い"]),
+        ("ที่ดี", ["ที่", "ดี"]),
+        ("서비스가 나쁘다", ["서비스가", "나쁘다"]),
+    ],
+)
+def test_a_character_of_a_script_without_spaces_is_a_word(text, found):
+    assert [text[span.start : span.end] for span in words(text)] == found
+
+
+@pytest.mark.parametrize(
     "spans", [[], [Span(0, 3), Span(2, 5)], [Span(3, 3)], [Span(5, 99)], [Span(-1, 2)]]
 )
 def test_impossible_spans_are_refused(spans):

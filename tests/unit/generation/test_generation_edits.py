@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from codlocal.core.records import Example
 from codlocal.generation.constraint import Span, words
-from codlocal.generation.edits import Edit, find_edits, in_case, replaced
+from codlocal.generation.edits import Edit, find_edits, replaced
+from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.negation import affirmed, negated
 from codlocal.generation.task import Task
@@ -100,16 +101,20 @@ def test_auxiliaries_are_denied_after_and_other_words_before():
     ("phrase", "old", "text", "fits"),
     [
         ("bad", "good", "so good .", "bad"),
-        ("I", "it", "lower cased text", "i"),
+        ("I", "it", "lower cased text, is it", "i"),
         ("bad", "Good", "Good food", "Bad"),
         ("not good", "GREAT", "GREAT food", "NOT GOOD"),
         ("Vegas", "here", "Come here", "Vegas"),
         ("bad", "I", "I like it", "Bad"),
+        ("we", "I", "The food I ordered", "we"),
+        ("we're", "I’m", "When I’m back", "we're"),
+        ("we", "I", 'Fine. "I liked it."', "We"),
         ("", "Not", "Not good", ""),
     ],
 )
 def test_case_is_that_of_the_place_and_the_text(phrase, old, text, fits):
-    assert in_case(phrase, old, text) == fits
+    start = text.index(old)
+    assert in_case(phrase, text, start, start + len(old)) == fits
 
 
 def test_a_lower_cased_text_never_gets_a_capital_letter():

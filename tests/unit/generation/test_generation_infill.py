@@ -106,7 +106,11 @@ def test_a_place_that_was_refused_costs_nothing():
 def test_fewer_flips_than_were_wanted_leave_rows_that_say_so():
     rows = infill(weigh(), plan(), [proposals(" bad", " nice")])
     assert [row.text is None for row in rows] == [False, True, True, True]
-    assert {row.failure for row in rows[1:]} == {"none of the generator's words flips the teacher"}
+    assert {row.failure for row in rows[1:]} == {
+        "no other of the generator's words flips the teacher"
+    }
+    rows = infill(weigh(), plan(), [proposals(" nice")])
+    assert {row.failure for row in rows} == {"none of the generator's words flips the teacher"}
 
 
 def test_a_refusal_is_the_reason():
@@ -128,6 +132,14 @@ def test_words_take_the_case_of_their_place():
     assert texts(shouted, proposals(" bad"), teacher=weigh()) == ["It was BAD to me"]
     first = plan("Good food.", [1.0, 0])
     assert texts(first, proposals("bad", " awful"), teacher=weigh()) == ["Bad food."]
+
+
+def test_a_word_that_begins_the_window_of_a_long_text_begins_without_a_space():
+    text = "A dull sentence. " * 30 + "Good food here. " + "A dull sentence. " * 30
+    first = plan(text, [3.0 if at == 90 else 0.0 for at in range(len(words(text)))])
+    assert first.places[0].blank.begun == '{"text": "'
+    found = texts(first, proposals("Bad", " awful"), teacher=weigh())
+    assert found == [text.replace("Good", "Bad")]
 
 
 def test_a_contraction_that_has_begun_is_ended():

@@ -131,6 +131,18 @@ def test_a_long_text_is_asked_for_in_part(strategy):
         assert row.text.startswith(LONG[:9000])
 
 
+@pytest.mark.parametrize("strategy", ["infill", "guided", "free"])
+def test_of_what_was_tried_with_a_long_text_only_the_change_is_shown(strategy):
+    importance = np.zeros(len(LONG.split()))
+    importance[-1] = 3.0
+    long = task(LONG, importance)
+    tried = [Attempt(LONG.replace("It was good", f"It was so{at}"), 0.4) for at in range(3)]
+    [plan, *_] = planner(fill=False).plan(long, 1, strategy, History({long.key: tried}))
+    prompt = plan.places[0].blank.prompt if strategy == "infill" else plan.request.prompt
+    assert all(f'"It was so{at}."' in prompt for at in range(3))
+    assert len(prompt) < 4000
+
+
 def test_fluency_sums_up_log_probabilities():
     assert fluency([]).tokens == 0
     found = fluency([-1.0, -3.0, -0.5])

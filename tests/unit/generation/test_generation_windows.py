@@ -13,6 +13,7 @@ from codlocal.generation.constraint import (
     within_reach,
     words,
 )
+from codlocal.generation.window import edited_part
 
 SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
 
@@ -39,6 +40,23 @@ def test_a_slot_at_the_start_of_a_sentence_is_not_joined_to_the_sentence_before(
     assert constraint.allows(json.dumps({"text": constraint.window.replace("Great", "Bad")}))
     assert not constraint.allows(json.dumps({"text": constraint.window.replace("Great ", "")}))
     assert constraint.splice(constraint.window) == text
+
+
+@pytest.mark.parametrize("mark", ["。", "！」"])
+def test_sentences_of_a_script_without_spaces_are_told_apart(mark):
+    text = f"服务很好{mark}" + "食物很差" * 200 + f"{mark}环境很好{mark}"
+    constraint = edit_constraint(text, [Span(len(text) - 3 - len(mark), len(text) - len(mark))])
+    assert constraint.window == f"环境很好{mark}"
+    middle = edit_constraint(text, [Span(400, 401)]).window
+    assert 390 < len(middle) <= 400
+
+
+@pytest.mark.parametrize("new", ["awful", "", "not very good at all"])
+def test_of_a_long_edited_text_the_sentences_that_changed_are_shown(new):
+    text = " ".join(SENTENCES)
+    edited = text.replace("30 is plain", f"30 is {new}")
+    assert edited_part(text, edited) == f"Sentence number 30 is {new}. "
+    assert edited_part("so good", "so bad") == "so bad"
 
 
 def test_a_window_reaches_over_all_spans():

@@ -39,6 +39,8 @@ def candidate(text, name="1/0", source=1):
         ("", "", 0.0),
         ("it’s 😀 fine", "it’s 😡 fine", 1 / 3),
         ("खाना अच्छा था", "खाना ख़राब था", 1 / 3),
+        ("食物很好吃", "食物难吃", 2 / 5),
+        ("这里的食物好，我再来", "不，我再来", 6 / 10),
     ],
 )
 def test_the_distance_counts_edited_tokens(original, edited, distance):
@@ -116,6 +118,7 @@ def test_a_verdict_tells_new_words_and_lengths():
         ("bad bad bad bad", {"bad", "bad bad"}),
         ("one two three four five one two three four five", set()),
         ("", set()),
+        ("慢慢吃慢慢吃", {"慢 慢 吃"}),
     ],
 )
 def test_what_a_text_says_twice_in_a_row(text, repeated):
