@@ -1,7 +1,6 @@
 """The engine's own virtual environment: vLLM pins its dependencies too hard to share ours."""
 
 import json
-import shutil
 import subprocess
 import sys
 import venv
@@ -34,10 +33,15 @@ _TAIL_LINES = 12
 
 def marker() -> dict[str, Any] | None:
     """What the installed engine says of itself; None if there is none, or it is half installed."""
+    found = _noted()
+    return found if "vllm" in found else None
+
+
+def _noted() -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(paths.engine().joinpath(_MARKER).read_bytes())
     except (OSError, ValueError):
-        return None
+        return {}
     return found
 
 
@@ -45,20 +49,36 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
     """Build the engine's environment and check that vLLM imports in it; return its marker.
 
     A finished one of the same kind is left alone unless `upgrade`; a half-built one is finished,
-    and one that another process builds is waited for.
+    one of the other kind made anew, and one that another process builds is waited for.
 
     Raises:
-        EngineError: there can be no environment, a package can't be had, or vLLM does not import.
+        EngineError: its folder has other things in it, there can be no environment, a package
+            can't be had, or vLLM does not import.
 
     """
     with locked(paths.home() / "engine.lock", console):
+        _refuse_strange_folder()
         found = marker()
         if found and found["kind"] == kind and not upgrade:
             return found
         return _install(kind, console, upgrade=upgrade, offline=offline)
 
 
+def _refuse_strange_folder() -> None:
+    folder = paths.engine()
+    if not folder.is_dir() or folder.joinpath("pyvenv.cfg").is_file():
+        return
+    if any(folder.iterdir()):
+        raise EngineError(
+            f"{folder} is no environment of codlocal's, and all that is in it would be removed.",
+            "Point CODLOCAL_ENGINE at a new folder, or remove this one.",
+        )
+
+
 def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
+    if _noted().get("kind", kind) != kind:
+        # An environment without its interpreter is made anew, even if this is interrupted.
+        paths.engine_python().unlink(missing_ok=True)
     paths.engine().joinpath(_MARKER).unlink(missing_ok=True)
     log = paths.home() / "engine-install.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +87,7 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
         task.note(step="creating it")
         if not _works(paths.engine_python()):
             _create()
+        jsonl.write_json(paths.engine() / _MARKER, {"kind": kind})
         _pip(["install", *_pip_options(upgrade, offline), *REQUIREMENTS[kind]], log, task)
         if _UNWANTED[kind]:
             _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task)
@@ -83,9 +104,8 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
 
 
 def _create() -> None:
-    shutil.rmtree(paths.engine(), ignore_errors=True)
     try:
-        venv.create(paths.engine(), with_pip=True)
+        venv.create(paths.engine(), with_pip=True, clear=True)
     except subprocess.CalledProcessError as error:
         raise EngineError(
             f"This Python ({sys.executable}) can't make an environment with pip in it.",

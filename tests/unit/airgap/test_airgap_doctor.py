@@ -41,7 +41,7 @@ def test_a_half_installed_engine_is_no_engine(home):
 
 def test_an_installed_engine_is_asked_for_its_version(monkeypatch):
     paths.engine().mkdir(parents=True)
-    paths.engine().joinpath("codlocal.json").write_text('{"kind": "cpu"}')
+    paths.engine().joinpath("codlocal.json").write_text('{"kind": "cpu", "vllm": "0.32.0"}')
     monkeypatch.setattr(engine, "imported_version", lambda _python: "0.32.0")
     assert found("vllm").value == f"0.32.0 (cpu) in {paths.engine_python()}"
     assert doctor.as_json(doctor.examine())["ready"] is True

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -39,14 +40,17 @@ class Machine:
         self.mood = {"said": "", "code": 0, "imported": "0.32.0", "import_code": 0}
         monkeypatch.setattr(engine.venv, "create", self.create)
 
-    def create(self, folder, *, with_pip):
+    def create(self, folder, *, with_pip, clear):
         assert with_pip
+        assert clear
+        shutil.rmtree(folder, ignore_errors=True)
         self.made.append(folder)
         self.write()
 
     def write(self):
         python = paths.engine_python()
         python.parent.mkdir(parents=True, exist_ok=True)
+        paths.engine().joinpath("pyvenv.cfg").touch()
         python.write_text(PIP.format(python=sys.executable, calls=str(self.calls), **self.mood))
         python.chmod(0o755)
 
@@ -79,7 +83,7 @@ def test_the_cpu_engine_is_installed_without_what_breaks_it(machine):
 
 
 def test_a_python_that_makes_no_environments_is_told_what_it_lacks(machine, monkeypatch):
-    def create(_folder, *, with_pip):
+    def create(_folder, **_options):
         raise subprocess.CalledProcessError(1, ["python", "-m", "ensurepip"])
 
     monkeypatch.setattr(engine.venv, "create", create)
@@ -111,10 +115,33 @@ def test_of_two_installations_at_once_the_second_waits_for_the_first(machine):
     assert [call[0] for call in machine.pip] == ["install", "uninstall"]
 
 
-def test_another_kind_is_installed_over_it(machine):
+def test_another_kind_gets_an_environment_of_its_own(machine):
     install()
+    paths.engine().joinpath("of-the-cpu").touch()
     assert install("gpu")["kind"] == "gpu"
     assert engine.marker()["kind"] == "gpu"
+    assert not paths.engine().joinpath("of-the-cpu").exists()
+
+
+def test_a_half_built_one_of_another_kind_is_made_anew_too(machine):
+    machine.mood |= {"code": 1}
+    with pytest.raises(EngineError):
+        install()
+    machine.mood |= {"code": 0}
+    assert install("gpu")["kind"] == "gpu"
+    assert len(machine.made) == 2
+
+
+def test_a_folder_of_other_things_is_left_alone(machine):
+    paths.engine().mkdir(parents=True)
+    names = ("a.txt", "codlocal.json")
+    for name in names:
+        paths.engine().joinpath(name).write_text("{}")
+    with pytest.raises(EngineError, match="is no environment of codlocal's") as caught:
+        install()
+    assert "CODLOCAL_ENGINE" in caught.value.hint
+    assert sorted(one.name for one in paths.engine().iterdir()) == sorted(names)
+    assert machine.made == []
 
 
 def test_offline_asks_no_index(machine):
@@ -124,6 +151,7 @@ def test_offline_asks_no_index(machine):
 
 def test_a_broken_environment_is_made_anew(machine):
     paths.engine_python().parent.mkdir(parents=True)
+    paths.engine().joinpath("pyvenv.cfg").touch()
     paths.engine_python().write_text("#!/bin/sh\nexit 1\n")
     paths.engine_python().chmod(0o755)
     install()
@@ -167,7 +195,7 @@ def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
         def note(self, **notes):
             raise KeyboardInterrupt
 
-    machine.create(paths.engine(), with_pip=True)
+    machine.create(paths.engine(), with_pip=True, clear=True)
     log = paths.home() / "log"
     log.touch()
     code = "import time; print('Collecting x', flush=True); time.sleep(60)"
