@@ -88,6 +88,18 @@ class Grid(Section):
                 )
         return entries
 
+    @field_validator("dataset")
+    @classmethod
+    def _of_one_size(
+        cls, entries: tuple[str | dict[str, Any], ...]
+    ) -> tuple[str | dict[str, Any], ...]:
+        given = {key for entry in entries if not isinstance(entry, str) for key in entry}
+        lost = [key for key in ("k", "seed", "seeds") if key in given]
+        if lost:
+            told = ", ".join(f"`{key}`" for key in lost)
+            raise ValueError(f"the grid decides these itself: give {told} outside of a dataset")
+        return entries
+
     @field_validator("arm")
     @classmethod
     def _known_arms(cls, names: tuple[str, ...]) -> tuple[str, ...]:

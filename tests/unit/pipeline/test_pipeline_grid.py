@@ -114,7 +114,9 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
         read_grid(written(tmp_path, 'dataset = "yelp"\nk = 8\nvary.dataset.k = [4]\n'), {})
 
 
-@pytest.mark.parametrize("second", [{"path": "b/mine.csv"}, "mine", {"name": "mine", "k": 2}])
+@pytest.mark.parametrize(
+    "second", [{"path": "b/mine.csv"}, "mine", {"name": "mine", "source": "hub"}]
+)
 def test_two_datasets_of_one_name_are_refused(tmp_path, second):
     with pytest.raises(ValidationError, match=r"two are called 'mine'.*another name"):
         grid_of(dataset=[{"path": "a/mine.csv"}, second])
@@ -123,6 +125,12 @@ def test_two_datasets_of_one_name_are_refused(tmp_path, second):
     path = written(tmp_path, 'k = 8\ndataset = [{ path = "a/x.csv" }, { path = "b/x.csv" }]\n')
     with pytest.raises(ConfigError, match=r"dataset: two are called 'x'"):
         read_grid(path, {})
+
+
+@pytest.mark.parametrize("key", ["k", "seed", "seeds"])
+def test_no_dataset_has_a_size_or_seeds_of_its_own(key):
+    with pytest.raises(ValidationError, match=rf"decides these itself: give `{key}` outside"):
+        grid_of(dataset=["amazon", {"name": "yelp", key: 4}])
 
 
 @pytest.mark.parametrize("key", ["name", "k", "seed", "seeds"])
