@@ -158,10 +158,12 @@ def resolve(layers: Iterable[Mapping[str, Any]]) -> Config:
 
     """
     merged: dict[str, Any] = {}
+    bare: dict[str, Any] = {}  # a section's name with a value of its own: merging would lose either
     for layer in layers:
         merged = merge(merged, layer)
+        bare |= {name: one for name, one in layer.items() if not isinstance(one, Mapping)}
     try:
-        return Config.model_validate(merged)
+        return Config.model_validate({**merged, **bare})
     except ValidationError as error:
         raise ConfigError(
             listed("The configuration", problems(error)),

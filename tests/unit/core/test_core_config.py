@@ -36,6 +36,12 @@ def test_all_problems_are_told_at_once():
         assert part in caught.value.message
 
 
+def test_a_section_that_is_no_table_is_refused_whatever_comes_after_it():
+    layers = [{"dataset": {"source": "bundled"}}, {"dataset": "yelp"}, {"dataset": {"k": 4}}]
+    with pytest.raises(ConfigError, match="dataset: Input should be a valid dictionary"):
+        resolve(layers)
+
+
 def test_an_odd_k_is_explained():
     with pytest.raises(ConfigError, match=r"k must be even .* not 7") as caught:
         resolve([{"dataset": {"k": 7}}])
