@@ -54,14 +54,14 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         _say_where(run, until, console)
 
 
-def _look_ahead(given: dict[str, Any]) -> int:
+def _look_ahead(given: dict[str, Any], rounds: int) -> int:
     """Show what a run would do and needs; the exit code is that of the first problem."""
     from codlocal.pipeline import outlook
 
     console, path = console_of(given), run_path(given)
     run = RunFolder(path, config_of(given, RunFolder.saved_settings(path)))
     redo = given["redo"]
-    stages, needs = outlook.stages(run, redo), list(outlook.needs(run, redo))
+    stages, needs = outlook.stages(run, redo), list(outlook.needs(run, redo, rounds))
     summary = {
         "run": str(path),
         "stages": stages,
@@ -159,7 +159,7 @@ Examples:
 def pipeline(rounds: int, *, dry_run: bool, **given: Any) -> int:
     """Every stage, from a dataset to an evaluated student."""
     if dry_run:
-        return _look_ahead(given)
+        return _look_ahead(given, rounds)
     _advance("evaluate", given, rounds)
     return 0
 

@@ -11,7 +11,7 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier, load_encoder, load_model, place
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
-from codlocal.models.locate import check_folder, read_json
+from codlocal.models.locate import check_folder, layers_of, read_json, refuse_more_layers
 from codlocal.models.quantization import refuse_quantized
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def check_start(path: Path, *, layers: int | None, pooling: str | None) -> None:
     check_folder(path)
     refuse_quantized(path)
     pooling_options(path, pooling)
-    count = read_json(path / "config.json").get("num_hidden_layers")
-    if layers is not None and isinstance(count, int):
-        _refuse_more_layers(count, layers)
+    refuse_more_layers(layers_of(path), layers)
 
 
 def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
@@ -195,20 +193,12 @@ def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
     count = model.config.num_hidden_layers
     if kept == count:
         return model
-    _refuse_more_layers(count, kept)
+    refuse_more_layers(count, kept)
     chosen = spaced_layers(count, kept)
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
     shorter = type(model)(_shorter_config(model.config, count, chosen))
     shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
     return shorter
-
-
-def _refuse_more_layers(count: int, kept: int) -> None:
-    if kept > count:
-        raise ModelError(
-            f"The model has {count} layers, fewer than the {kept} asked for.",
-            f"Use --set distillation.student_layers={count}, or fewer.",
-        )
 
 
 def _layer_list(model: "PreTrainedModel", count: int) -> str:

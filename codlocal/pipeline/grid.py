@@ -30,9 +30,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from codlocal.core import config as configuration
 from codlocal.core import paths
 from codlocal.core.config import Config, listed, problems
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import CodlocalError, ConfigError
 from codlocal.core.sections import DatasetConfig, Positive, Section
+from codlocal.data import registry
 from codlocal.distillation.arms import ARMS
+from codlocal.generation import prompts
 
 
 def _as_list(value: object) -> object:
@@ -175,12 +177,25 @@ def combinations(grid: Grid) -> list[tuple[Config, dict[str, Any]]]:
     mistakes: dict[str, None] = {}
     for layers, varied in _layers(grid):
         try:
-            found.append((Config.model_validate(_merged(layers)), varied))
+            config = Config.model_validate(_merged(layers))
+            _refuse_unknown(config)
         except ValidationError as error:
             mistakes.update(dict.fromkeys(problems(error)))
+        except CodlocalError as error:
+            mistakes[f"{error.message} {error.hint}"] = None
+        else:
+            found.append((config, varied))
     if mistakes:
         raise ConfigError(listed("The grid", list(mistakes)), _HINT)
     return found
+
+
+def _refuse_unknown(config: Config) -> None:
+    """Refuse a name for which there is no dataset, and one for which there is no prompt."""
+    if config.dataset.path is None:
+        registry.find(config.dataset.name)
+    if config.generator.prompt:
+        prompts.load("", config.generator.prompt)
 
 
 def _layers(grid: Grid) -> Iterator[tuple[list[Mapping[str, Any]], dict[str, Any]]]:

@@ -15,6 +15,7 @@ from codlocal.generation import prompts
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
+from codlocal.pipeline.rounds import check_rounds
 from codlocal.pipeline.session import HEAVY
 
 
@@ -54,11 +55,13 @@ def _replies(run: RunFolder) -> int:
     return min(asked, settings.max_candidates or asked)
 
 
-def needs(run: RunFolder, redo: str | None) -> Iterator[Need]:
-    """What the stages that are not done need, whether it is there or not."""
+def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
+    """What further rounds and the stages that are not done need, whether it is there or not."""
     config = run.config
     missing = _missing(run, redo)
     yield _need("run folder", lambda: _fits(run, redo))
+    if rounds > 1:
+        yield _need("rounds", lambda: _rounds(run, rounds))
     if HEAVY.intersection(missing):
         yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
         yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
@@ -70,7 +73,7 @@ def needs(run: RunFolder, redo: str | None) -> Iterator[Need]:
         if not (config.runtime.replay or config.runtime.server_url):
             yield _model("generator", config.generator.model, run)
     if "distill" in missing:
-        yield _model("student", config.distillation.student, run)
+        yield _need("student", lambda: _student(run))
 
 
 def _need(name: str, look: Callable[[], str]) -> Need:
@@ -89,6 +92,11 @@ def _fits(run: RunFolder, redo: str | None) -> str:
     run.refuse_strange_folder()
     run.refuse_changed_settings(redo)
     return "goes on" if run.file("manifest.json").exists() else "new"
+
+
+def _rounds(run: RunFolder, rounds: int) -> str:
+    check_rounds(run.config, rounds)
+    return f"{rounds} in all"
 
 
 def _texts(run: RunFolder, missing: Sequence[str]) -> Iterator[Need]:
@@ -142,13 +150,23 @@ def _engine(run: RunFolder) -> str:
 
 
 def _model(role: str, name: str, run: RunFolder) -> Need:
-    def look() -> str:
-        folder = locate.at_hand(name)
-        if folder is None and run.config.runtime.offline:
-            return _offline(name)
-        return f"{name}: {folder or 'not here, to be fetched'}"
+    return _need(role, lambda: _place(name, run))
 
-    return _need(role, look)
+
+def _place(name: str, run: RunFolder) -> str:
+    folder = locate.at_hand(name)
+    if folder is None and run.config.runtime.offline:
+        return _offline(name)
+    return f"{name}: {folder or 'not here, to be fetched'}"
+
+
+def _student(run: RunFolder) -> str:
+    settings = run.config.distillation
+    of_teacher = settings.student_init == "teacher"
+    folder = locate.at_hand(run.config.teacher.model if of_teacher else settings.student)
+    if folder is not None:
+        locate.refuse_more_layers(locate.layers_of(folder), settings.student_layers)
+    return _place(settings.student, run)
 
 
 def _offline(name: str) -> str:

@@ -84,6 +84,7 @@ def test_keys_follow_what_a_result_depends_on():
 
 def test_settings_lie_over_the_profile_and_datasets_may_be_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("own.jinja").touch()
     entry = {"path": "mine.csv", "label_column": "stars", "prompt": "own.jinja"}
     grid = grid_of(dataset=["yelp", entry], settings={"distillation": {"steps": 7}})
     named, mine = (config for config, _ in combinations(grid))
@@ -125,6 +126,13 @@ def test_two_datasets_of_one_name_are_refused(tmp_path, second):
     path = written(tmp_path, 'k = 8\ndataset = [{ path = "a/x.csv" }, { path = "b/x.csv" }]\n')
     with pytest.raises(ConfigError, match=r"dataset: two are called 'x'"):
         read_grid(path, {})
+
+
+def test_names_of_nothing_are_refused_together():
+    with pytest.raises(ConfigError) as caught:
+        combinations(grid_of(dataset=["yelpp", {"name": "amazon", "prompt": "nope.jinja"}]))
+    assert "no dataset 'yelpp'. Did you mean yelp?" in caught.value.message
+    assert "nope.jinja" in caught.value.message
 
 
 @pytest.mark.parametrize("key", ["k", "seed", "seeds"])
@@ -245,7 +253,7 @@ def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, l
 
 
 def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):
-    wanted = {"dataset": "tiny", "generator": ["gemma", "qwen"], "k": 8}
+    wanted = {"dataset": {"path": "tiny.csv"}, "generator": ["gemma", "qwen"], "k": 8}
     first, second = plan(grid_of(**wanted, pairs_from=str(lender)))
     assert (first.lender, second.lender) == (lender, None)
     assert first.key != plan(grid_of(**wanted))[0].key

@@ -54,6 +54,8 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
         (("-k", "4000"), "texts", "4000 balanced texts can't be drawn"),
         (("--prompt", "none.jinja"), "prompt", "none.jinja"),
         (("--replay", "none"), "engine", "none"),
+        (("--rounds", "3"), "rounds", "no room for them"),
+        (("--rounds", "3", "--budget", "max", "--replay", "none"), "rounds", "none"),
     ],
 )
 def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, words):
@@ -63,6 +65,29 @@ def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, wor
     assert words in found["needs"][need]["state"]
     assert f"{need}: " in err
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--student", "deep"),
+        ("--student", "some/model", "--teacher", "deep", "--student-init", "teacher"),
+    ],
+)
+def test_more_layers_than_a_model_at_hand_has_are_refused(look, place, options):
+    for name in ("model.safetensors", "tokenizer.json"):
+        place.joinpath("deep").mkdir(exist_ok=True)
+        place.joinpath("deep", name).touch()
+    place.joinpath("deep", "config.json").write_text('{"num_hidden_layers": 4}')
+    code, found, _ = look(*options, "--student-layers", "5")
+    assert (code, found["needs"]["student"]["ok"]) == (1, False)
+    assert "has 4 layers, fewer than the 5" in found["needs"]["student"]["state"]
+    assert look(*options, "--student-layers", "4")[0] == 0
+
+
+def test_rounds_that_have_room_are_told(look):
+    code, found, _ = look("--rounds", "3", "--budget", "max")
+    assert (code, found["needs"]["rounds"]["state"]) == (0, "3 in all")
 
 
 def test_texts_of_the_hub_are_to_be_fetched_unless_the_run_is_offline(look):
