@@ -164,8 +164,15 @@ def run_path(given: Mapping[str, Any]) -> Path:
 
 
 @contextmanager
-def open_run(given: Mapping[str, Any], console: Console) -> Iterator[RunFolder]:
+def open_run(
+    given: Mapping[str, Any], console: Console, check: Callable[[RunFolder], None] | None = None
+) -> Iterator[RunFolder]:
     """Open the run folder that a command works on, with its settings resolved and saved.
+
+    Args:
+        given: the command's parameters.
+        console: is told where old results were set aside.
+        check: refuses what can be refused before they are.
 
     Raises:
         CodlocalError: a setting, or the folder, is wrong.
@@ -173,6 +180,8 @@ def open_run(given: Mapping[str, Any], console: Console) -> Iterator[RunFolder]:
     """
     path, redo = run_path(given), given.get("redo")
     config = config_of(given, RunFolder.saved_settings(path))
+    if check and processes.is_first():
+        check(RunFolder(path, config))
     with RunFolder.open(path, config, redo=redo) as run:
         if run.archive:
             console.info(f"Set the {redo} stage and later ones aside in {run.archive}")

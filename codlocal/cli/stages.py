@@ -31,14 +31,16 @@ def _go_on(until: str, given: dict[str, Any]) -> None:
 
 
 def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
+    from codlocal.pipeline.preflight import check_machine
+    from codlocal.pipeline.rounds import check_rounds
     from codlocal.pipeline.session import Session, manifest_summary
 
-    console = console_of(given)
-    with open_run(given, console) as run:
-        if rounds > 1:
-            from codlocal.pipeline.rounds import check_rounds
+    def check(run: RunFolder) -> None:
+        check_rounds(run.config, rounds)
+        check_machine(run, until, given["redo"])
 
-            check_rounds(run.config, rounds)
+    console = console_of(given)
+    with open_run(given, console, check) as run:
         worked = Session(run, console).advance(until)
         if not worked and rounds == 1:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")

@@ -194,6 +194,12 @@ class RunFolder:
         record = self.manifest.stages.get(stage)
         return record is not None and record.status == "done"
 
+    def missing(self, until: str = STAGES[-1], redo: str | None = None) -> list[str]:
+        """The stages up to one that are not done, or will not be once `redo` is set aside."""
+        kept = STAGES[: STAGES.index(redo)] if redo else STAGES
+        wanted = STAGES[: STAGES.index(until) + 1]
+        return [stage for stage in wanted if stage not in kept or not self.is_done(stage)]
+
     def facts(self, stage: str) -> dict[str, Any]:
         """What a finished or running stage said of itself."""
         record = self.manifest.stages.get(stage)

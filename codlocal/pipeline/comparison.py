@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from codlocal.core import jsonl
-from codlocal.core.config import Config
+from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.models import locate
 from codlocal.models.folders import copy_folder
+from codlocal.pipeline.preflight import check_machine
 
 FOLDER = "generators"
 RESULT = "comparison.json"
@@ -98,12 +99,16 @@ def set_aside(folder: Path, base: Config, generators: Sequence[Contender], stage
     """Set the results of a stage and of later ones aside in all runs, before one is redone.
 
     Raises:
+        ConfigError: a package is missing, or
+        DeviceError: a GPU, or
         RunError: an earlier stage of one of them had other settings; then all are as they were.
 
     """
     runs = [(folder / FOLDER / one.name, settings_of(base, one)) for one in generators]
     for place, config in runs:
-        RunFolder(place, config).refuse_changed_settings(stage)
+        run = RunFolder(place, config)
+        check_machine(run, STAGES[-1], stage)
+        run.refuse_changed_settings(stage)
     for place, config in runs:
         with RunFolder.open(place, config, redo=stage):
             pass

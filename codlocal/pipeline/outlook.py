@@ -16,7 +16,6 @@ from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
 from codlocal.pipeline.rounds import check_rounds
-from codlocal.pipeline.session import HEAVY
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,8 @@ def stages(run: RunFolder, redo: str | None) -> dict[str, str]:
     to_do = dict.fromkeys(STAGES, "to do")
     to_do["generate"] = f"to do: up to {_originals(run)} originals, {_replies(run)} replies each"
     to_do["distill"] = f"to do: {students} students"
-    missing = _missing(run, redo)
+    missing = run.missing(redo=redo)
     return {stage: to_do[stage] if stage in missing else "done" for stage in STAGES}
-
-
-def _missing(run: RunFolder, redo: str | None) -> list[str]:
-    kept = STAGES[: STAGES.index(redo)] if redo else STAGES
-    return [stage for stage in STAGES if stage not in kept or not run.is_done(stage)]
 
 
 def _originals(run: RunFolder) -> int:
@@ -58,11 +52,11 @@ def _replies(run: RunFolder) -> int:
 def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
     """What further rounds and the stages that are not done need, whether it is there or not."""
     config = run.config
-    missing = _missing(run, redo)
+    missing = run.missing(redo=redo)
     yield _need("run folder", lambda: _fits(run, redo))
     if rounds > 1:
         yield _need("rounds", lambda: _rounds(run, rounds))
-    if HEAVY.intersection(missing):
+    if preflight.HEAVY.intersection(missing):
         yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
         yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
     yield from _texts(run, missing)

@@ -23,6 +23,23 @@ _PACKAGES = {
 """Settings that need packages which codlocal does without otherwise."""
 
 
+HEAVY = frozenset({"teacher", "generate", "distill", "evaluate"})
+"""Stages that take models, and with them a device and packages."""
+
+
+def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
+    """Refuse stages that are to be done, but not on this machine as it is.
+
+    Raises:
+        ConfigError: a package is missing.
+        DeviceError: a GPU is.
+
+    """
+    if HEAVY.intersection(run.missing(until, redo)):
+        check_device(run.config)
+        check_packages(run.config)
+
+
 def check_device(config: Config) -> None:
     """Refuse settings that need a GPU where there is none.
 

@@ -36,6 +36,8 @@ def check_rounds(config: Config, rounds: int) -> None:
             has fewer rounds.
 
     """
+    if rounds == 1:
+        return
     if config.generator.budget != "max":
         raise ConfigError(
             "Further rounds add counterfactuals, and the paper's budget has no room for them.",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codlocal.core import artifacts, processes
-from codlocal.core.config import STAGES
 from codlocal.core.console import Console
 from codlocal.core.records import Original, Teacher, Verdict
 from codlocal.core.run import RunFolder
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from codlocal.generation.stage import Verification
     from codlocal.models.classifier import Classifier
 
-HEAVY = frozenset({"teacher", "generate", "distill", "evaluate"})
-"""Stages that take models, and with them a device and packages."""
 _SHARED = {"distill"}
 """Stages in which every process of a launch has a share; the others are the first one's."""
 
@@ -37,8 +34,7 @@ class Session:
 
     def advance(self, until: str) -> list[str]:
         """Bring the run up to a stage; return the stages that had something to do."""
-        wanted = STAGES[: STAGES.index(until) + 1]
-        missing = [stage for stage in wanted if not self.run.is_done(stage)]
+        missing = self.run.missing(until)
         processes.wait()  # all have seen the same before any stage is changed
         runners = {
             "data": self._data,
@@ -48,10 +44,8 @@ class Session:
             "distill": self._distill,
             "evaluate": self._evaluate,
         }
-        heavy = [stage for stage in missing if stage in HEAVY]
-        if heavy:
-            preflight.check_device(self.run.config)
-            preflight.check_packages(self.run.config)
+        preflight.check_machine(self.run, until)
+        heavy = [stage for stage in missing if stage in preflight.HEAVY]
         for stage in missing:
             if heavy and stage == heavy[0]:
                 self._prepare(generates="generate" in heavy)

@@ -12,6 +12,7 @@ from codlocal.core.config import Config, differences, profile_settings, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DataError, RunError
 from codlocal.core.run import RunFolder
+from codlocal.pipeline import preflight
 
 QUIET = Console(-1)
 
@@ -238,6 +239,26 @@ def test_redo_sets_the_old_results_aside(tmp_path, capsys):
     assert "aside in" in capsys.readouterr().err
     with open_run({"run": tmp_path / "new", "redo": "data"}, QUIET) as run:
         assert run.config == Config.model_validate(config_of({}).model_dump())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("pipeline", "--redo", "data", "--rounds", "2"), "no room for them"),
+        (("teacher", "train", "--redo", "data", "--device", "cuda"), "needs a CUDA GPU"),
+    ],
+)
+def test_a_refused_redo_leaves_the_old_results_in_place(
+    call, tmp_path, monkeypatch, words, message
+):
+    monkeypatch.setattr(preflight, "has_gpu", lambda: False)
+    run = tmp_path / "run"
+    finish({"run": run, "profile": "embedded"})
+    code, _, err = call(*words, "--run", str(run))
+    assert code in {1, 3}
+    assert message in " ".join(err.split())
+    assert run.joinpath("data").exists()
+    assert not run.joinpath("archive").exists()
 
 
 def test_a_run_that_another_process_works_on_is_refused(tmp_path):

@@ -8,10 +8,11 @@ from runs import config, run_with_data, write_data
 from codlocal.core import jsonl
 from codlocal.core.artifacts import read_spec
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, RunError
+from codlocal.core.errors import ConfigError, DeviceError, RunError
 from codlocal.core.records import CounterfactualPair, Metrics
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.models import locate
+from codlocal.pipeline import preflight
 from codlocal.pipeline.comparison import Contender, compare, contenders, set_aside, settings_of
 from codlocal.pipeline.comparison_table import table
 
@@ -184,6 +185,15 @@ def test_nothing_is_set_aside_if_one_run_has_other_settings(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RunError, match=r"dataset\.k: 4 -> 8"):
         set_aside(tmp_path, config(), [A, B], "distill")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_set_aside_for_a_machine_without_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "has_gpu", lambda: False)
+    compare(tmp_path, config(), [A], Stages())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DeviceError):
+        set_aside(tmp_path, config(runtime={"device": "cuda"}), [A], "distill")
     assert sorted(tmp_path.rglob("*")) == before
 
 
