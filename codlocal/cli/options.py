@@ -11,6 +11,7 @@ from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
 from codlocal.core.run import RunFolder
+from codlocal.core.sections import OF_FILES, DatasetConfig
 from codlocal.data import registry
 from codlocal.models import locate
 
@@ -69,6 +70,7 @@ _PATHS = (
     "runtime.replay",
     "runtime.engine_python",
 )
+_NO_FILE = DatasetConfig().model_dump(include={"path", *OF_FILES})
 _MODELS = ("teacher.model", "generator.model", "distillation.student")
 
 
@@ -108,6 +110,8 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
     file = settings.read_toml(given["config_file"]) if given.get("config_file") else {}
     profile = given.get("profile") or file.get("profile")
     chosen = [{name: section for name, section in file.items() if name != "profile"}]
+    if given.get("dataset") and not given.get("data"):
+        chosen.append({"dataset": _NO_FILE})  # whatever a saved run or a --config file had
     chosen.append(settings.parse_assignments(given.get("assignments") or ()))
     chosen.append(_from_options(given))
     config = settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
@@ -150,8 +154,6 @@ def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
         nested.setdefault(section, {})[key] = value
     if given.get("data") and not given.get("dataset"):
         nested["dataset"]["name"] = Path(given["data"]).stem
-    if given.get("dataset") and not given.get("data"):
-        nested["dataset"]["path"] = None  # of a saved run or a --config file
     return nested
 
 

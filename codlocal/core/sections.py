@@ -18,6 +18,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+OF_FILES = ("text_column", "label_column", "label_names")
+"""Settings of `dataset` that only a file of one's own can have; a named dataset brings them."""
+
+
 class DatasetConfig(Section):
     """Which texts, how many of them, and for which seeds."""
 
@@ -35,6 +39,17 @@ class DatasetConfig(Section):
     def _k_is_even(self) -> "DatasetConfig":
         if self.k % 2:
             raise ValueError(f"k must be even (half originals, half counterfactuals), not {self.k}")
+        return self
+
+    @model_validator(mode="after")
+    def _named_ones_bring_their_own(self) -> "DatasetConfig":
+        fields = type(self).model_fields
+        lost = [name for name in OF_FILES if getattr(self, name) != fields[name].default]
+        if lost and self.path is None:
+            raise ValueError(
+                f"{' and '.join(lost)} can be chosen for a file of your own (--data) only; "
+                f"{self.name} brings its own"
+            )
         return self
 
     @property

@@ -37,8 +37,9 @@ def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[
     if missing:
         raise ModelError(
             f"The model has no label named {_join(missing)}; its labels are {_join(model_names)}.",
-            "Name the data's labels as the model does: --set dataset.label_names='[...]', "
-            "in the order of the label numbers.",
+            "Name the labels of your own data as the model does: --set "
+            "dataset.label_names='[...]', in the order of the label numbers. For a named dataset "
+            "choose another model, or one without a head, which is fine-tuned.",
         )
     return [classes[name.casefold()] for name in data_names]
 

@@ -131,7 +131,8 @@ def test_every_setting_is_documented_with_its_default():
         f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()
     }
     assert sorted([*shown, *_SETTINGS.values()]) == sorted(DEFAULTS)
-    resolved = resolve([sections]).model_dump()
+    own = {"dataset": {"path": "mine.csv"}}
+    resolved = resolve([own, sections]).model_dump()
     for name, default in DEFAULTS.items():
         section, key = name.split(".")
         assert default is None or resolved[section][key] == default, name

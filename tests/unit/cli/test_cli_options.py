@@ -169,9 +169,11 @@ def test_an_unknown_home_folder_is_said():
 
 def test_a_named_dataset_is_never_served_from_an_earlier_file(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('[dataset]\npath = "/data/x.csv"\n')
-    assert config_of({"config_file": path}).dataset.path == "/data/x.csv"
-    assert config_of({"config_file": path, "dataset": "yelp"}).dataset.path is None
+    path.write_text('[dataset]\npath = "/data/x.csv"\ntext_column = "body"\n')
+    found = config_of({"config_file": path}).dataset
+    assert (found.path, found.text_column) == ("/data/x.csv", "body")
+    found = config_of({"config_file": path, "dataset": "yelp"}).dataset
+    assert (found.path, found.text_column) == (None, "text")
 
 
 def test_the_run_folder_is_named_after_dataset_and_profile():

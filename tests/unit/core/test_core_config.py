@@ -78,9 +78,8 @@ def test_an_unknown_profile_is_refused_with_the_list():
 
 def test_a_configuration_survives_its_file(tmp_path):
     path = tmp_path / "run.toml"
-    original = resolve(
-        [config.profile_settings("embedded"), {"dataset": {"label_names": ["a", "ü"]}}]
-    )
+    dataset = {"path": "mine.csv", "label_names": ["a", "ü"]}
+    original = resolve([config.profile_settings("embedded"), {"dataset": dataset}])
     path.write_text(original.to_toml(), "utf-8")
     assert resolve([config.read_toml(path)]) == original
 
@@ -95,6 +94,16 @@ def test_an_unreadable_file_is_refused(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         config.read_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("text_column", "body"), ("label_column", "stars"), ("label_names", ["bad", "good"])],
+)
+def test_a_named_dataset_brings_its_columns_and_label_names(name, value):
+    with pytest.raises(ConfigError, match=rf"{name} can be chosen .* only; imdb brings its own"):
+        resolve([{"dataset": {"name": "imdb", name: value}}])
+    assert resolve([{"dataset": {"path": "mine.csv", name: value}}])
 
 
 def test_a_group_that_fits_into_no_batch_is_refused():
