@@ -58,13 +58,18 @@ def nearest_files(path: Path) -> str:
 
 
 def require_columns(available: Sequence[str], columns: Columns, where: str) -> None:
-    """Check that a source has both columns.
+    """Check that a source has both columns, each once.
 
     Raises:
-        DataError: it lacks one; the hint shows the columns that are there.
+        DataError: it lacks one, and the hint shows the columns that are there, or has it twice.
 
     """
     for option, name in zip(("--text-column", "--label-column"), columns, strict=True):
+        if available.count(name) > 1:
+            raise DataError(
+                f"{where} has more than one column {name!r}.",
+                "Rename the other ones, or leave them out.",
+            )
         if name in available:
             continue
         near = difflib.get_close_matches(name, available, n=1)

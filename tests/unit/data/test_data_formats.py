@@ -168,6 +168,7 @@ def test_a_class_index_beyond_the_names_is_refused(tmp_path):
         ("a.jsonl", b"\n\n", "has no rows", "one labelled text"),
         ("a.csv", b"txt,label\na,b\n", "no column 'text'", "Columns: txt, label. Did you mean"),
         ("a.csv", b"text,class\na,b\n", "no column 'label'", "--label-column NAME"),
+        ("a.csv", b"text,label,text\na,b,c\n", "more than one column 'text'", "Rename"),
         ("a.jsonl", b'{"body": 1}\n', "no column 'text'", "Columns: body. Name"),
         ("a.csv", b"text,label\na,b,c\n", "line 2: 3 fields, but the header has 2", "quotes"),
         ("a.csv", b'text,label\nx,y\n"a,b\n', "line 3: unexpected end", "double quotes"),
@@ -204,6 +205,13 @@ def test_a_parquet_file_with_wrong_columns_is_refused(tmp_path):
     with pytest.raises(DataError, match="no column 'text'") as caught:
         read_file(tmp_path / "p.parquet", COLUMNS)
     assert "sentence, label" in caught.value.hint
+
+
+def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["text", "label", "label"])
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="more than one column 'label'"):
+        read_file(tmp_path / "p.parquet", COLUMNS)
 
 
 def test_a_missing_file_gets_the_nearest_names(tmp_path):
