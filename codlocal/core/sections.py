@@ -5,7 +5,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -16,6 +16,14 @@ class Section(BaseModel):
     """A frozen group of settings that refuses unknown ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_saved(cls, value: object) -> object:
+        told = value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        if told != value:
+            raise ValueError(f"{told} is not UTF-8; rename it")
+        return value
 
 
 OF_FILES = ("text_column", "label_column", "label_names")

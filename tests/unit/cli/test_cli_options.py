@@ -1,5 +1,6 @@
 """Which setting wins, and which run folder is used."""
 
+import os
 import re
 from pathlib import Path
 
@@ -160,6 +161,13 @@ def test_settings_of_a_wrong_kind_are_refused_before_they_are_taken_for_paths(tm
         (tmp_path / "mine.toml").write_text(wrong)
         with pytest.raises(ConfigError, match="dataset"):
             config_of({"config_file": tmp_path / "mine.toml"})
+
+
+def test_a_file_whose_name_can_not_be_saved_is_refused():
+    given = {"data": os.fsdecode(b"caf\xe9.csv"), "dataset": "café"}
+    with pytest.raises(ConfigError, match=r"caf\\udce9.csv is not UTF-8; rename it") as caught:
+        config_of(given)
+    assert "dataset.name" not in caught.value.message
 
 
 def test_an_unknown_home_folder_is_said():
