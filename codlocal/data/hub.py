@@ -11,6 +11,7 @@ from codlocal.data.cleaning import LoadedData, Origin, assemble
 from codlocal.data.formats import require_columns
 from codlocal.data.registry import DatasetEntry
 from codlocal.data.tables import RawSplit
+from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
@@ -53,9 +54,14 @@ def load_from_hub(entry: DatasetEntry) -> LoadedData:
 
 
 def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
+    import datasets
     import httpx
     from datasets.exceptions import DatasetsError
 
+    silence_libraries()
+    datasets.disable_progress_bars()
+    # Its warnings only repeat that the cache is used, which the result says.
+    datasets.logging.set_verbosity_error()
     try:
         builder = _builder(hub_id, entry)
         builder.download_and_prepare()
@@ -95,15 +101,11 @@ def _offline() -> Iterator[None]:
     from huggingface_hub import constants
 
     before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
-    verbosity = datasets.logging.get_verbosity()
     datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    # Its warnings only repeat that the cache is used, which was asked for.
-    datasets.logging.set_verbosity_error()
     try:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
-        datasets.logging.set_verbosity(verbosity)
 
 
 def _select(table: "Dataset", entry: DatasetEntry, hub_id: str) -> RawSplit:

@@ -1,5 +1,6 @@
 """The cache is read for real, from a cache folder made here; the network is never touched."""
 
+import logging
 import shutil
 
 import datasets
@@ -141,6 +142,19 @@ def test_the_hub_is_recorded_as_the_source(asked):
     assert loaded.spec.source == "hub"
     assert loaded.spec.location == "Yelp/yelp_review_full (yelp_review_full) at fed321"
     assert asked == [("Yelp/yelp_review_full", None, None)]
+
+
+def test_the_libraries_say_nothing(asked, monkeypatch, capfd):
+    def download(_builder):
+        logging.getLogger("huggingface_hub").warning("Retrying")
+        datasets.logging.get_logger().warning("Using the cache")
+        list(datasets.utils.tqdm(range(3)))
+
+    monkeypatch.setattr(FakeBuilder, "download_and_prepare", download)
+    datasets.enable_progress_bars()
+    datasets.logging.set_verbosity_warning()
+    load_from_hub(REGISTRY["yelp"])
+    assert capfd.readouterr().err == ""
 
 
 def test_auto_is_the_cache_then_the_hub(asked):
