@@ -70,8 +70,9 @@ def _offline_by_environment() -> bool:
 
 
 def _advice(entry: DatasetEntry) -> str:
-    bundled = "--source bundled for a small free stand-in, " if entry.bundled else ""
+    if not entry.bundled:
+        return "Use --data FILE for texts of your own."
     return (
-        f"Use --data FILE for texts of your own, {bundled}"
+        "Use --data FILE for texts of your own, --source bundled for a small free stand-in, "
         "or --profile embedded for a run without any hub."
     )
