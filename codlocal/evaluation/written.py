@@ -46,8 +46,9 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
 def _introduction(rows: Sequence[CellResult]) -> list[str]:
     done = [row for row in rows if row.metrics is not None]
     tested = {row.dataset: (row.teacher_accuracy, row.metrics.n) for row in done if row.metrics}
+    seeds = f", seeds {_listed({row.seed for row in done})}" if done else ""
     lines = [
-        f"{len(done)} results, seeds {_listed({row.seed for row in done})}. "
+        f"{len(done)} results{seeds}. "
         "± and brackets are 95 % intervals (Student's t over seeds; differences are paired by "
         "seed). Every figure is on the full test split, after a fixed number of steps.",
         "",
@@ -121,6 +122,9 @@ def _compared(found: Sequence[Difference]) -> Iterator[str]:
 
 def _lost(compared: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
     yield from ("", "## Where the student lost", "")
+    if not any(compared.values()):
+        yield "No student was compared with another arm."
+        return
     lost = [(panel, one) for panel, found in compared.items() for one in found if one.worse_seeds]
     if not lost:
         yield "In no run was another arm closer to the teacher."

@@ -196,6 +196,19 @@ def test_a_student_behind_another_arm_is_reported(tmp_path):
     assert "| logistic | 8 | -0.100 (-0.100 to -0.100) | yes | 0, 1 |" in text
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [([failed("student", 8, 0), failed("baseline", 8, 0)], "0 results. "),
+     ([row("baseline", 8, 0, 0.7), row("logistic", 8, 0, 0.8)], "2 results, seeds 0. ")],
+)  # fmt: skip
+def test_a_student_that_was_not_compared_has_not_won(tmp_path, rows, said):
+    assert write_report(rows, tmp_path) == []
+    text = (tmp_path / "report.md").read_text()
+    assert said in text
+    assert "No student was compared with another arm." in text
+    assert "In no run" not in text
+
+
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="matplotlib") as caught:
