@@ -44,6 +44,13 @@ def draw_panel(series: Sequence[Series], path: Path) -> None:
 
     """
     check_matplotlib()
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}):  # a $ in a name is a $
+        save(_panel(series), path)
+
+
+def _panel(series: Sequence[Series]) -> "Figure":
     from matplotlib.figure import Figure
 
     dataset, method, setting = series[0].panel
@@ -56,7 +63,7 @@ def draw_panel(series: Sequence[Series], path: Path) -> None:
         right, dataset, method, max((k for one in series for k in one.sizes), default=0)
     )
     figure.legend(*right.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
-    save(figure, path)
+    return figure
 
 
 def save(figure: "Figure", path: Path) -> None:

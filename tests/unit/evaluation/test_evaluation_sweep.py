@@ -209,6 +209,13 @@ def test_a_student_that_was_not_compared_has_not_won(tmp_path, rows, said):
     assert "In no run" not in text
 
 
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    name = r"a$\q$"
+    rows = [row("student", 8, 0, 0.8, dataset=name, settings={"verification.x": name})]
+    write_report(rows, tmp_path)
+    assert (tmp_path / "figure-1.png").stat().st_size > 1000
+
+
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="matplotlib") as caught:
