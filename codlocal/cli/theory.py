@@ -51,10 +51,13 @@ def theory(k: int, seeds: int, out: Path, **given: Any) -> None:
     """
     from codlocal.core import jsonl
     from codlocal.evaluation.figures import check_matplotlib
-    from codlocal.pipeline.moons import demonstrate, draw
+    from codlocal.pipeline.moons import POINTS, demonstrate, draw
 
-    if k % 2:
-        raise ConfigError(f"k must be even, not {k}.", "Half of the points get counterfactuals.")
+    if k % 2 or k > POINTS:
+        raise ConfigError(
+            f"k must be even, and {POINTS} at most, not {k}.",
+            f"There are {POINTS} points, and half of a student's get counterfactuals.",
+        )
     check_matplotlib()
     console = console_of(given)
     results = []

@@ -39,7 +39,9 @@ Pairs = tuple[Array, Array]
 
 _NEAR = 0.25
 """Boundaries are compared where a point of the data is as near as this."""
-_POINTS, _NOISE = 600, 0.15
+POINTS = 600
+"""Of the data, of which a student gets k."""
+_NOISE = 0.15
 _STEPS, _RATE = 400, 0.01
 _TEMPERATURE, _KL_WEIGHT = 2.0, 20.0
 
@@ -87,13 +89,13 @@ def demonstrate(k: int, seed: int) -> tuple[list[MoonResult], Moons]:
     """Train the teacher and both students of a seed.
 
     Args:
-        k: points per student, an even number.
+        k: points per student, an even number up to `POINTS`.
         seed: of the data, the draw, and all networks.
 
     """
     from sklearn.datasets import make_moons
 
-    data, gold = make_moons(_POINTS, noise=_NOISE, random_state=seed)
+    data, gold = make_moons(POINTS, noise=_NOISE, random_state=seed)
     teacher = _trained(data, torch.from_numpy(gold), None, width=64, seed=seed)
     grid = grid_points()
     its_labels = _labels(teacher, grid)

@@ -198,4 +198,5 @@ def test_the_theory_is_drawn(place, call):
     assert [row["arm"] for row in summary["results"]] == ["student", "baseline"]
     assert place.joinpath("theory/two-moons.svg").stat().st_size > 1000
     assert json.loads(place.joinpath("theory/two-moons.json").read_text()) == summary
-    assert "must be even" in call("theory", "-k", "7", code=1)[0]["error"]
+    for k in ("7", "602"):
+        assert "must be even, and 600 at most" in call("theory", "-k", k, code=1)[0]["error"]
