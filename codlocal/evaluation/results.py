@@ -2,10 +2,11 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from codlocal.core import jsonl
 from codlocal.core.errors import RunError
@@ -76,7 +77,7 @@ def planned_results(folder: Path) -> list[CellResult]:
 
     """
     try:
-        keys = json.loads(folder.joinpath(PLAN).read_bytes())
+        keys = TypeAdapter(list[str]).validate_json(folder.joinpath(PLAN).read_bytes())
     except (OSError, ValueError) as error:
         raise RunError(
             f"{folder / PLAN} is missing or damaged.", "Run `codlocal ablate` first, or again."

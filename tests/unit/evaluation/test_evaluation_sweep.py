@@ -93,6 +93,13 @@ def test_rows_of_earlier_grids_are_left_out(tmp_path):
         planned_results(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("content", ["5", '{"a": 1}', "[[1]]", "["])
+def test_a_plan_of_something_else_is_damaged(tmp_path, content):
+    jsonl.write_text(tmp_path / PLAN, content)
+    with pytest.raises(RunError, match=r"plan\.json is missing or damaged"):
+        planned_results(tmp_path)
+
+
 def test_the_table_has_a_row_a_cell_and_a_column_a_setting(tmp_path):
     rows = [
         row("student", 8, 0, 0.8, settings={"distillation.student_layers": 3, "verification.x": 1}),
