@@ -40,8 +40,10 @@ def read_pairs(path: Path) -> list[WrittenPair]:
 
 
 def _rows(path: Path) -> Iterator[WrittenPair]:
-    with path.open(encoding="utf-8") as handle:
+    with path.open(encoding="utf-8-sig") as handle:
         for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
             try:
                 yield WrittenPair.model_validate_json(line)
             except ValidationError as error:

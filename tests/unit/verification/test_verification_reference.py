@@ -37,6 +37,13 @@ def test_pairs_are_read_from_json_lines(tmp_path):
     assert read_pairs(path) == written()
 
 
+def test_a_byte_order_mark_and_blank_lines_are_no_pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    lines = "\n".join(pair.model_dump_json() + "\n" for pair in written())
+    path.write_text(lines + "\n \n", "utf-8-sig")
+    assert read_pairs(path) == written()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
