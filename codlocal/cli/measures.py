@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from codlocal.cli.headings import Command
-from codlocal.cli.options import config_of, console_of, options, run_path
+from codlocal.cli.options import config_of, console_of, options
 from codlocal.core.run import RunFolder
 
 
@@ -28,7 +28,7 @@ def measures(pairs: Path | None, **given: Any) -> None:
     from codlocal.verification.report import read_generation, table
 
     console = console_of(given)
-    path = run_path(given)
+    path = given["run"]
     run = RunFolder(path, config_of(given, RunFolder.saved_settings(path)))
     generation = read_generation(run)
     found = {"run": str(path), **generation.model_dump(mode="json")}

@@ -27,6 +27,9 @@ _output = (
 _run = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
                help="Run folder. [default: runs/DATASET-PROFILE]")  # fmt: skip
 
+_finished = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR", required=True,
+                    help="Run folder.")  # fmt: skip
+
 _device = _of_run("--device", type=click.Choice(["auto", "cpu", "cuda"]),
                   help="Where models run. [default: the profile's]")  # fmt: skip
 
@@ -204,7 +207,7 @@ GROUPS = {
     "teacher": (*_dataset, *_teacher, *_common),
     "generate": (*_dataset, *_teacher, *_generator, *_attached, *_common),
     "verify": (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_common),
-    "measures": (_run, _device, *_output),
+    "measures": (_finished, _device, *_output),
     "compare": (*_dataset, *_teacher, *_asking, *_server, *_choice, *_student, *_common),
     "pipeline": (*_all, _rounds, _dry_run),
     "all": _all,

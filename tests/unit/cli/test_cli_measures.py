@@ -82,6 +82,7 @@ def test_there_is_nothing_to_show_before_the_verify_stage(place):
     assert "codlocal verify" in result.exception.hint
     assert isinstance(invoke("measures", "--run", "nowhere").exception, RunError)
     assert not place.joinpath("nowhere").exists()
+    assert invoke("measures").exit_code == 2
 
 
 def test_a_file_of_something_else_is_refused(place):
