@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os.path import normpath
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,7 +154,7 @@ def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
         section, key = path.split(".")
         nested.setdefault(section, {})[key] = value
     if given.get("data") and not given.get("dataset"):
-        nested["dataset"]["name"] = Path(given["data"]).stem
+        nested["dataset"]["name"] = Path(normpath(paths.absolute(given["data"]))).stem
     return nested
 
 

@@ -191,6 +191,14 @@ def test_the_run_folder_is_named_after_dataset_and_profile():
     assert run_path(given) == Path("runs/my reviews-embedded")
 
 
+@pytest.mark.parametrize(("data", "name"), [(".", "texts"), ("..", "mine"), ("a/../b", "b")])
+def test_a_folder_of_data_has_its_own_name(tmp_path, monkeypatch, data, name):
+    place = tmp_path / "mine" / "texts"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(place)
+    assert run_path({"data": data}) == Path(f"runs/{name}-default")
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
