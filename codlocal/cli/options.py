@@ -11,6 +11,7 @@ from codlocal.core import config as settings
 from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.console import SILENT, Console
+from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
 from codlocal.core.sections import OF_FILES, DatasetConfig
 from codlocal.data import registry
@@ -104,10 +105,32 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
         saved: the settings that the run folder was last used with.
 
     Raises:
-        ConfigError: one or more settings are wrong.
+        ConfigError: one or more settings are wrong, or an option would change nothing.
         DataError: there is no dataset of that name.
 
     """
+    config = _resolved(given, saved)
+    if config.dataset.path is None:
+        registry.find(config.dataset.name)  # before there is a run folder for it
+    _refuse_unused(given, config)
+    return config
+
+
+def _refuse_unused(given: Mapping[str, Any], config: Config) -> None:
+    texts, replay = config.dataset.path, config.runtime.replay
+    by_confusion = config.generator.targets == "confusion"
+    for option, unused, reason, hint in (
+        ("--source", texts, f"the texts are those of {texts}", "Leave it out."),
+        ("--server-url", replay, f"the replies are taken from {replay}",
+         "Leave it out, or ask the server with --set runtime.replay= instead of --replay."),
+        ("--confused-student", not by_confusion, "no confusion is looked at",
+         "Add --targets confusion, or leave it out."),
+    ):  # fmt: skip
+        if unused and given.get(option[2:].replace("-", "_")):
+            raise ConfigError(f"{option} would not be used: {reason}.", hint)
+
+
+def _resolved(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Config:
     file = settings.read_toml(given["config_file"]) if given.get("config_file") else {}
     profile = given.get("profile") or file.get("profile")
     chosen = [{name: section for name, section in file.items() if name != "profile"}]
@@ -115,10 +138,7 @@ def config_of(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
         chosen.append({"dataset": _NO_FILE})  # whatever a saved run or a --config file had
     chosen.append(settings.parse_assignments(given.get("assignments") or ()))
     chosen.append(_from_options(given))
-    config = settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
-    if config.dataset.path is None:
-        registry.find(config.dataset.name)  # before there is a run folder for it
-    return config
+    return settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
 
 
 def _base(
@@ -162,7 +182,7 @@ def run_path(given: Mapping[str, Any]) -> Path:
     """The run folder: the chosen one, or one named after the dataset and the profile."""
     if given.get("run"):
         return Path(given["run"])
-    fresh = config_of(given)
+    fresh = _resolved(given)
     return Path("runs") / paths.folder_name(f"{fresh.dataset.name}-{fresh.profile}")
 
 

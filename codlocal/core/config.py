@@ -50,6 +50,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _servers_are_vllm(self) -> "Config":
+        if self.runtime.server_url and self.generator.engine != "vllm":
+            raise ValueError(
+                f'generator.engine "{self.generator.engine}" would not be used: '
+                "runtime.server_url is asked instead"
+            )
+        return self
+
     def stage_settings(self, stage: str) -> dict[str, Any]:
         """The settings that decide a stage's output, those of the stages before it included."""
         sections = {
