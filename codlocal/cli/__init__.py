@@ -47,6 +47,11 @@ _LESS_MEMORY = (
     "models; what is done already is kept."
 )
 _FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
+_SYSTEM = {
+    errno.EACCES: "Check the permissions of the file and of its folder, or choose another place.",
+    errno.EROFS: "Choose a place that can be written to.",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or choose another disk.",
+}
 _FOREIGN = {
     "No space left on device": ("The disk is full", _FREE_SPACE),
     "database or disk is full": ("The disk is full", _FREE_SPACE),
@@ -147,7 +152,8 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _os_error(error: OSError) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"The disk is full: {error.filename or error.strerror}.", _FREE_SPACE
-    return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".", ""
+    told = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + "."
+    return told, _SYSTEM.get(error.errno or 0, "")
 
 
 def _fail(message: str, hint: str, code: int) -> None:

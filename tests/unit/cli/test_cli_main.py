@@ -144,12 +144,18 @@ def test_too_little_memory_is_an_error_with_a_hint(call, failing, error, whose):
     [
         (
             PermissionError(errno.EACCES, "Permission denied", "/etc/x"),
-            "Permission denied: /etc/x.",
+            "Permission denied: /etc/x.\nHint: Check the permissions of the file and of its "
+            "folder, or choose another place.",
+        ),
+        (
+            OSError(errno.EFBIG, "File too large"),
+            "File too large.\nHint: Raise the limit on the size of files (ulimit -f), or choose "
+            "another disk.",
         ),
         (OSError("odd"), "odd."),
     ],
 )
-def test_other_errors_of_the_system_are_one_line(call, failing, error, said):
+def test_other_errors_of_the_system_are_told_in_a_line(call, failing, error, said):
     failing(error)
     assert call("doctor") == (1, "", f"Error: {said}\n")
 

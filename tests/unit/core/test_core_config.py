@@ -106,6 +106,12 @@ def test_a_named_dataset_brings_its_columns_and_label_names(name, value):
     assert resolve([{"dataset": {"path": "mine.csv", name: value}}])
 
 
+def test_a_byte_order_mark_is_no_setting(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('profile = "mine"\n', "utf-8-sig")
+    assert config.read_toml(path) == {"profile": "mine"}
+
+
 def test_a_group_that_fits_into_no_batch_is_refused():
     settings = {"generator": {"budget": "max"}, "verification": {"per_example": 8}}
     with pytest.raises(ConfigError, match=r"\n  distillation.batch_size must be at least 9"):
