@@ -1,8 +1,12 @@
-"""`scripts/bench` itself: what it says before it installs anything, and how a benchmark fails."""
+"""`scripts/bench` itself: what it says before it installs anything, and how a benchmark fails.
+
+Beside it `scripts/demo`, as far as both do the same.
+"""
 
 import importlib
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,6 +41,23 @@ def test_unknown_benchmarks_are_a_usage_error(arguments):
     done = bench(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert all(name in done.stderr for name in names())
+
+
+@pytest.mark.parametrize("script", ["bench", "demo"])
+def test_paths_are_those_of_the_callers_folder(tmp_path, script):
+    clone, place = tmp_path / "a clone", tmp_path / "place"
+    for folder in (clone / "scripts", clone / ".venv/bin", place):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / script, clone / "scripts")
+    for name in ("scripts/setup", ".venv/bin/codlocal", ".venv/bin/python"):
+        clone.joinpath(name).write_text('#!/bin/sh\necho "$PWD: $*"\n')
+        clone.joinpath(name).chmod(0o755)
+    done = subprocess.run(
+        [clone / "scripts" / script, "quality", "--data", "mine.csv"],
+        capture_output=True, text=True, cwd=place,
+    )  # fmt: skip
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"{place}: ") and last.endswith(" --data mine.csv"), done.stderr
 
 
 @pytest.mark.parametrize("name", ["distillation", "generation", "quality"])
