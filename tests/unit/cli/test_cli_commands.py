@@ -232,8 +232,8 @@ def served(monkeypatch, place):
         yield Started(settings)
         asked["stopped"] = True
 
-    async def check(server):
-        asked["checked"] = server
+    async def check(server, seeds):
+        asked["checked"] = (server, seeds)
 
     def find(name, **_more):
         asked["model"] = name
@@ -254,7 +254,8 @@ def test_serve_prints_address_and_key(served):
     assert served["settings"].port == 7777
     assert served["settings"].raw_prompts
     assert served["model"] == "gemma-3-270m"
-    assert {"checked", "stopped"} <= served.keys()
+    assert served["checked"][1]
+    assert "stopped" in served
     assert "CODLOCAL_SERVER_KEY=the-key codlocal" in result.stderr
 
 
