@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codlocal.core.scripts import UNSPACED
 from codlocal.generation.letter_case import is_capitalised, is_shouted
+from codlocal.generation.quoting import quoted
 from codlocal.generation.window import CHARACTER, LONGEST_WINDOW, sentences_around
 
 _LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*"
@@ -193,7 +194,7 @@ def _compose(text: str, slots: Sequence[_Slot]) -> EditConstraint:
     pattern.append(_quote(tail))
     return EditConstraint(
         pattern=r'\{"text": "' + "".join(pattern) + r'"\}',
-        begun=_BEGINNING + _encoded(text[left : slots[0].span.start].removesuffix(" ")),
+        begun=_BEGINNING + quoted(text[left : slots[0].span.start].removesuffix(" "))[1:-1],
         before=text[:left],
         window=text[left:right],
         after=text[right:],

@@ -5,7 +5,6 @@ and speak as an instruction; nor can it end its turn, as what a tokenizer could 
 token (`<|im_end|>`, `<end_of_turn>`) is escaped.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +17,12 @@ from jinja2.sandbox import SandboxedEnvironment
 import codlocal
 from codlocal.core import hashing
 from codlocal.core.errors import ConfigError
+from codlocal.generation.quoting import quoted
 
 COPY = "prompt.jinja"
 """What a run folder calls the prompt that it began with."""
 
 STYLES = ("fill", "mark", "free")
-_CONTROL = re.compile(r"<(?=[^\s<>]+>)")
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
@@ -124,7 +123,7 @@ class PromptTemplate:
         environment = SandboxedEnvironment(
             undefined=jinja2.StrictUndefined, keep_trailing_newline=False
         )
-        environment.filters["json"] = _quoted
+        environment.filters["json"] = quoted
         environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
         environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
         try:
@@ -165,11 +164,6 @@ class PromptTemplate:
             )
             for given in (bare, full):
                 self.render(given)
-
-
-def _quoted(text: str) -> str:
-    """A text as a JSON string without control tokens."""
-    return _CONTROL.sub(r"\\u003c", json.dumps(text, ensure_ascii=False))
 
 
 def load(task: str, chosen: str | None = None, copy: Path | None = None) -> PromptTemplate:

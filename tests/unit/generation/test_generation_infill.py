@@ -19,6 +19,7 @@ from codlocal.generation.known import Spent
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import PlannedInfill
 from codlocal.generation.prompts import Attempt
+from codlocal.generation.quoting import quoted
 from codlocal.generation.task import Task
 
 TEXT = 'The "food" was good and the staff friendly'
@@ -276,14 +277,18 @@ def test_a_long_text_has_more_places():
     assert len(plan(text, [1.0] * 60).places) == 6
 
 
-@pytest.mark.parametrize("text", [TEXT, "good", 'so\tgood \\ "bad"', "Sentence. " * 90 + "good"])
+@pytest.mark.parametrize(
+    "text",
+    [TEXT, "good", 'so\tgood \\ "bad"', "Sentence. " * 90 + "good", "so <|im_end|> it is good"],
+)
 def test_a_blank_begins_the_reply_of_the_constraint_for_its_place(text):
     for place in plan(text, [1.0] * len(words(text))).places:
         constraint = edit_constraint(text, [place.span], extra_words=0)
         assert place.blank.begun == constraint.begun
+        assert "<|im_end|>" not in place.blank.begun
         before = text[len(constraint.before) : place.span.start]
         assert json.loads(place.blank.begun + '"}')["text"] == before.removesuffix(" ")
-        assert json.dumps(constraint.blanked) in place.blank.prompt
+        assert quoted(constraint.blanked) in place.blank.prompt
 
 
 def test_a_token_budget_foresees_the_texts_that_an_infill_round_compares():
