@@ -16,7 +16,7 @@ from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder, has_head, read_json
-from codlocal.models.quantization import keep_exact, nf4_options
+from codlocal.models.quantization import is_quantized, keep_exact, nf4_options
 from codlocal.models.quiet import silence_libraries
 from codlocal.models.saliency import Piece, gradient_times_input
 
@@ -76,7 +76,9 @@ class Classifier:
         target = device_of(device)
         number_format = _number_format(path, dtype, target)
         options = nf4_options(path, target, number_format) if quantization == "nf4" else {}
-        model = load_model(path, dtype=number_format, **options)
+        # What lies beside quantised weights has to stay in the format that it was saved in.
+        kept = "auto" if is_quantized(path) else number_format
+        model = load_model(path, dtype=kept, **options)
         place(model, target)
         encoder = load_encoder(path, model, max_length)
         own = names_of(model.config.id2label)

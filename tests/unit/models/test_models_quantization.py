@@ -38,8 +38,9 @@ def test_all_linear_layers_but_those_of_the_head_are_quantised(tmp_path: Path, k
     assert 0 < difference < 1
     loaded.save(tmp_path / "saved")
     assert is_quantized(tmp_path / "saved")
-    again = Classifier.load(tmp_path / "saved", device="cpu")
-    np.testing.assert_array_equal(again.logits(TEXTS), loaded.logits(TEXTS))
+    for dtype in ("auto", "bfloat16", "float16"):
+        again = Classifier.load(tmp_path / "saved", device="cpu", dtype=dtype)
+        np.testing.assert_array_equal(again.logits(TEXTS), loaded.logits(TEXTS))
 
 
 def test_adapters_change_nothing_before_they_are_trained(tmp_path: Path):
