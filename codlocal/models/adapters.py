@@ -56,16 +56,26 @@ def train_in_4_bits(student: Classifier, folder: Path, compute: torch.dtype, see
     model = load_model(full, dtype=torch.float32, **nf4_options(full, device, compute))
     model.config.pad_token_id = student.model.config.pad_token_id
     model.requires_grad_(False)
-    targets = list(linears_in_4_bits(model))
+    targets = linears_in_4_bits(model)
+    for layer in targets.values():
+        layer.register_forward_hook(_as_under_autocast)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        settings = LoraConfig(r=_RANK, lora_alpha=_ALPHA, target_modules=targets)
+        settings = LoraConfig(r=_RANK, lora_alpha=_ALPHA, target_modules=list(targets))
         inject_adapter_in_model(settings, model)
     for part in model.modules():  # all but the adapters is frozen by now
         if type(part) is torch.nn.Linear:
             part.requires_grad_(True)
     place(model, device)
     student.model = model
+
+
+def _as_under_autocast(
+    _layer: torch.nn.Module, _given: tuple[torch.Tensor, ...], output: torch.Tensor
+) -> torch.Tensor:
+    """Answer in autocast's format, as linear layers in full precision do and DeBERTa relies on."""
+    kind = output.device.type
+    return output.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else output
 
 
 def save_in_4_bits(student: Classifier, folder: Path, texts: Sequence[str]) -> QuantizationLoss:

@@ -5,12 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from tiny import tiny_model
 from toy_run import (
     CHILD,
@@ -128,14 +126,6 @@ def test_teacher_states_are_computed_once_for_all_students(finished, tmp_path, b
     texts = [row["id"] for row in rows(run.file("teacher_outputs", "ids.jsonl"))]
     with_states = [one for one in asked if one.get("output_hidden_states")]
     assert len(with_states) == len(texts) == len(set(texts))
-
-
-@pytest.fixture
-def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps one number format per process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.usefixtures("fresh_accelerator")

@@ -31,6 +31,7 @@ from codlocal.distillation import loop
 from codlocal.distillation.finetune import run_teacher
 from codlocal.distillation.stage import run_distill
 from codlocal.models.classifier import Classifier
+from codlocal.models.student import load_student
 from codlocal.models.teacher import load_teacher, read_teacher
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
@@ -100,6 +101,17 @@ def test_a_decoder_in_4_bits_is_an_ordinary_model_folder(finished, tmp_path, met
     classify = pipeline("text-classification", str(run.file("student")), device="cpu")
     labels = [one["label"] for one in classify(TEXTS)]
     assert labels == [LABELS[label] for label in student.logits(TEXTS).argmax(1)]
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+def test_an_encoder_is_trained_and_read_in_4_bits_in_bfloat16(finished, tmp_path):
+    base = tiny_model(tmp_path / "deberta", "deberta")
+    settings = {"student": str(base), "steps": 3, "student_layers": 2, "max_length": 32}
+    config = config_of(base, distillation={**settings, **NF4}, runtime={"dtype": "bfloat16"})
+    run = ready_to_distil(finished, tmp_path / "run", config)
+    run_distill(run, load_teacher(run), QUIET)
+    student = load_student(config, run.file("student"), LABELS)
+    assert np.isfinite(student.logits(TEXTS)).all()
 
 
 def test_a_teacher_in_4_bits_has_outputs_of_its_own(finished, tmp_path, body):
