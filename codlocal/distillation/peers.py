@@ -29,7 +29,8 @@ class FrozenEncoder:
             Shape [len(texts), width].
 
         """
-        new = sorted({text for text in texts if text not in self._known}, key=len)
+        # A feature's last bits depend on its batch, so texts of one length need an order too.
+        new = sorted({*texts} - self._known.keys(), key=lambda text: (len(text), text))
         for start in range(0, len(new), _BATCH):
             batch = new[start : start + _BATCH]
             self._known.update(zip(batch, self._batch_features(batch), strict=True))

@@ -33,6 +33,17 @@ def test_known_texts_are_not_computed_again(encoder, monkeypatch):
     assert np.array_equal(encoder.features(TEXTS[::-1]), before[::-1])
 
 
+def test_texts_share_the_same_batches_in_every_process(encoder, monkeypatch):
+    asked = []
+    encode = encoder.classifier.encoder.encode
+    monkeypatch.setattr(
+        encoder.classifier.encoder, "encode", lambda texts: asked.extend(texts) or encode(texts)
+    )
+    texts = [f"place {number}" for number in range(100, 170)]
+    FrozenEncoder(encoder.classifier).features(["the longest of all", *texts[::-1], *texts])
+    assert asked == [*texts, "the longest of all"]
+
+
 def test_a_class_without_texts_gets_no_probability(encoder):
     peer = LogisticPeer(encoder, TEXTS, [2, 0, 2, 0], 3)
     found = peer.predict_proba(TEXTS)
