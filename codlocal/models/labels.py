@@ -17,11 +17,11 @@ def names_of(id2label: Mapping[int, str] | Mapping[str, str] | None) -> tuple[st
 def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[int]:
     """For each label of the data, the class index the model gives it.
 
-    Names are matched whatever their case; a model with generic names (LABEL_0, ...) is taken to
-    have the data's order.
+    Names are matched exactly, or else whatever their case. Where they don't match, a model with
+    generic names (LABEL_0, ...) is taken to have the data's order.
 
     Raises:
-        ModelError: the numbers of labels differ, or a label has no class of that name.
+        ModelError: the numbers of labels differ, or a label has no class of its name alone.
 
     """
     if len(model_names) != len(data_names):
@@ -30,18 +30,22 @@ def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[
             f"{_join(model_names)} against {_join(data_names)}.",
             "Choose a model made for these labels, or one without a head, which is fine-tuned.",
         )
+    classes: dict[str, int] = {}
+    for spelled in (str, str.casefold):
+        classes = {spelled(name): index for index, name in enumerate(model_names)}
+        found = [classes[spelled(name)] for name in data_names if spelled(name) in classes]
+        if len(set(found)) == len(data_names):
+            return found
     if all(_GENERIC.fullmatch(name) for name in model_names):
         return list(range(len(data_names)))
-    classes = {name.casefold(): index for index, name in enumerate(model_names)}
     missing = [name for name in data_names if name.casefold() not in classes]
-    if missing:
-        raise ModelError(
-            f"The model has no label named {_join(missing)}; its labels are {_join(model_names)}.",
-            "Name the labels of your own data as the model does: --set "
-            "dataset.label_names='[...]', in the order of the label numbers. For a named dataset "
-            "choose another model, or one without a head, which is fine-tuned.",
-        )
-    return [classes[name.casefold()] for name in data_names]
+    missing = missing or [name for name in data_names if name not in model_names]
+    raise ModelError(
+        f"The model has no label named {_join(missing)}; its labels are {_join(model_names)}.",
+        "Name the labels of your own data as the model does: --set dataset.label_names='[...]', "
+        "in the order of the label numbers. For a named dataset choose another model, or one "
+        "without a head, which is fine-tuned.",
+    )
 
 
 def _join(names: Sequence[str]) -> str:

@@ -18,6 +18,18 @@ def test_generic_names_have_the_order_of_the_data():
     assert column_order(("LABEL_0", "LABEL_1"), ("negative", "positive")) == [0, 1]
 
 
+@pytest.mark.parametrize("spelled", [str, str.lower])
+def test_generic_names_that_are_the_datas_too_are_matched(spelled):
+    names = [f"LABEL_{index}" for index in range(12)]
+    assert column_order(names, sorted(map(spelled, names))) == [0, 1, 10, 11, *range(2, 10)]
+
+
+def test_names_that_differ_by_case_alone_are_told_apart_or_refused():
+    assert column_order(("A", "a"), ("a", "A")) == [1, 0]
+    with pytest.raises(ModelError, match="no label named a; its labels are A, b, c"):
+        column_order(("A", "b", "c"), ("a", "A", "b"))
+
+
 def test_another_number_of_labels_is_refused():
     with pytest.raises(ModelError, match="3 labels, the data 2"):
         column_order(("a", "b", "c"), ("a", "b"))
