@@ -128,7 +128,9 @@ def features(
         handle.remove()
     found = seen.pop()
     if found.ndim == 3:
-        # Decoders score every token, and the last one counts.
-        last = inputs["attention_mask"].sum(dim=1) - 1
+        # Decoders score every token; the last one counts that has another id than padding.
+        ids = inputs["input_ids"]
+        places = torch.arange(ids.shape[1], device=ids.device)
+        last = (places * (ids != student.encoder.pad_id)).argmax(dim=1)
         found = found[torch.arange(len(last), device=found.device), last]
     return found

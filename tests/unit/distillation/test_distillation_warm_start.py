@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from tiny import tiny_model
+from tokenizers import processors
+from transformers import AutoTokenizer
 
 from codlocal.core.errors import ModelError
 from codlocal.distillation.warm_start import fit_head, head_features, warm_start_head
@@ -55,6 +57,20 @@ def test_features_are_what_the_last_layer_turns_into_logits(tmp_path: Path, kind
         logits = layer(head_features(student, TEXTS))
     np.testing.assert_allclose(logits, student.logits(TEXTS), atol=1e-5)
     assert not layer._forward_pre_hooks
+
+
+def test_a_token_that_ends_texts_and_pads_them_is_not_a_decoders_last(tmp_path: Path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(tmp_path, "qwen2"))
+    end = (tokenizer.eos_token, tokenizer.eos_token_id)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end[0]}", special_tokens=[end]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    student = new_classifier(tmp_path, ("n", "p"), device="cpu")
+    assert student.encoder.encode(["bad"])[0][-1] == student.encoder.pad_id
+    with torch.no_grad():
+        logits = output_layer(student.model)(head_features(student, TEXTS))
+    np.testing.assert_allclose(logits, student.logits(TEXTS), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
