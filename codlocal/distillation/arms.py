@@ -129,7 +129,7 @@ def _mixed(material: Material) -> TrainingSet:
             waiting.remove(other)
         groups.append((first,) if other is None else (first, other))
     pairs = sum(len(group) == 2 for group in groups)
-    return TrainingSet(texts, tuple(groups), pairs, fill=len(groups) - pairs)
+    return TrainingSet(texts, tuple(groups), pairs, singles=len(groups) - pairs)
 
 
 def _with_edits(material: Material, chosen: Mapping[str, Edit]) -> TrainingSet:

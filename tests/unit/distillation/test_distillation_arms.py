@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
 from codlocal.distillation.arms import ARMS, Edit, Material, collect_edits
+from codlocal.distillation.class_prior import prior_shift
 
 K = 8
 ORIGINALS = [Example(id=f"train-{n}", text=f"text {n}", label=n % 2) for n in range(K)]
@@ -127,7 +129,15 @@ def test_mixed_pairs_are_of_different_classes(material):
 def test_a_class_alone_leaves_mixed_texts_single(material):
     alone = [one.model_copy(update={"label": 1}) for one in ORIGINALS]
     found = ARMS["mixed"].texts(replace(material, originals=alone))
-    assert (found.pairs, found.fill) == (0, K)
+    assert (found.pairs, found.singles) == (0, K)
+
+
+def test_all_originals_of_mixed_texts_say_how_frequent_the_classes_are(material):
+    originals = [*(one.model_copy(update={"label": 1}) for one in ORIGINALS[:-2]), *ORIGINALS[-2:]]
+    found = ARMS["mixed"].texts(replace(material, originals=originals))
+    assert (found.pairs, found.singles) == (1, K - 2)
+    logits = torch.eye(2)[[one.label for one in originals]] * 20
+    assert prior_shift(found, logits).tolist() == [0, 0]
 
 
 def test_the_arms_without_a_generator_need_no_counterfactual():
