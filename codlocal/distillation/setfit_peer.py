@@ -22,9 +22,12 @@ _ITERATIONS = 1000
 
 
 class SetFitPeer:
-    """SetFit on a student's body; satisfies `core.records.Teacher`."""
+    """SetFit on a student's body; satisfies `core.records.Teacher`.
 
-    def __init__(self, model: "SetFitModel", present: Sequence[int], classes: int) -> None:
+    Texts of a single class need no `model`: every answer is that class.
+    """
+
+    def __init__(self, model: "SetFitModel | None", present: Sequence[int], classes: int) -> None:
         self._model = model
         self._present = list(present)
         self._classes = classes
@@ -32,8 +35,11 @@ class SetFitPeer:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Class probabilities, shape [len(texts), classes]."""
         probabilities = np.zeros((len(texts), self._classes))
-        found = self._model.predict_proba(list(texts), as_numpy=True)
-        probabilities[:, self._present] = found
+        if self._model is None:
+            probabilities[:, self._present] = 1.0
+        else:
+            found = self._model.predict_proba(list(texts), as_numpy=True)
+            probabilities[:, self._present] = found
         return probabilities
 
 
@@ -56,6 +62,9 @@ def train_setfit(
 
     """
     check_setfit()
+    present = sorted(set(labels))
+    if len(present) == 1:
+        return SetFitPeer(None, present, len(start.label_names))
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments
@@ -86,7 +95,7 @@ def train_setfit(
         trainer = Trainer(model=model, args=arguments, train_dataset=rows)
         trainer.remove_callback(PrinterCallback)  # which has standard output for its log
         trainer.train()
-    return SetFitPeer(model, sorted(set(labels)), len(start.label_names))
+    return SetFitPeer(model, present, len(start.label_names))
 
 
 def check_setfit() -> None:

@@ -75,3 +75,10 @@ def test_setfit_learns_toy_labels(encoder, tmp_path, capsys):
     assert found.shape == (4, 3)
     assert not found[:, 1].any()
     assert capsys.readouterr().out == ""
+
+
+def test_setfit_of_texts_of_one_class_gives_that_class(encoder, tmp_path):
+    peer = setfit_peer.train_setfit(
+        encoder.classifier, TEXTS, [1] * 4, tmp_path / "body", steps=1, seed=0
+    )
+    assert peer.predict_proba(["whatever"]).tolist() == [[0, 1, 0]]
