@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import Config
+from codlocal.core.config import resolve
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Original, Row, Verdict
 from codlocal.core.run import RunFolder
@@ -28,7 +28,7 @@ def borrow(run: RunFolder, lender: Path) -> None:
         RunError: the other run has other data, another teacher, or not all originals.
 
     """
-    other = RunFolder(lender, Config())
+    other = RunFolder(lender, resolve([RunFolder.saved_settings(lender) or {}]))
     wanted = {example.id for example in artifacts.originals(run)}
     originals = _rows(other, "originals.jsonl", Original, lambda row: row.example_id in wanted)
     _refuse_strangers(run, other, len(wanted) - len(originals))
@@ -54,7 +54,7 @@ def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:
     reason = None
     if artifacts.read_spec(other).sha256 != artifacts.read_spec(run).sha256:
         reason = "is of other data"
-    elif read_teacher(other).sha256 != read_teacher(run).sha256:
+    elif _teacher(other) != _teacher(run):
         reason = "has another teacher"
     elif missing:
         reason = f"lacks {missing} of the originals, which the largest k and the seeds ask for"
@@ -63,3 +63,8 @@ def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:
             f"The counterfactuals of {other.path} can't be used: it {reason}.",
             "Leave it out of pairs_from, or use the settings that it was made with.",
         )
+
+
+def _teacher(run: RunFolder) -> tuple[str, int]:
+    """Whose verdicts a run has: in other bits, or of other parts of long texts, they differ."""
+    return read_teacher(run).identity, run.config.teacher.max_length

@@ -196,9 +196,9 @@ def lender(tmp_path):
     return tmp_path / "lender"
 
 
-def _give_teacher(run, sha256):
+def _give_teacher(run, sha256, **more):
     record = {"path": "t", "trained": True, "base": "t", "sha256": sha256, "labels": ["a", "b"]}
-    jsonl.write_json(run.file("teacher.json"), record)
+    jsonl.write_json(run.file("teacher.json"), {**record, **more})
 
 
 def borrower(tmp_path, lender, sha256="a"):
@@ -240,7 +240,13 @@ def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, l
     run = borrower(tmp_path, lender, sha256="b")
     with pytest.raises(RunError, match="has another teacher"):
         borrow(run, lender)
+    _give_teacher(run, "a", quantization="nf4")
+    with pytest.raises(RunError, match="has another teacher"):
+        borrow(run, lender)
     _give_teacher(run, "a")
+    shorter = resolve([{"teacher": {"max_length": 8}}])
+    with pytest.raises(RunError, match="has another teacher"):
+        borrow(RunFolder(run.path, shorter), lender)
     rows = list(jsonl.read_rows(lender / "originals.jsonl", Original))
     jsonl.write_rows(lender / "originals.jsonl", rows[1:])
     with pytest.raises(RunError, match="lacks 1 of the originals"):
