@@ -50,6 +50,7 @@ class Arm:
         about: what it shows, in a few words.
         texts: chooses the training texts.
         counterfactuals: whether a generator is needed.
+        ordered: whether it matters which originals come first, though there is no counterfactual.
         unscreened: whether it needs edits that the teacher had no say in (`UNSCREENED`).
         learner: what is made of the texts (see `learners`).
         settings: distillation settings that make the arm.
@@ -60,6 +61,7 @@ class Arm:
     about: str
     texts: Callable[[Material], TrainingSet]
     counterfactuals: bool = False
+    ordered: bool = False
     unscreened: bool = False
     learner: Literal["student", "start", "logistic", "setfit"] = "student"
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -161,7 +163,7 @@ def _random(material: Material, name: str) -> random.Random:
 ARMS: Mapping[str, Arm] = {
     "student": Arm("k/2 originals and their verified counterfactuals", _verified, True),
     "baseline": Arm("k originals", _originals),
-    "half": Arm("k/2 originals alone", _half),
+    "half": Arm("k/2 originals alone", _half, ordered=True),
     "unverified": Arm(
         "the first edit in which the teacher had no say, its flip assumed; hard labels of "
         "originals from the data",
@@ -177,7 +179,9 @@ ARMS: Mapping[str, Arm] = {
         True,
         unscreened=True,
     ),
-    "mixed": Arm("k originals, in pairs of different classes drawn at random", _mixed),
+    "mixed": Arm(
+        "k originals, in pairs of different classes drawn at random", _mixed, ordered=True
+    ),
     "random-soft": Arm(
         "verified pairs; soft labels of random texts with the same label",
         _verified,

@@ -88,6 +88,7 @@ def _prepared(
         with RunFolder.open(folder / "runs" / source.name, source.config) as run:
             session = Session(run, console)
             session.advance(goal)
+            session.order_originals()
             if source.generates:
                 goal = "verify"
                 if source.lender:

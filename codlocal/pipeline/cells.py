@@ -16,6 +16,7 @@ from codlocal.models import locate
 from codlocal.pipeline.grid import Grid, combinations
 
 _COUNTERFACTUALS = ("generator", "verification")
+_ORDER = "generator.select_originals"
 
 
 @dataclass(frozen=True)
@@ -164,12 +165,14 @@ def _cell(
     own = config.model_copy(update={"dataset": dataset})
     counts = own.model_dump(mode="json", exclude={"profile", "runtime"})
     if not ARMS[arm].counterfactuals:
+        kept = {_ORDER: config.generator.select_originals} if ARMS[arm].ordered else {}
         varied = {
-            axis: None if axis.split(".")[0] in _COUNTERFACTUALS else value
+            axis: None if axis.split(".")[0] in _COUNTERFACTUALS and axis not in kept else value
             for axis, value in varied.items()
         }
         for section in _COUNTERFACTUALS:
             del counts[section]
+        counts |= kept
         source = ""
     return Cell(hashing.of_value([counts, arm, source]), own, arm, varied)
 

@@ -62,11 +62,16 @@ class Session:
 
         """
         from codlocal.pipeline.lending import borrow
-        from codlocal.pipeline.originals import order_originals
 
         if not self.run.is_done("generate"):
-            order_originals(self.run, self._teacher)
+            self.order_originals()
             borrow(self.run, lender)
+
+    def order_originals(self) -> None:
+        """Have the teacher choose which texts come first, if the settings ask for it."""
+        from codlocal.pipeline.originals import order_originals
+
+        order_originals(self.run, lambda: self._teacher)
 
     def _prepare(self, *, generates: bool) -> None:
         """Before the first stage that takes long: what it would end in must be there."""
@@ -92,9 +97,8 @@ class Session:
     def _generate(self) -> None:
         from codlocal.generation.stage import run_generate
         from codlocal.pipeline.opening import open_engine
-        from codlocal.pipeline.originals import order_originals
 
-        order_originals(self.run, self._teacher)
+        self.order_originals()
         run_generate(
             self.run,
             lambda: open_engine(self.run, self.console),

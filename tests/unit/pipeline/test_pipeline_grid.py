@@ -56,6 +56,14 @@ def test_arms_without_counterfactuals_are_done_once_for_all_generators():
     assert rows["baseline"].settings == {"verification.min_pairs": None}
 
 
+def test_arms_of_the_first_originals_are_done_for_each_order_of_them():
+    vary = {"generator": {"select_originals": ["first", "active"]}}
+    found = [cell for one in plan(grid_of(k=8, vary=vary, arm=["half", "baseline"], seeds=1))
+             for cell in one.cells]  # fmt: skip
+    orders = [(one.arm, *one.settings.values()) for one in found]
+    assert orders == [("half", "first"), ("baseline", None), ("half", "active")]
+
+
 def test_a_grid_without_counterfactuals_needs_no_generator():
     (source,) = plan(grid_of(arm="logistic"))
     assert not source.generates

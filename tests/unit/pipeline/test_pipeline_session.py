@@ -5,12 +5,16 @@ import pytest
 from fakes import FakeEngine, FakeTeacher
 from runs import config, run_with_data
 
+from codlocal.core import artifacts
 from codlocal.core import config as settings
 from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, EngineError, ModelError
 from codlocal.core.run import RunFolder
 from codlocal.pipeline import opening, preflight
+from codlocal.pipeline.ablation import _prepared
+from codlocal.pipeline.cells import plan
+from codlocal.pipeline.grid import Grid
 from codlocal.pipeline.session import Session, manifest_summary
 
 QUIET = Console(-1)
@@ -139,6 +143,19 @@ def test_a_finished_run_has_nothing_to_do(tmp_path):
     assert list(summary["stages"]) == list(STAGES)
     assert summary["stages"]["verify"]["status"] == "done"
     assert summary["stages"]["verify"]["rows"] == 1
+
+
+def test_texts_of_a_sweep_are_ordered_though_nothing_is_generated(tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "_teacher", FakeTeacher())
+    active = {"generator": {"select_originals": "active"}}
+    grid = {"profile": "embedded", "dataset": "tiny", "k": 8, "arm": "half", "settings": active}
+    (source,) = plan(Grid.model_validate({**grid, "seeds": 1}))
+    with run_with_data(tmp_path / "runs" / source.name, source.config) as run:
+        drawn = artifacts.read_few_shot(run)
+        with run.stage("teacher"):
+            pass
+    assert _prepared(source, source.cells, tmp_path, QUIET) == (source.cells, [])
+    assert artifacts.read_few_shot(run) != drawn
 
 
 def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
