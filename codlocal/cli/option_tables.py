@@ -40,7 +40,8 @@ _settings = (
     _of_run("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
             help="Settings that override the profile's."),
     _of_run("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
-            help="Override one setting, such as distillation.batch_size=16; may be repeated."),
+            help="Override one setting, such as distillation.batch_size=16, or unset it "
+                 "(teacher.max_rows=); may be repeated."),
 )  # fmt: skip
 
 _common = (

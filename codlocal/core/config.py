@@ -127,6 +127,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn `section.key=value` words into nested settings; values are TOML, else plain text.
 
+    No value unsets what need not be set.
+
     Raises:
         ConfigError: an assignment has no `=` or no section.
 
@@ -143,7 +145,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            value = text
+            value = text.strip() or None
         settings.setdefault(section, {})[key] = value
     return settings
 

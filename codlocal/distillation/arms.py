@@ -183,12 +183,18 @@ ARMS: Mapping[str, Arm] = {
         "k originals, in pairs of different classes drawn at random", _mixed, ordered=True
     ),
     "random-soft": Arm(
-        "verified pairs; soft labels of random texts with the same label",
+        "verified pairs; soft labels of random texts with the same label (kd, whatever the method)",
         _verified,
         True,
+        settings={"method": "kd"},  # hidden states would tell of the true ones
         random_soft_labels=True,
     ),
-    "alpha0": Arm("verified pairs, no soft labels", _verified, True, settings={"kl_weight": 0.0}),
+    "alpha0": Arm(
+        "verified pairs, no soft labels (kd, whatever the method)",
+        _verified,
+        True,
+        settings={"method": "kd", "kl_weight": 0.0},
+    ),
     "untrained": Arm("the student's start, not trained", _originals, learner="start"),
     "logistic": Arm(
         "logistic regression on the start's frozen features, k originals",

@@ -24,11 +24,12 @@ from codlocal.distillation.starting import decided_start
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
-from codlocal.models.initialise import check_start, new_classifier
+from codlocal.models.initialise import new_classifier
 from codlocal.models.labels import column_order
 from codlocal.models.locate import has_head, resolve
 from codlocal.models.seen_tokens import only_seen_tokens
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
+from codlocal.models.trainable import check_start
 
 
 def run_teacher(run: RunFolder, console: Console) -> None:

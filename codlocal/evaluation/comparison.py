@@ -169,7 +169,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.interval is None:
-            return f"{self.mean:+.3f}"
+            return f"{self.mean:+.3f} (one seed)"
         low, high = self.interval
         return f"{self.mean:+.3f} ({low:+.3f} to {high:+.3f})"
 

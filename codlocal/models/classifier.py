@@ -16,9 +16,10 @@ from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder, has_head, read_json
-from codlocal.models.quantization import is_quantized, keep_exact, nf4_options
+from codlocal.models.quantization import keep_exact, nf4_options
 from codlocal.models.quiet import silence_libraries
 from codlocal.models.saliency import Piece, gradient_times_input
+from codlocal.models.trainable import is_quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

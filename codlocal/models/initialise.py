@@ -11,18 +11,11 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier, load_encoder, load_model, place
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
-from codlocal.models.locate import check_folder, layers_of, read_json, refuse_more_layers
-from codlocal.models.quantization import refuse_quantized
+from codlocal.models.locate import check_folder
+from codlocal.models.trainable import pooling_options, refuse_more_layers, refuse_quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-
-_POOLING = {
-    "modernbert": {"first": "cls", "mean": "mean"},
-    "eurobert": {"first": "bos", "mean": "mean"},
-}
-"""Families whose configuration has `classifier_pooling`, and their names for both kinds."""
 
 
 def new_classifier(
@@ -67,41 +60,6 @@ def new_classifier(
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
     return Classifier(model, encoder, names, list(range(len(names))))
-
-
-def check_start(path: Path, *, layers: int | None, pooling: str | None) -> None:
-    """Refuse now what a classifier made of this folder would be refused for, its weights unread.
-
-    Raises:
-        ModelError: the folder is no model, is quantised, has fewer layers, or its family has one
-            pooling.
-
-    """
-    check_folder(path)
-    refuse_quantized(path)
-    pooling_options(path, pooling)
-    refuse_more_layers(layers_of(path), layers)
-
-
-def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
-    """How the configuration of a model folder is told to pool.
-
-    Raises:
-        ModelError: its family has no such setting, so that an ordinary model folder couldn't keep
-            the choice.
-
-    """
-    if pooling is None:
-        return {}
-    family = str(read_json(path / "config.json").get("model_type"))
-    if family not in _POOLING:
-        raise ModelError(
-            f"What the head of a {family} model reads can't be chosen: a model folder of that "
-            "family has no place to say so.",
-            "Leave distillation.pooling unset, or use a student of one of these families: "
-            f"{', '.join(_POOLING)}.",
-        )
-    return {"classifier_pooling": _POOLING[family][pooling]}
 
 
 def shortened_classifier(

@@ -104,26 +104,6 @@ def _missing_shards(path: Path) -> list[str]:
     return sorted({shard for shard in shards if not path.joinpath(shard).is_file()})
 
 
-def layers_of(path: Path) -> int | None:
-    """How many layers a model has; None if its configuration does not say so."""
-    count = read_json(path / "config.json").get("num_hidden_layers")
-    return count if isinstance(count, int) else None
-
-
-def refuse_more_layers(count: int | None, kept: int | None) -> None:
-    """Refuse to keep more layers than there are, as far as both numbers are known.
-
-    Raises:
-        ModelError: that is so.
-
-    """
-    if count is not None and kept is not None and kept > count:
-        raise ModelError(
-            f"The model has {count} layers, fewer than the {kept} asked for.",
-            f"Use --set distillation.student_layers={count}, or fewer.",
-        )
-
-
 def has_head(path: Path) -> bool:
     """Whether the model is a classifier already, by the architecture in its configuration."""
     architectures = read_json(path / "config.json").get("architectures") or []

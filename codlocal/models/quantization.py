@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from codlocal.core.errors import ModelError
-from codlocal.models.locate import read_json
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -66,22 +63,3 @@ def keep_exact(model: torch.nn.Module) -> None:
     """
     for layer in linears_in_4_bits(model).values():
         layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
-
-
-def is_quantized(path: Path) -> bool:
-    """Whether the weights of a model folder are quantised already."""
-    return "quantization_config" in read_json(path / "config.json")
-
-
-def refuse_quantized(path: Path) -> None:
-    """Refuse a folder whose weights can't be trained as they are.
-
-    Raises:
-        ModelError: they are quantised.
-
-    """
-    if is_quantized(path):
-        raise ModelError(
-            f"{path} is quantised: a model to be trained must be in full precision.",
-            "Give the model that it was made of; --quantization nf4 trains it in 4 bits.",
-        )

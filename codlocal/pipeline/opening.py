@@ -31,7 +31,7 @@ from codlocal.pipeline.replays import differences, store_of
 def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
     """The run's engine, which keeps all answers in the run folder.
 
-    The manifest says who answers, and how many requests the store could not answer.
+    The manifest says who answers, and how many requests no store could answer.
 
     Raises:
         ConfigError: a setting of the engine can't be used.
@@ -46,7 +46,8 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
         try:
             yield engine
         finally:
-            run.note("generate", requests_asked=engine.asked)
+            asked = 0 if run.config.runtime.replay else engine.asked
+            run.note("generate", requests_asked=asked)
 
 
 @contextmanager

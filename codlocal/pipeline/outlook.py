@@ -155,12 +155,8 @@ def _place(name: str, run: RunFolder) -> str:
 
 
 def _student(run: RunFolder) -> str:
-    settings = run.config.distillation
-    of_teacher = settings.student_init == "teacher"
-    folder = locate.at_hand(run.config.teacher.model if of_teacher else settings.student)
-    if folder is not None:
-        locate.refuse_more_layers(locate.layers_of(folder), settings.student_layers)
-    return _place(settings.student, run)
+    preflight.check_student(run.config)
+    return _place(run.config.distillation.student, run)
 
 
 def _offline(name: str) -> str:

@@ -10,6 +10,7 @@ from codlocal.core.errors import ConfigError, DeviceError
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.models import locate
+from codlocal.models.trainable import check_start
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
 
@@ -33,11 +34,28 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
     Raises:
         ConfigError: a package is missing.
         DeviceError: a GPU is.
+        ModelError: the student can't be made as asked.
 
     """
     if HEAVY.intersection(run.missing(until, redo)):
         check_device(run.config)
         check_packages(run.config)
+    if "distill" in run.missing(until, redo):
+        check_student(run.config)
+
+
+def check_student(config: Config) -> None:
+    """Refuse a student that can't be made of its model as asked, if the model is at hand.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    settings = config.distillation
+    of_teacher = settings.student_init == "teacher"
+    folder = locate.at_hand(config.teacher.model if of_teacher else settings.student)
+    if folder is not None:
+        check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 
 
 def check_device(config: Config) -> None:

@@ -51,7 +51,7 @@ def test_an_odd_k_is_explained():
 def test_assignments_are_toml_or_plain_text():
     words = ["dataset.k=8", "dataset.name=imdb", "runtime.offline=true", 'generator.prompt="a=b"']
     assert config.parse_assignments([*words, "generator.rounds=['free']", "dataset.path="]) == {
-        "dataset": {"k": 8, "name": "imdb", "path": ""},
+        "dataset": {"k": 8, "name": "imdb", "path": None},
         "runtime": {"offline": True},
         "generator": {"prompt": "a=b", "rounds": ["free"]},
     }
@@ -104,6 +104,14 @@ def test_a_named_dataset_brings_its_columns_and_label_names(name, value):
     with pytest.raises(ConfigError, match=rf"{name} can be chosen .* only; imdb brings its own"):
         resolve([{"dataset": {"name": "imdb", name: value}}])
     assert resolve([{"dataset": {"path": "mine.csv", name: value}}])
+
+
+def test_an_assignment_without_a_value_unsets_what_need_not_be_set():
+    saved = {"distillation": {"pooling": "mean"}}
+    unset = config.parse_assignments(["distillation.pooling="])
+    assert resolve([saved, unset]).distillation.pooling is None
+    with pytest.raises(ConfigError, match=r"teacher\.model"):
+        resolve([config.parse_assignments(["teacher.model="])])
 
 
 def test_a_byte_order_mark_is_no_setting(tmp_path):

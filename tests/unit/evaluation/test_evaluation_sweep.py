@@ -168,7 +168,7 @@ def test_differences_are_paired_by_seed_and_name_the_seeds_that_lost():
     assert mixed.interval == pytest.approx(interval([-0.03, 0.08]))
     assert mixed.verdict == "open"
     only = compare(student, by_arm([row("x", 8, 1, 0.9)])[0], "teacher_agreement")
-    assert [str(one) for one in only] == ["-0.090"]
+    assert [str(one) for one in only] == ["-0.090 (one seed)"]
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.1, "ahead"), (-0.1, "behind"), (0.0, "open")])

@@ -11,7 +11,8 @@ from codlocal.core.errors import ModelError
 from codlocal.models.adapters import train_in_4_bits
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
-from codlocal.models.quantization import is_quantized, linears_in_4_bits
+from codlocal.models.quantization import linears_in_4_bits
+from codlocal.models.trainable import is_quantized
 
 TEXTS = ["good food", "the service was awful", "bad"]
 LABELS = ("a", "b")

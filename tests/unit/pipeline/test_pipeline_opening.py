@@ -98,7 +98,7 @@ def test_another_run_is_replayed_without_a_model_and_can_be_replayed_itself(serv
             replies,
             {
                 "model": "models/gemma",
-                "requests_asked": 1,
+                "requests_asked": 0,
                 "replay": str(store(tmp_path / place)),
             },
         )

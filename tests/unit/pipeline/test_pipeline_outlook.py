@@ -85,6 +85,17 @@ def test_more_layers_than_a_model_at_hand_has_are_refused(look, place, options):
     assert look(*options, "--student-layers", "4")[0] == 0
 
 
+def test_a_pooling_that_a_model_at_hand_can_not_have_is_refused(look, place):
+    for name in ("model.safetensors", "tokenizer.json"):
+        place.joinpath("deep").mkdir(exist_ok=True)
+        place.joinpath("deep", name).touch()
+    place.joinpath("deep", "config.json").write_text('{"model_type": "bert"}')
+    code, found, _ = look("--student", "deep", "--pooling", "mean")
+    assert (code, found["needs"]["student"]["ok"]) == (1, False)
+    assert "can't be chosen" in found["needs"]["student"]["state"]
+    assert list(place.iterdir()) == [place / "deep"]
+
+
 def test_rounds_that_have_room_are_told(look):
     code, found, _ = look("--rounds", "3", "--budget", "max")
     assert (code, found["needs"]["rounds"]["state"]) == (0, "3 in all")

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 
 from codlocal.core.config import resolve
-from codlocal.core.errors import ConfigError
-from codlocal.pipeline.preflight import check_packages
+from codlocal.core.errors import CodlocalError, ConfigError
+from codlocal.pipeline.preflight import check_engine, check_packages
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 def test_what_is_not_asked_for_needs_no_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     check_packages(resolve([]))
+
+
+@pytest.mark.parametrize(
+    ("content", "error"), [("", "no recorded replies"), ("no row\n", "replies")]
+)
+def test_a_file_without_replies_can_not_be_replayed(tmp_path, content, error):
+    path = tmp_path / "replies.jsonl"
+    path.write_text(content)
+    config = resolve([{"runtime": {"replay": str(path)}}])
+    with pytest.raises(CodlocalError, match=error):
+        check_engine(config)
