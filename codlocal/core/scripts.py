@@ -6,3 +6,5 @@ marks, counts as a word.
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Their characters, for a set of the regex module."""
+CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
+"""One of them, as a pattern."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import regex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codlocal.core.scripts import UNSPACED
+from codlocal.core.scripts import CHARACTER, UNSPACED
 from codlocal.generation.letter_case import is_capitalised, is_shouted
 from codlocal.generation.quoting import quoted
-from codlocal.generation.window import CHARACTER, LONGEST_WINDOW, sentences_around
+from codlocal.generation.window import LONGEST_WINDOW, sentences_around
 
 _LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*"
 """Letters and digits of any script with spaces, with the marks that are written on them."""

@@ -5,7 +5,7 @@ import re
 import regex
 from rapidfuzz.distance import Postfix, Prefix
 
-from codlocal.core.scripts import UNSPACED
+from codlocal.core.scripts import CHARACTER
 
 LONGEST_WINDOW = 400
 """Characters of text that a reply repeats at most; the rest of a long text is kept out of it.
@@ -14,8 +14,6 @@ Compiling costs little by length and much by open slots: xgrammar took 0.1 s for
 slot, 0.4 s with four and 5 s for 160 words with 16, on a busy CPU core; llguidance 0.05 s for 1,000
 words with 16. A choice of 2,000 words took 0.06 s.
 """
-CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
-"""A character that counts as a word."""
 _BREAK = regex.compile(rf" |{CHARACTER}")
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|[。！？]+[」』”]*|\n+")
 

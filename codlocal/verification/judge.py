@@ -9,17 +9,16 @@ from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.core.records import Teacher as TeacherModel
-from codlocal.core.scripts import UNSPACED
+from codlocal.core.scripts import CHARACTER, UNSPACED
 
 _ALL_LETTERS = r"\p{L}\p{N}\p{M}_"
 _LETTERS = rf"[[{_ALL_LETTERS}]--[{UNSPACED}]]+"
-_CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
 _TOKEN = regex.compile(
-    rf"{_CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*|[^{_ALL_LETTERS}{UNSPACED}\s]", regex.V1
+    rf"{CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*|[^{_ALL_LETTERS}{UNSPACED}\s]", regex.V1
 )
 _LONGEST_REPETITION = 4
-_WORD = regex.compile(rf"{_CHARACTER}|{_LETTERS}(?:['’]{_LETTERS})*", regex.V1)
-_UNSPACED = regex.compile(_CHARACTER)
+_WORD = regex.compile(rf"{CHARACTER}|{_LETTERS}(?:['’]{_LETTERS})*", regex.V1)
+_UNSPACED = regex.compile(CHARACTER)
 
 
 def tokens(text: str) -> list[str]:
