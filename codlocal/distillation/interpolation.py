@@ -9,9 +9,11 @@ differ.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 import torch
+from rapidfuzz.distance import Levenshtein
 
 from codlocal.models.classifier import Classifier
 
@@ -27,6 +29,22 @@ class TokenPair:
 
     original: list[int]
     counterfactual: list[int]
+
+    def aligned(self) -> list[tuple[int | None, int | None]]:
+        """Tokens side by side: those that both texts have, and what stands between them.
+
+        A token is alone where the other text has fewer between the same two.
+        """
+        found: list[tuple[int | None, int | None]] = []
+        here = there = 0
+        for block in Levenshtein.opcodes(self.original, self.counterfactual).as_matching_blocks():
+            found += zip_longest(
+                self.original[here : block.a], self.counterfactual[there : block.b]
+            )
+            here, there = block.a + block.size, block.b + block.size
+            found += zip(self.original[block.a : here], self.counterfactual[block.b : there],
+                         strict=True)  # fmt: skip
+        return found
 
 
 def pairs_in(batch: Sequence[int], groups: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
@@ -44,7 +62,7 @@ def mixed_logits(
 ) -> torch.Tensor:
     """Logits of inputs between a text and its counterfactual.
 
-    Both texts are padded to the longer one's length, and a token counts where either has one.
+    The texts' tokens are aligned; beside a token that is alone stands padding.
 
     Args:
         model: `classifier.model`, or a module that calls it and has `logits` in its output.
@@ -56,16 +74,14 @@ def mixed_logits(
         float [m, classes], in the columns of `model`.
 
     """
-    longer = [max(pair.original, pair.counterfactual, key=len) for pair in pairs]
-    inputs = classifier.encoder.collate(longer, classifier.device)
-    width = inputs["input_ids"].shape[1]
+    aligned = [pair.aligned() for pair in pairs]
+    # Every place counts, whichever text has a token there.
+    either = [[next(one for one in places if one is not None) for places in row] for row in aligned]
+    inputs = classifier.encoder.collate(either, classifier.device)
     embedding = classifier.model.get_input_embeddings()
     first, second = (
-        embedding(_padded(classifier, rows, width))
-        for rows in (
-            [pair.original for pair in pairs],
-            [pair.counterfactual for pair in pairs],
-        )
+        embedding(_padded(classifier, [[places[side] for places in row] for row in aligned]))
+        for side in (0, 1)
     )
     weights = shares.to(first)[:, None, None]
     with _embeddings(embedding, torch.lerp(first, second, weights)):
@@ -73,10 +89,10 @@ def mixed_logits(
     return output.logits
 
 
-def _padded(classifier: Classifier, rows: Sequence[list[int]], width: int) -> torch.Tensor:
+def _padded(classifier: Classifier, rows: Sequence[Sequence[int | None]]) -> torch.Tensor:
     pad = classifier.encoder.pad_id
-    ids = [[*row, *[pad] * (width - len(row))] for row in rows]
-    return torch.tensor(ids, device=classifier.device)
+    filled = [[pad if one is None else one for one in row] for row in rows]
+    return classifier.encoder.collate(filled, classifier.device)["input_ids"]
 
 
 @contextmanager

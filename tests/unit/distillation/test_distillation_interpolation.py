@@ -71,6 +71,29 @@ def test_the_mixture_is_that_of_the_input_embeddings(bert: Classifier):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "aligned"),
+    [
+        ([1, 5, 2], [1, 6, 2], [(1, 1), (5, 6), (2, 2)]),
+        ([1, 5, 7, 2], [1, 6, 8, 7, 2], [(1, 1), (5, 6), (None, 8), (7, 7), (2, 2)]),
+        ([1, 4, 5, 2], [1, 5, 2], [(1, 1), (4, None), (5, 5), (2, 2)]),
+        ([1], [2, 3], [(1, 2), (None, 3)]),
+        ([], [], []),
+    ],
+)
+def test_the_tokens_of_a_pair_are_aligned(first, second, aligned):
+    assert TokenPair(first, second).aligned() == aligned
+
+
+def test_a_text_that_lacks_words_is_an_end_of_the_segment_all_the_same(family: Classifier):
+    short, long = family.encoder.encode(["the food was good", "the food was not so good"])
+    pair = [TokenPair(short, long)]
+    assert [one for one, _ in pair[0].aligned() if one is not None] == short
+    with torch.no_grad():
+        found = mixed_logits(family.model, family, pair, torch.tensor([1.0]))
+    np.testing.assert_allclose(found, family.logits(["the food was not so good"]), atol=1e-5)
+
+
 def test_between_the_ends_lies_something_else(family: Classifier):
     middle = _mixed(family, 0.5)
     assert np.abs(middle - _mixed(family, 0.0)).max() > 1e-6
