@@ -9,6 +9,7 @@ from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config, resolve
 from codlocal.core.records import DatasetSpec, Example, FewShotSplit
 from codlocal.core.run import RunFolder
+from codlocal.pipeline.grid import Grid
 
 NAMES = ("negative", "positive")
 REVIEWS = tuple(
@@ -26,6 +27,12 @@ REVIEWS = tuple(
         ]
     )
 )
+
+
+def grid_of(**changes: Any) -> Grid:
+    """A small grid; what is given is laid over it."""
+    small = {"profile": "embedded", "dataset": "yelp", "k": [8, 16], "seeds": 2}
+    return Grid.model_validate({**small, **changes})
 
 
 def config(**sections: dict[str, Any]) -> Config:

@@ -151,6 +151,19 @@ quantization = ["none", "nf4"]
         assert "4 cells failed: Another codlocal process is working on" in err
 
 
+@pytest.mark.parametrize("control", ["random-soft", "alpha0"])
+def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, call, control):
+    write_grid(place, ["student", control], 'method = ["kd", "lwd"]')
+    summary, _ = ablate(call)
+    found = {
+        (row["arm"], row["method"]): row["metrics"]
+        for row in summary["results"]
+        if (row["k"], row["seed"]) == (8, 0)
+    }
+    assert found[control, "kd"] == found[control, "lwd"]
+    assert found["student", "kd"] != found["student", "lwd"]
+
+
 def test_another_arm_and_method_use_what_is_there(place, call):
     write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
     summary, _ = ablate(call)

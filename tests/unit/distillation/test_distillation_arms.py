@@ -160,8 +160,3 @@ def test_edits_are_in_the_order_of_asking_whenever_they_came():
     found = collect_edits(rows, verdicts)
     order = [edit.candidate.id for edit in found[example.id]]
     assert order == ["train-0/0/0/2", "train-0/0/0/10", "train-0/1/0/0"]
-
-
-@pytest.mark.parametrize("name", ["alpha0", "random-soft"])
-def test_controls_of_the_soft_labels_see_no_hidden_states_either(name):
-    assert ARMS[name].settings["method"] == "kd"

@@ -1,16 +1,11 @@
 import pytest
 from pydantic import ValidationError
+from runs import grid_of
 
 from codlocal.core.config import parse_assignments
 from codlocal.core.errors import ConfigError
 from codlocal.pipeline.cells import plan
-from codlocal.pipeline.grid import Grid, combinations, read_grid
-
-SMALL = {"profile": "embedded", "dataset": "yelp", "k": [8, 16], "seeds": 2}
-
-
-def grid_of(**changes):
-    return Grid.model_validate({**SMALL, **changes})
+from codlocal.pipeline.grid import combinations, read_grid
 
 
 def written(tmp_path, text):

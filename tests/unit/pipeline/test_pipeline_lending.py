@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from fakes import FakeTeacher
-from runs import run_with_data
+from runs import grid_of, run_with_data
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import resolve
@@ -13,15 +13,8 @@ from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.pipeline.cells import plan
-from codlocal.pipeline.grid import Grid
 from codlocal.pipeline.lending import borrow
 from codlocal.pipeline.session import Session
-
-SMALL = {"profile": "embedded", "dataset": "yelp", "k": [8, 16], "seeds": 2}
-
-
-def grid_of(**changes):
-    return Grid.model_validate({**SMALL, **changes})
 
 
 @pytest.fixture

@@ -67,6 +67,14 @@ def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, wor
     assert list(place.iterdir()) == []
 
 
+def model_at_hand(place, config):
+    folder = place / "deep"
+    folder.mkdir()
+    for name in ("model.safetensors", "tokenizer.json"):
+        folder.joinpath(name).touch()
+    folder.joinpath("config.json").write_text(config)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -75,10 +83,7 @@ def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, wor
     ],
 )
 def test_more_layers_than_a_model_at_hand_has_are_refused(look, place, options):
-    for name in ("model.safetensors", "tokenizer.json"):
-        place.joinpath("deep").mkdir(exist_ok=True)
-        place.joinpath("deep", name).touch()
-    place.joinpath("deep", "config.json").write_text('{"num_hidden_layers": 4}')
+    model_at_hand(place, '{"num_hidden_layers": 4}')
     code, found, _ = look(*options, "--student-layers", "5")
     assert (code, found["needs"]["student"]["ok"]) == (1, False)
     assert "has 4 layers, fewer than the 5" in found["needs"]["student"]["state"]
@@ -86,10 +91,7 @@ def test_more_layers_than_a_model_at_hand_has_are_refused(look, place, options):
 
 
 def test_a_pooling_that_a_model_at_hand_can_not_have_is_refused(look, place):
-    for name in ("model.safetensors", "tokenizer.json"):
-        place.joinpath("deep").mkdir(exist_ok=True)
-        place.joinpath("deep", name).touch()
-    place.joinpath("deep", "config.json").write_text('{"model_type": "bert"}')
+    model_at_hand(place, '{"model_type": "bert"}')
     code, found, _ = look("--student", "deep", "--pooling", "mean")
     assert (code, found["needs"]["student"]["ok"]) == (1, False)
     assert "can't be chosen" in found["needs"]["student"]["state"]
