@@ -6,7 +6,7 @@ from pathlib import Path
 from codlocal.core import artifacts, jsonl
 from codlocal.core import config as settings
 from codlocal.core.config import Config
-from codlocal.core.errors import CodlocalError, ConfigError
+from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines.recording import STORE, Exchange
 
@@ -15,18 +15,24 @@ def store_of(place: str) -> Path:
     """The file with the replies of `--replay`, which is given as it is or as its folder.
 
     Raises:
-        ConfigError: it is not there, or empty.
-        RunError: it is something else, as its first line shows.
+        ConfigError: it is not there, empty, or something else, as its first line shows.
 
     """
     path = Path(place).expanduser()
     path = path / STORE if path.is_dir() else path
-    if not path.is_file() or next(jsonl.read_rows(path, Exchange), None) is None:
+    if not _has_replies(path):
         raise ConfigError(
             f"There are no recorded replies at {path}.",
             f"--replay takes a run folder with a {STORE}, or that file.",
         )
     return path
+
+
+def _has_replies(path: Path) -> bool:
+    try:
+        return next(jsonl.read_rows(path, Exchange), None) is not None
+    except (OSError, RunError):
+        return False
 
 
 def differences(run: RunFolder, recorded: Path) -> list[str]:

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from codlocal.core.config import resolve
-from codlocal.core.errors import CodlocalError, ConfigError
+from codlocal.core.errors import ConfigError
 from codlocal.pipeline.preflight import check_engine, check_packages
 
 
@@ -36,12 +36,11 @@ def test_what_is_not_asked_for_needs_no_package(monkeypatch):
     check_packages(resolve([]))
 
 
-@pytest.mark.parametrize(
-    ("content", "error"), [("", "no recorded replies"), ("no row\n", "replies")]
-)
-def test_a_file_without_replies_can_not_be_replayed(tmp_path, content, error):
+@pytest.mark.parametrize("content", ["", "no row\n", '{"text": "good", "label": 1}\n'])
+def test_a_file_without_replies_can_not_be_replayed(tmp_path, content):
     path = tmp_path / "replies.jsonl"
     path.write_text(content)
     config = resolve([{"runtime": {"replay": str(path)}}])
-    with pytest.raises(CodlocalError, match=error):
+    with pytest.raises(ConfigError, match="no recorded replies") as caught:
         check_engine(config)
+    assert "--replay takes a run folder" in caught.value.hint
