@@ -29,14 +29,19 @@ class Rig:
         self.teacher = FakeTeacher()
         self.examples = {str(at): Example(id=str(at), text=text, label=0)
                          for at, text in enumerate(TEXTS)}  # fmt: skip
-        self.candidates, self.verdicts, self.announced = [], [], []
+        self.candidates, self.verdicts, self.announced, self.times = [], [], [], []
         labels = self.teacher.predict_proba(TEXTS).argmax(axis=1)
         self.tasks = [
             Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
             for row, label in zip(self.examples.values(), labels, strict=True)
         ]
         planner = Planner(prompts.load("sentiment"), ("negative", "positive"), 6, Sampling(), True)
-        hooks = Hooks(self.candidates.extend, self.verdicts.extend, self.announced.append)
+        hooks = Hooks(
+            self.candidates.extend,
+            self.verdicts.extend,
+            self.announced.append,
+            lambda *time: self.times.append(time),
+        )
         judging = judge_with or (lambda rows: judge(self.teacher, self.examples, rows))
         self.known = known or Known()
         self.search = Search(

@@ -6,6 +6,7 @@ never waits for it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -35,11 +36,15 @@ _JUDGED_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the search hands out: rows to be kept, and news for the progress display."""
+    """What the search hands out: rows to be kept, news for the progress display, and times.
+
+    `on_round` gets a round's number and the seconds that it ran, also when it is interrupted.
+    """
 
     on_candidates: Callable[[Sequence[Candidate]], None]
     on_verdicts: Callable[[Sequence[Verdict]], None]
     on_requests: Callable[[int], None]
+    on_round: Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Search:
         """
         texts = {task.example.id: task.example.text for task in tasks}
         for number, strategy in enumerate(rounds):
+            begun = time.monotonic()
             history = history_of(self.known, texts, self.goal, number, self.earlier)
             planned = (
                 plan
@@ -91,7 +97,10 @@ class Search:
                 for plan in self.planner.plan(task, number, strategy, history)
             )
             spent = self.limits.spent + history.spent
-            await self._round(affordable(planned, spent, self.limits.max_tokens))
+            try:
+                await self._round(affordable(planned, spent, self.limits.max_tokens))
+            finally:
+                self.hooks.on_round(number, time.monotonic() - begun)
 
     async def _round(self, planned: Iterator[Planned]) -> None:
         asked: asyncio.Queue[Planned | None] = asyncio.Queue()

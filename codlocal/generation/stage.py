@@ -189,7 +189,7 @@ def _takes(
 
 
 def _hooks(results: Results, funnel: Funnel) -> Hooks:
-    """Keep all rows, and count them."""
+    """Keep all rows, and count them; add up the seconds of every round in the manifest."""
 
     def keep_candidates(rows: Sequence[Candidate]) -> None:
         results.candidates.extend(rows)
@@ -199,7 +199,12 @@ def _hooks(results: Results, funnel: Funnel) -> Hooks:
         results.verdicts.extend(rows)
         funnel.verdicts(rows)
 
-    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow)
+    def keep_seconds(number: int, seconds: float) -> None:
+        name, known = f"round {number + 1}", results.run.facts("generate").get("round_seconds", {})
+        total = round(known.get(name, 0.0) + seconds, 3)
+        results.run.note("generate", round_seconds={**known, name: total})
+
+    return Hooks(keep_candidates, keep_verdicts, funnel.progress.grow, keep_seconds)
 
 
 def _limits(shards: Shards, begun: int, spent: Spent) -> Limits:

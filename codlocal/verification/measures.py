@@ -5,7 +5,7 @@ and its generator as the language model. All are pure functions of rows.
 """
 
 import statistics
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from math import exp
 
 from rapidfuzz import process
@@ -60,8 +60,10 @@ class Measures(Row):
         tokens_per_pair: generated tokens of all candidates, those of their scores and of texts that
             were only compared included, / pairs. A score that two rounds need is asked once, and
             counts in both. The originals' own, once a run, are left out.
-        seconds_per_pair: seconds of the generate stage, the engine's start included, / pairs; None
-            for a part of it.
+        seconds_per_pair: of all, the seconds of the generate stage, the engine's start included, /
+            pairs; of a round, the seconds while it ran, in which its requests overlap, / its pairs.
+            Rounds follow each other, so that theirs add up to all but the start and what is asked
+            of the originals. None of a direction, and where the replies are another run's.
 
     """
 
@@ -131,7 +133,11 @@ def measure(
 
 
 def measure_generation(
-    evidence: Evidence, good: Set[str], chosen: Set[str], labels: Sequence[str], seconds: float
+    evidence: Evidence,
+    good: Set[str],
+    chosen: Set[str],
+    labels: Sequence[str],
+    seconds: Mapping[str, float],
 ) -> Generation:
     """Measure all candidates of a run, each round, and each direction that was asked for.
 
@@ -140,7 +146,7 @@ def measure_generation(
         good: ids of the good flips.
         chosen: ids of the candidates that became pairs.
         labels: the names of the classes.
-        seconds: how long generation took.
+        seconds: how long "all" of generation took, and "round 1" and so on, where it is known.
 
     """
     rows = list(evidence.candidates.values())
@@ -149,11 +155,16 @@ def measure_generation(
     for row in rows:
         rounds.setdefault(row.round, []).append(row)
         ways.setdefault((row.source_label, row.target_label), []).append(row)
-    total = measure("all", rows, evidence, good, chosen, evidence.originals)
+
+    def timed(found: Measures) -> Measures:
+        spent, pairs = seconds.get(found.name), found.chosen.n
+        each = None if spent is None else _share(spent, pairs)
+        return found.model_copy(update={"seconds_per_pair": each})
+
     return Generation(
-        total=total.model_copy(update={"seconds_per_pair": _share(seconds, total.chosen.n)}),
+        total=timed(measure("all", rows, evidence, good, chosen, evidence.originals)),
         rounds=tuple(
-            measure(f"round {number + 1}", part, evidence, good, chosen)
+            timed(measure(f"round {number + 1}", part, evidence, good, chosen))
             for number, part in sorted(rounds.items())
         ),
         directions=tuple(

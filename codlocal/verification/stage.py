@@ -84,12 +84,20 @@ def _choose(run: RunFolder, evidence: Evidence) -> dict[str, Any]:
         {row.id for rows in good.values() for row in rows},
         {pair.candidate_id for pair in pairs},
         labels,
-        run.manifest.stages["generate"].seconds,
+        _seconds(run),
     )
     jsonl.write_rows(run.file("rejections.jsonl"), [*refused, *passed_over])
     jsonl.write_rows(run.file("pairs.jsonl"), pairs)
     jsonl.write_json(run.file(GENERATION), generation.model_dump(mode="json"))
     return _facts(labels, evidence, pairs, [*refused, *passed_over])
+
+
+def _seconds(run: RunFolder) -> dict[str, float]:
+    """How long generation took, in all and by round; of other runs' replies that is not known."""
+    facts = run.facts("generate")
+    if "replay" in facts or "taken_from" in facts:
+        return {}
+    return {"all": run.manifest.stages["generate"].seconds, **facts.get("round_seconds", {})}
 
 
 def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:

@@ -31,6 +31,16 @@ def test_later_rounds_ask_only_for_originals_without_a_good_flip():
     assert {row.strategy for row in rig.candidates if row.round == 2} == {"free"}
 
 
+def test_every_round_says_how_long_it_ran():
+    engine = FakeEngine(delay=lambda _request: 0.01, fail_after=18)
+    rig = Rig(engine, good=lambda _row, verdict: verdict.example_id in {"1", "3"})
+    with pytest.raises(ConnectionError):
+        rig.run()
+    (first, seconds), (second, _) = rig.times
+    assert (first, second) == (0, 1)
+    assert seconds >= 0.01
+
+
 def test_it_ends_early_when_every_original_has_its_flip():
     rig = Rig(good=lambda _row, _verdict: True).run()
     assert {row.round for row in rig.candidates} == {0}

@@ -71,6 +71,22 @@ def test_a_shard_has_all_its_rounds_before_the_next_one_begins(tmp_path):
         assert numbers == sorted(numbers)
 
 
+def test_the_seconds_of_rounds_add_up_over_shards_and_interruptions(tmp_path):
+    def rounds(run):
+        return run.facts("generate")["round_seconds"]
+
+    with run_with_data(tmp_path) as run:
+        with pytest.raises(EngineError):
+            generate(run, FakeEngine(fail_after=3, failure=EngineError("gone")))
+        before = rounds(run)
+    with run_with_data(tmp_path) as run:
+        generate(run, FakeEngine(delay=lambda _request: 0.05))
+        after, whole = rounds(run), run.manifest.stages["generate"].seconds
+    assert list(before) == ["round 1"]
+    assert after["round 1"] >= before["round 1"] + 3 * 0.05  # in turn: a shard each
+    assert sum(after.values()) <= whole
+
+
 @pytest.mark.parametrize("size", [len(REVIEWS), 1000])
 def test_what_fits_one_shard_is_searched_as_a_whole(tmp_path, size):
     with run_with_data(tmp_path / "one") as run:

@@ -15,6 +15,7 @@ from codlocal.verification.measures import diversity, measure, measure_generatio
 from codlocal.verification.report import read_generation, table
 
 LABELS = ("negative", "positive")
+SECONDS = {"all": 24.0, "round 1": 9.0}
 
 
 def score(mean):
@@ -64,7 +65,7 @@ def evidence():
 
 @pytest.fixture
 def generation(evidence):
-    return measure_generation(evidence, {"a0", "a1", "b1"}, {"a1", "b1"}, LABELS, 24.0)
+    return measure_generation(evidence, {"a0", "a1", "b1"}, {"a1", "b1"}, LABELS, SECONDS)
 
 
 def test_all_candidates_together(generation):
@@ -84,7 +85,7 @@ def test_the_tokens_of_scores_are_counted_where_they_were_asked_for(evidence):
         for name, one in evidence.verdicts.items()
     }
     again = replace(evidence, verdicts=priced)
-    found = measure_generation(again, {"a0", "a1", "b1"}, {"a1", "b1"}, LABELS, 24.0)
+    found = measure_generation(again, {"a0", "a1", "b1"}, {"a1", "b1"}, LABELS, SECONDS)
     assert found.total.tokens_per_pair == pytest.approx((70 + 3) / 2)
     assert found.rounds[1].tokens_per_pair == 30 + 1
 
@@ -115,7 +116,8 @@ def test_every_round_and_every_direction_has_its_own(generation):
     up, down = generation.directions
     assert (up.name, up.candidates, up.flip_rate) == ("negative -> positive", 2, 0.5)
     assert (down.name, down.candidates, down.chosen.n) == ("positive -> negative", 3, 1)
-    assert first.seconds_per_pair is None
+    assert (first.seconds_per_pair, second.seconds_per_pair) == (9.0, None)
+    assert up.seconds_per_pair is None
 
 
 def test_what_is_not_there_has_no_measure(evidence):
@@ -123,7 +125,7 @@ def test_what_is_not_there_has_no_measure(evidence):
     assert nothing.flip_rate is nothing.solved_rate is nothing.solved_interval is None
     assert nothing.tokens_per_pair is nothing.good.edit_distance is nothing.good.diversity is None
     bare = Evidence(evidence.examples, {}, {}, {})
-    assert measure_generation(bare, set(), set(), LABELS, 1.0).rounds == ()
+    assert measure_generation(bare, set(), set(), LABELS, SECONDS).rounds == ()
 
 
 @given(st.lists(st.text("ab c", max_size=8), max_size=6))

@@ -80,6 +80,20 @@ def test_the_measures_are_written_with_the_pairs(tmp_path):
     assert [one.name for one in found.directions] == ["positive -> negative"]
 
 
+@pytest.mark.parametrize("another", ["replay", "taken_from"])
+def test_seconds_of_another_runs_replies_are_not_told(tmp_path, another):
+    with run_with_data(tmp_path) as run:
+        generated(run)
+        run.note("generate", round_seconds={"round 1": 3.0})
+        run_verify(run, FakeTeacher, QUIET)
+        assert read_generation(run).rounds[0].seconds_per_pair == 3.0
+        run.note("generate", **{another: "elsewhere"})
+    with RunFolder.open(tmp_path, run.config, redo="verify") as run:
+        run_verify(run, FakeTeacher, QUIET)
+        found = read_generation(run)
+    assert found.total.seconds_per_pair is found.rounds[0].seconds_per_pair is None
+
+
 def test_an_original_may_get_several_counterfactuals(tmp_path):
     with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
         generated(run)
