@@ -6,7 +6,7 @@ teacher is in the store, and the baseline students are copied from the first run
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
+from codlocal.evaluation.summary import difference
 from codlocal.models import locate
 from codlocal.models.folders import copy_folder
 from codlocal.pipeline.preflight import check_machine
+from codlocal.verification.intervals import intervals
+from codlocal.verification.stage import read_evidence
 
 FOLDER = "generators"
 RESULT = "comparison.json"
@@ -135,6 +138,8 @@ def compare(
                 _share_baselines(Path(rows[0]["run"]), run)
             advance(run, "evaluate")
             rows.append(_row(one, run))
+    for row in rows[1:]:
+        row["against_first"] = difference(_agreements(row), _agreements(rows[0]))
     result = {"generators": rows}
     jsonl.write_json(folder / RESULT, result)
     return result
@@ -148,9 +153,14 @@ def _share_baselines(first: Path, run: RunFolder) -> None:
             copy_folder(student, target)
 
 
+def _agreements(row: Mapping[str, Any]) -> list[float]:
+    return [one["teacher_agreement"] for one in row["metrics"]["per_seed"]["student"]]
+
+
 def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
     generate, verify = run.facts("generate"), run.facts("verify")
-    pairs = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
+    pairs = list(jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair))
+    bounds = intervals(read_evidence(run), {pair.candidate_id for pair in pairs})
     return {
         "name": contender.name,
         "model": contender.model,
@@ -165,6 +175,7 @@ def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
         "completion_tokens": generate["completion_tokens"],
         "seconds": run.manifest.stages["generate"].seconds,
         "measures": _read(run.file("generation.json")),
+        "intervals": {name: list(it) if it else None for name, it in bounds.items()},
         "metrics": _read(run.file("metrics.json")),
     }
 

@@ -6,12 +6,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from codlocal.core.statistics import paired_interval, wilson
 from codlocal.evaluation.report import agreement, caption
 
 _NONE = "-"
 Row = Mapping[str, Any]
 """One generator's entry of `comparison.json`."""
+_INTERVALS = """\
+of counterfactuals: wilson for originals with a pair, else bootstrap over originals;
+diversity and seconds are a whole run's and have none"""
 
 
 def table(result: Mapping[str, Any]) -> Table:
@@ -24,22 +26,23 @@ def table(result: Mapping[str, Any]) -> Table:
     for heading, cell in _LINES.items():
         drawn.add_row(heading, *(escape(cell(row)) for row in rows))
     if len(rows) > 1:
-        drawn.add_row("  against the first", _NONE, *(_ahead(rows[0], row) for row in rows[1:]))
-    drawn.caption = caption(rows[0]["metrics"]).splitlines()[0]
+        drawn.add_row("  against the first", _NONE, *map(_ahead, rows[1:]))
+    drawn.caption = f"{caption(rows[0]['metrics']).splitlines()[0]}\n{_INTERVALS}"
     return drawn
 
 
 def _flips(row: Row) -> str:
-    return f"{row['flips'] / row['candidates']:.0%}" if row["candidates"] else _NONE
+    if not row["candidates"]:
+        return _NONE
+    return f"{row['flips'] / row['candidates']:.0%}" + _interval(row, "flip_rate", _percent)
 
 
 def _solved(row: Row) -> str:
-    low, high = wilson(row["solved"], row["originals"])
-    return f"{row['solved']} of {row['originals']} [{low:.0%}, {high:.0%}]"
+    return f"{row['solved']} of {row['originals']}" + _interval(row, "solved_rate", _percent)
 
 
 def _edit(row: Row) -> str:
-    return _number(row["median_edit_distance"])
+    return _number(row["median_edit_distance"]) + _interval(row, "edit_distance", _number)
 
 
 def _chosen(name: str) -> Callable[[Row], str]:
@@ -47,16 +50,31 @@ def _chosen(name: str) -> Callable[[Row], str]:
 
     def cell(row: Row) -> str:
         measures = row["measures"] or {"total": {"chosen": {}}}
-        return _number(measures["total"]["chosen"].get(name))
+        return _number(measures["total"]["chosen"].get(name)) + _interval(row, name, _number)
 
     return cell
 
 
-def _per_pair(name: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        return f"{row[name] / row['pairs']:.0f}" if row["pairs"] else _NONE
+def _tokens(row: Row) -> str:
+    return _per_pair(row, "completion_tokens") + _interval(row, "tokens_per_pair", _whole)
 
-    return cell
+
+def _per_pair(row: Row, name: str) -> str:
+    return _whole(row[name] / row["pairs"]) if row["pairs"] else _NONE
+
+
+def _interval(row: Row, name: str, shown: Callable[[float], str]) -> str:
+    """What follows a figure: its interval, if it has one."""
+    bounds = row["intervals"][name]
+    return "" if bounds is None else f" [{shown(bounds[0])}, {shown(bounds[1])}]"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
 
 
 def _number(value: float | None) -> str:
@@ -70,17 +88,13 @@ def _agreement(arm: str) -> Callable[[Row], str]:
     return cell
 
 
-def _ahead(first: Row, row: Row) -> str:
+def _ahead(row: Row) -> str:
     """How far the students agree more with the teacher than those of the first generator."""
-    ours, theirs = (
-        [one["teacher_agreement"] for one in each["metrics"]["per_seed"]["student"]]
-        for each in (row, first)
-    )
-    mean = sum(ours) / len(ours) - sum(theirs) / len(theirs)
-    if len(ours) < 2:
-        return f"{mean:+.3f}"
-    low, high = paired_interval(ours, theirs)
-    return f"{mean:+.3f} ±{(high - low) / 2:.3f}"
+    found = row["against_first"]
+    if found["interval"] is None:
+        return f"{found['mean']:+.3f}"
+    low, high = found["interval"]
+    return f"{found['mean']:+.3f} ±{(high - low) / 2:.3f}"
 
 
 _LINES: Mapping[str, Callable[[Row], str]] = {
@@ -91,8 +105,9 @@ _LINES: Mapping[str, Callable[[Row], str]] = {
     "distance to the boundary, median": _chosen("boundary_distance"),
     "perplexity / original's, median": _chosen("perplexity_ratio"),
     "diversity": _chosen("diversity"),
-    "generated tokens per pair": _per_pair("completion_tokens"),
-    "seconds per pair, server start included": _per_pair("seconds"),
+    "generated tokens": lambda row: str(row["completion_tokens"]),
+    "generated tokens per pair": _tokens,
+    "seconds per pair, server start included": lambda row: _per_pair(row, "seconds"),
     "agreement of the student": _agreement("student"),
     "agreement of the baseline": _agreement("baseline"),
 }

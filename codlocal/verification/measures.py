@@ -5,13 +5,13 @@ and its generator as the language model. All are pure functions of rows.
 """
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from math import exp
 
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from codlocal.core.records import Candidate, Row
+from codlocal.core.records import Candidate, Original, Row, Verdict
 from codlocal.core.statistics import wilson
 from codlocal.verification.choice import Evidence
 from codlocal.verification.duplicates import normalised
@@ -114,8 +114,7 @@ def measure(
     taken = [row for row in candidates if row.id in chosen]
     judged = [evidence.verdicts[row.id] for row in candidates if row.text is not None]
     flips = sum(verdict.flipped for verdict in judged)
-    spent = sum(row.completion_tokens for row in candidates)
-    spent += sum(verdict.scoring_tokens for verdict in judged)
+    spent = tokens_spent(candidates, evidence)
     return Measures(
         name=name,
         originals=len(asked),
@@ -176,19 +175,35 @@ def measure_generation(
 
 def closeness(flips: Sequence[Candidate], evidence: Evidence) -> Closeness:
     """Measure how close, likely and diverse some flips are."""
-    verdicts = [evidence.verdicts[row.id] for row in flips]
-    drops = [
-        before.mean - verdict.fluency.mean
-        for verdict in verdicts
-        if (before := evidence.originals[verdict.example_id].fluency) and verdict.fluency
-    ]
+    judged = [(evidence.verdicts[row.id], evidence.originals[row.example_id]) for row in flips]
     return Closeness(
         n=len(flips),
-        edit_distance=_median(verdict.edit_distance for verdict in verdicts),
-        boundary_distance=_median(boundary_distance(verdict.probabilities) for verdict in verdicts),
-        perplexity_ratio=_median(exp(drop) for drop in drops),
+        **{name: _median(value(*one) for one in judged) for name, value in CLOSENESS.items()},
         diversity=diversity([row.text or "" for row in flips]),
     )
+
+
+def tokens_spent(candidates: Iterable[Candidate], evidence: Evidence) -> int:
+    """Generated tokens of some candidates, those of their scores included."""
+    verdicts = evidence.verdicts
+    return sum(
+        row.completion_tokens + (verdicts[row.id].scoring_tokens if row.text is not None else 0)
+        for row in candidates
+    )
+
+
+def _perplexity_ratio(verdict: Verdict, original: Original) -> float | None:
+    if verdict.fluency is None or original.fluency is None:
+        return None
+    return exp(original.fluency.mean - verdict.fluency.mean)
+
+
+CLOSENESS: Mapping[str, Callable[[Verdict, Original], float | None]] = {
+    "edit_distance": lambda verdict, _original: verdict.edit_distance,
+    "boundary_distance": lambda verdict, _original: boundary_distance(verdict.probabilities),
+    "perplexity_ratio": _perplexity_ratio,
+}
+"""What is measured of each flip, of which a `Closeness` has the medians."""
 
 
 def diversity(texts: Sequence[str]) -> float | None:
@@ -201,8 +216,8 @@ def diversity(texts: Sequence[str]) -> float | None:
     return float(distances.sum() / (len(kept) * (len(kept) - 1)))
 
 
-def _median(values: Iterable[float]) -> float | None:
-    found = list(values)
+def _median(values: Iterable[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
     return statistics.median(found) if found else None
 
 

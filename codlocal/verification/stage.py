@@ -49,7 +49,7 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         )
     _say_what_changed(run, console)
     with run.stage("verify") as facts:
-        evidence = _evidence(run)
+        evidence = read_evidence(run)
         verdicts = {**evidence.verdicts, **_judge_missing(run, evidence, load_teacher, console)}
         facts.update(_choose(run, replace(evidence, verdicts=verdicts)))
         if facts["pairs"] < run.config.verification.min_pairs:
@@ -104,7 +104,8 @@ def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:
     return {key(row): row for row in rows}
 
 
-def _evidence(run: RunFolder) -> Evidence:
+def read_evidence(run: RunFolder) -> Evidence:
+    """What a run's files say of its candidates; verdicts that nobody has given yet are missing."""
     originals = list(jsonl.read_rows(run.file("originals.jsonl"), Original))
     candidates = list(jsonl.read_rows(run.file("candidates.jsonl"), Candidate))
     verdicts = list(jsonl.read_rows(run.file("verdicts.jsonl"), Verdict))

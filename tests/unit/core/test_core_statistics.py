@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codlocal.core.statistics import interval, paired_interval, wilson
+from codlocal.core.statistics import interval, paired_interval, resampled, wilson
 
 T_975 = {1: 12.7062047, 2: 4.30265273, 4: 2.77644511}
 
@@ -55,3 +56,23 @@ def test_wilson_agrees_with_its_formula(n, data):
 def test_a_higher_level_is_wider():
     assert wilson(10, 20, 0.99)[0] < wilson(10, 20)[0]
     assert interval([0.4, 0.6], 0.99)[0] < interval([0.4, 0.6])[0]
+
+
+def mean_of(draws):
+    return draws.mean(axis=(-2, -1))
+
+
+def test_drawing_texts_anew_agrees_with_the_t_interval_of_a_mean():
+    values = np.random.default_rng(1).normal(3.0, 1.0, (200, 1))
+    assert resampled(mean_of, values) == pytest.approx(interval(values[:, 0]), abs=0.02)
+    assert resampled(mean_of, values, 0.5) == pytest.approx(interval(values[:, 0], 0.5), abs=0.02)
+
+
+def test_a_text_is_drawn_with_all_its_numbers():
+    alike = np.repeat(np.random.default_rng(1).normal(3.0, 1.0, (50, 1)), 4, axis=1)
+    assert resampled(mean_of, alike) == pytest.approx(resampled(mean_of, alike[:, :1]))
+
+
+@pytest.mark.parametrize("values", [[], [[0.5]], [[0.5], [0.5]], [[0.0], [math.inf]]])
+def test_where_draws_tell_nothing_there_is_no_interval(values):
+    assert resampled(mean_of, np.array(values)) is None

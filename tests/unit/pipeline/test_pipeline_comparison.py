@@ -9,7 +9,14 @@ from codlocal.core import jsonl
 from codlocal.core.artifacts import read_spec
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, RunError
-from codlocal.core.records import CounterfactualPair, Metrics
+from codlocal.core.records import (
+    Candidate,
+    CounterfactualPair,
+    Fluency,
+    Metrics,
+    Original,
+    Verdict,
+)
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.models import locate
 from codlocal.pipeline import preflight
@@ -95,6 +102,8 @@ class Stages:
             facts.update(originals=4, candidates=20, flips=5, pairs=self.pairs)
             facts["median_edit_distance"] = 0.25 if self.pairs else None
         jsonl.write_rows(run.file("pairs.jsonl"), [pair(number) for number in range(self.pairs)])
+        for name, found in rows().items():
+            jsonl.write_rows(run.file(name), found)
         total = {"chosen": {"boundary_distance": 0.4, "perplexity_ratio": 1.5, "diversity": None}}
         jsonl.write_json(run.file("generation.json"), {"total": total})
 
@@ -117,9 +126,41 @@ class Stages:
         return summarise(arms, scores(1.0), range(self.seeds), describe(spec, 8))
 
 
+def rows():
+    """Four originals with five replies each; the first reply flips, of one original a second."""
+    ids = [f"train/{number}" for number in range(4)]
+    replies = [f"{one}/{at}" for one in ids for at in range(5)]
+    flips = {f"{one}/0" for one in ids} | {"train/0/1"}
+    return {
+        "originals.jsonl": [
+            Original(example_id=one, probabilities=(0.2, 0.8), label=1, fluency=score(-3.0))
+            for one in ids
+        ],
+        "candidates.jsonl": [
+            Candidate(
+                id=one, example_id=one[:-2], round=0, strategy="guided", source_label=1,
+                target_label=0, text="so bad", completion_tokens=10 + 2 * int(one[-3]),
+            )
+            for one in replies
+        ],
+        "verdicts.jsonl": [
+            Verdict(
+                candidate_id=one, example_id=one[:-2], probabilities=(0.9, 0.1), label=0,
+                flipped=one in flips, edits=1, edit_distance=0.1 + int(one[-3]) / 10,
+                fluency=score(-3.0 - int(one[-3])) if one in flips else None,
+            )
+            for one in replies
+        ],
+    }  # fmt: skip
+
+
+def score(mean):
+    return Fluency(mean=mean, worst=-9.0, tokens=3)
+
+
 def pair(number):
     return CounterfactualPair(
-        example_id=f"train/{number}", candidate_id=f"{number}", text="so good", label=1,
+        example_id=f"train/{number}", candidate_id=f"train/{number}/0", text="so good", label=1,
         counterfactual="so bad", counterfactual_label=0, edit_distance=0.5, target_probability=0.9,
     )  # fmt: skip
 
@@ -200,11 +241,13 @@ def test_nothing_is_set_aside_for_a_machine_without_the_device(tmp_path, monkeyp
 def test_the_table_has_a_column_a_generator(tmp_path):
     lines = drawn(compare(tmp_path, config(), [A, B], Stages()))
     for line in (
-        "│ candidates that flip │ 25% │ 25% │",
+        "│ candidates that flip │ 25% [20%, 35%] │ 25% [20%, 35%] │",
         "│ originals with a pair │ 3 of 4 [30%, 95%] │ 3 of 4 [30%, 95%] │",
+        "│ edited share of words, median │ 0.25 [0.10, 0.30] │ 0.25 [0.10, 0.30] │",
         "│ distance to the boundary, median │ 0.40 │ 0.40 │",
+        "│ perplexity / original's, median │ 1.50 [1.00, 7.39] │ 1.50 [1.00, 7.39] │",
         "│ diversity │ - │ - │",
-        "│ generated tokens per pair │ 100 │ 100 │",
+        "│ generated tokens │ 300 │ 300 │",
         "│ agreement of the student │ 0.710 ±0.127 │ 0.810 ±0.127 │",
         "│ against the first │ - │ +0.100 ±0.000 │",
     ):
@@ -217,3 +260,13 @@ def test_one_seed_and_no_pair_leave_cells_open(tmp_path):
     assert "│ generated tokens per pair │ - │ - │" in lines
     assert "│ against the first │ - │ +0.100 │" in lines
     assert "│ agreement of the baseline │ 0.600 [0.462, 0.724] │ 0.600 [0.462, 0.724] │" in lines
+
+
+def test_what_the_table_shows_is_in_the_result(tmp_path):
+    first, second = compare(tmp_path, config(), [A, B], Stages())["generators"]
+    assert first["intervals"]["edit_distance"] == pytest.approx([0.1, 0.3])
+    assert first["intervals"]["tokens_per_pair"][0] < 100
+    assert first["intervals"]["diversity"] is first["intervals"]["seconds_per_pair"] is None
+    assert "against_first" not in first
+    assert second["against_first"]["mean"] == pytest.approx(0.1)
+    assert second["against_first"]["interval"] == pytest.approx([0.1, 0.1])

@@ -1,0 +1,103 @@
+"""Intervals of a run's measures, by drawing originals anew."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from codlocal.core.records import Candidate, Fluency, Original, Verdict
+from codlocal.verification.choice import Evidence
+from codlocal.verification.intervals import intervals
+from codlocal.verification.measures import measure
+
+DRAWN = ("flip_rate", "edit_distance", "boundary_distance", "perplexity_ratio", "tokens_per_pair")
+
+
+def evidence(originals=40, replies=4, *, scored=True, seed=0):
+    """Originals of which some flip always and others never, as hard and easy texts do."""
+    chance = np.random.default_rng(seed)
+    candidates, verdicts = {}, {}
+    for at in range(originals):
+        flips = bool(chance.random() < 0.5)
+        for number in range(replies):
+            name, p = f"{at}/{number}", float(chance.uniform(0.5, 1.0))
+            candidates[name] = Candidate(
+                id=name,
+                example_id=str(at),
+                round=0,
+                strategy="guided",
+                source_label=1,
+                target_label=0,
+                text="so bad",
+                completion_tokens=int(chance.integers(5, 30)),
+            )
+            verdicts[name] = Verdict(
+                candidate_id=name, example_id=str(at), probabilities=(p, 1 - p), label=0,
+                flipped=flips, edits=1, edit_distance=float(chance.uniform(0, 0.5)),
+                fluency=score(float(chance.normal(-4, 0.5))) if scored else None,
+            )  # fmt: skip
+    texts = {
+        str(at): Original(
+            example_id=str(at),
+            probabilities=(0, 1),
+            label=1,
+            fluency=score(-4.0) if scored else None,
+        )
+        for at in range(originals)
+    }
+    return Evidence({}, texts, candidates, verdicts)
+
+
+def score(mean):
+    return Fluency(mean=mean, worst=-9.0, tokens=3, generated=1)
+
+
+def pairs_of(known, most=1):
+    return {name for name, row in known.verdicts.items() if row.flipped and int(name[-1]) < most}
+
+
+@pytest.fixture(scope="module")
+def known():
+    return evidence()
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_each_interval_is_around_its_measure(known, most):
+    chosen = pairs_of(known, most)
+    found = intervals(known, chosen)
+    total = measure("all", list(known.candidates.values()), known, chosen, chosen)
+    told = total.model_dump() | total.chosen.model_dump()
+    for name in DRAWN:
+        low, high = found[name]
+        assert low < told[name] < high, name
+    assert found["solved_rate"] == pytest.approx(total.solved_interval)
+
+
+def test_candidates_of_one_original_are_no_independent_ones(known):
+    low, high = intervals(known, set())["flip_rate"]
+    alone = stats.binomtest(sum(one.flipped for one in known.verdicts.values()), 160)
+    naive = alone.proportion_ci(method="wilson")
+    assert high - low > 1.7 * (naive.high - naive.low)  # 2, where all four do the same
+
+
+def test_the_same_rows_have_the_same_intervals(known):
+    assert intervals(known, pairs_of(known)) == intervals(known, pairs_of(known))
+
+
+def test_more_originals_make_them_narrower(known):
+    more = evidence(400)
+    wide, narrow = intervals(known, pairs_of(known)), intervals(more, pairs_of(more))
+    for name in DRAWN:
+        assert narrow[name][1] - narrow[name][0] < 0.6 * (wide[name][1] - wide[name][0])
+
+
+def test_what_no_draw_can_tell_has_none(known):
+    found = intervals(known, pairs_of(known))
+    assert found["diversity"] is found["seconds_per_pair"] is None
+    assert intervals(evidence(scored=False), pairs_of(known))["perplexity_ratio"] is None
+    without = intervals(known, set())
+    assert without["edit_distance"] is without["tokens_per_pair"] is None
+    assert without["solved_rate"][0] == pytest.approx(0, abs=1e-9)
+    assert set(intervals(Evidence({}, {}, {}, {}), set()).values()) == {None}
+    one = evidence(1)
+    assert set(intervals(one, set(one.candidates)).values()) - {None} != set()  # Wilson's alone
+    assert intervals(one, set(one.candidates))["flip_rate"] is None
