@@ -148,9 +148,12 @@ _choice = (
                   help="At most so many counterfactuals per original. [default: 1]"),
 )  # fmt: skip
 
+_server_url = _of_generator("--server-url", metavar="URL",
+                            help="Use a running vLLM server; its key is read from "
+                            "CODLOCAL_SERVER_KEY.")  # fmt: skip
+
 _attached = (
-    _of_generator("--server-url", metavar="URL",
-                  help="Use a running vLLM server; its key is read from CODLOCAL_SERVER_KEY."),
+    _server_url,
     _of_generator("--replay", metavar="DIR",
                   help="Take the generator's replies from another run's folder: no model needed."),
 )  # fmt: skip
@@ -208,7 +211,7 @@ GROUPS = {
     "teacher": (*_dataset, *_teacher, *_common),
     "generate": (*_dataset, *_teacher, *_generator, *_attached, *_common),
     "verify": (*_dataset, *_teacher, *_generator, *_attached, *_choice, *_common),
-    "measures": (_finished, _device, *_output),
+    "measures": (_finished, _device, *_server, _server_url, *_output),
     "compare": (*_dataset, *_teacher, *_asking, *_server, *_choice, *_student, *_common),
     "pipeline": (*_all, _rounds, _dry_run),
     "all": _all,

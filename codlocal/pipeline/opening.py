@@ -16,7 +16,7 @@ from codlocal.core.jsonl import read_rows
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines import canary
 from codlocal.generation.engines.engine import Engine
-from codlocal.generation.engines.lazy import LazyEngine
+from codlocal.generation.engines.lazy import LazyEngine, OpenEngine
 from codlocal.generation.engines.recording import STORE, Exchange, Generator, Recorder, store_at
 from codlocal.generation.engines.replay import Replay, recorded_generator
 from codlocal.generation.engines.server import started
@@ -60,21 +60,50 @@ def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
 
 
 @contextmanager
-def _live(run: RunFolder, console: Console) -> Iterator[tuple[Engine, Generator]]:
+def open_scorer(run: RunFolder, console: Console) -> Iterator[Engine]:
+    """The generator of a finished run, to score texts: its answers are not kept.
+
+    Of a run that was replayed it is the one that was recorded.
+
+    Raises:
+        ConfigError: a setting of the engine can't be used.
+        EngineError: it can't be reached.
+        ModelError: the generator model can't be had.
+        RunError: the store is damaged, or has the replies of another generator.
+
+    """
+    _, generator, work = _source(run, console)
+    first = next(read_rows(run.file(STORE), Exchange), None)
+    if first is not None and first.generator != generator:
+        raise RunError(
+            f"The run {run.path} has the replies of the generator "
+            f"{_told(first.generator.weights)}; this one is {_told(generator.weights)}.",
+            "Perplexities of two generators can't be compared. Put back the model that it was, or "
+            "name its server with --server-url.",
+        )
+    yield LazyEngine(work, seeds=run.config.runtime.request_seeds)
+
+
+def _source(run: RunFolder, console: Console) -> tuple[str, Generator, OpenEngine]:
+    """What the settings name: its name, who answers there, and how to open it."""
     runtime = run.config.runtime
     if runtime.server_url:
         served = engines.check_server(runtime.server_url, offline=runtime.offline)
-        name, generator = served.model, _generator(run.config, served.identity)
         work = partial(_attached, run.config, served.name)
-    else:
-        name = run.config.generator.model
-        model = locate.resolve(name, console=console, offline=runtime.offline)
-        generator = _generator(run.config, model_hash(model))
-        in_process = run.config.generator.engine == "transformers"
-        work = partial(_in_process if in_process else _own_server, run, model, console)
+        return served.model, _generator(run.config, served.identity), work
+    name = run.config.generator.model
+    model = locate.resolve(name, console=console, offline=runtime.offline)
+    in_process = run.config.generator.engine == "transformers"
+    work = partial(_in_process if in_process else _own_server, run, model, console)
+    return name, _generator(run.config, model_hash(model)), work
+
+
+@contextmanager
+def _live(run: RunFolder, console: Console) -> Iterator[tuple[Engine, Generator]]:
+    name, generator, work = _source(run, console)
     _refuse_another(run, generator)
     run.note("generate", model=name)
-    engine = LazyEngine(work, seeds=runtime.request_seeds)
+    engine = LazyEngine(work, seeds=run.config.runtime.request_seeds)
     try:
         yield engine, generator
     finally:

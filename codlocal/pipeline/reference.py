@@ -1,20 +1,31 @@
-"""Counterfactuals that people wrote, read by the teacher of a run."""
+"""Counterfactuals that people wrote, read by the teacher of a run, and by its generator."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from codlocal.core.console import Console
+from codlocal.core.records import Fluency
 from codlocal.core.run import RunFolder
+from codlocal.generation.engines.engine import Engine
 from codlocal.verification.measures import Measures
-from codlocal.verification.reference import measure_pairs, read_pairs
+from codlocal.verification.reference import judged, measure_pairs, read_pairs, scored
 
 
-def written(run: RunFolder, path: Path, console: Console) -> Measures:
+def written(run: RunFolder, path: Path, console: Console, *, perplexity: bool = False) -> Measures:
     """Measure a file of pairs under the run's teacher.
+
+    Args:
+        run: has a teacher, and a generator.
+        path: of the pairs.
+        console: shows what is being done.
+        perplexity: whether the generator is started to score the flips and their originals.
 
     Raises:
         DataError: the file is missing, or is no file of pairs.
-        RunError: the run has no teacher yet.
-        ModelError: the teacher is gone or was changed.
+        EngineError: the generator can't be started.
+        RunError: the run has no teacher yet, or its generator was another one.
+        ModelError: the teacher is gone or was changed, or the generator is gone.
 
     """
     from codlocal.models.devices import limit_threads
@@ -24,6 +35,23 @@ def written(run: RunFolder, path: Path, console: Console) -> Measures:
     limit_threads(run.config.runtime.threads)
     teacher = load_teacher(run)
     with console.progress("Asking the teacher", len(pairs)) as task:
-        found = measure_pairs(pairs, teacher)
+        evidence = judged(pairs, teacher)
         task.advance(len(pairs))
-    return found
+    if perplexity:
+        evidence = scored(evidence, lambda texts: _scores(run, texts, console))
+    return measure_pairs(evidence)
+
+
+def _scores(run: RunFolder, texts: Sequence[str], console: Console) -> list[Fluency]:
+    from codlocal.generation.search import score_all
+    from codlocal.pipeline.opening import open_scorer
+
+    async def work(engine: Engine) -> list[Fluency]:
+        try:
+            return await score_all(engine, texts, run.config.runtime.concurrency)
+        finally:
+            await engine.aclose()
+
+    console.info(f"The generator scores {len(texts)} texts")
+    with open_scorer(run, console) as engine:
+        return asyncio.run(work(engine))

@@ -1,12 +1,20 @@
 """Counterfactuals that people wrote, measured by the same rule as a generator's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from codlocal.core.errors import DataError
-from codlocal.core.records import Candidate, Example, Original, Row, Teacher
+from codlocal.core.records import (
+    Candidate,
+    Example,
+    Fluency,
+    Original,
+    Row,
+    Teacher,
+)
 from codlocal.verification.choice import Evidence
 from codlocal.verification.judge import judge
 from codlocal.verification.measures import Measures, measure
@@ -53,12 +61,8 @@ def _rows(path: Path) -> Iterator[WrittenPair]:
                 ) from error
 
 
-def measure_pairs(pairs: Sequence[WrittenPair], teacher: Teacher) -> Measures:
-    """Measure written pairs; a flip is, as ever, a change of the teacher's own label.
-
-    Every flip counts as good and as chosen: people's edits are shown as they are, however large.
-    There are no perplexities, as no language model is asked.
-    """
+def judged(pairs: Sequence[WrittenPair], teacher: Teacher) -> Evidence:
+    """Written pairs as the teacher sees them; a flip is, as ever, a change of its own label."""
     probabilities = teacher.predict_proba([pair.text for pair in pairs])
     originals = [
         Original(example_id=str(at), probabilities=tuple(map(float, row)), label=int(row.argmax()))
@@ -76,11 +80,44 @@ def measure_pairs(pairs: Sequence[WrittenPair], teacher: Teacher) -> Measures:
         for row, pair in zip(originals, pairs, strict=True)
     ]  # fmt: skip
     verdicts = judge(teacher, examples, candidates)
-    evidence = Evidence(
+    return Evidence(
         examples=examples,
         originals={row.example_id: row for row in originals},
         candidates={row.id: row for row in candidates},
         verdicts={row.candidate_id: row for row in verdicts},
     )
-    flips = {row.candidate_id for row in verdicts if row.flipped}
-    return measure("people", candidates, evidence, flips, flips)
+
+
+def scored(evidence: Evidence, score: Callable[[Sequence[str]], Sequence[Fluency]]) -> Evidence:
+    """The evidence with scores of all flips and their originals, each text scored once."""
+    flips = _flips(evidence)
+    texts = [evidence.examples[one].text for one in flips]
+    texts += [evidence.candidates[one].text or "" for one in flips]
+    texts = list(dict.fromkeys(texts))
+    known = dict(zip(texts, score(texts), strict=True)) if texts else {}
+    return replace(
+        evidence,
+        originals={
+            one: row.model_copy(update={"fluency": known.get(evidence.examples[one].text)})
+            for one, row in evidence.originals.items()
+        },
+        verdicts={
+            one: row.model_copy(update={"fluency": known.get(evidence.candidates[one].text or "")})
+            for one, row in evidence.verdicts.items()
+        },
+    )
+
+
+def measure_pairs(evidence: Evidence) -> Measures:
+    """Measure written pairs.
+
+    Every flip counts as good and as chosen: people's edits are shown as they are, however large.
+    They cost no tokens; those of their scores are not counted.
+    """
+    flips = set(_flips(evidence))
+    found = measure("people", list(evidence.candidates.values()), evidence, flips, flips)
+    return found.model_copy(update={"tokens_per_pair": None})
+
+
+def _flips(evidence: Evidence) -> list[str]:
+    return [one for one, row in evidence.verdicts.items() if row.flipped]

@@ -72,6 +72,8 @@ def table(generation: Generation, others: Sequence[Measures] = ()) -> Table:
     for heading, cell in _ROWS:
         drawn.add_row(heading, *(cell(one) for one in columns))
     drawn.caption = "solved: with a good flip; medians over good flips and over pairs"
+    if any(one.good.n and one.good.perplexity_ratio is None for one in others):
+        drawn.caption += "\n--perplexity has the run's generator score people's pairs, too"
     return drawn
 
 

@@ -1,10 +1,12 @@
 """The choice of counterfactuals and their measures, from the command line."""
 
 import json
+from contextlib import contextmanager
+from math import exp
 
 import pytest
 from click.testing import CliRunner
-from fakes import FakeTeacher
+from fakes import FakeEngine, FakeTeacher, score_of
 from runs import REVIEWS, config, run_with_data
 
 from codlocal.cli import cli
@@ -13,6 +15,7 @@ from codlocal.core import jsonl
 from codlocal.core.errors import ConfigError, DataError, RunError
 from codlocal.core.records import Candidate, Original
 from codlocal.models import teacher
+from codlocal.pipeline import opening
 
 EDITS = ("The food was bad and the staff rude.", "Awful food.", "The food was so good.")
 PAIR = {
@@ -73,7 +76,39 @@ def test_people_stand_beside_the_run():
     assert (found["people"]["flips"], found["people"]["good"]["edit_distance"]) == (1, 0.25)
     shown = invoke("measures", "--run", "r", "--pairs", "people.jsonl")
     assert "people" in shown.stdout
+    assert "--perplexity has the run's generator" in shown.stdout
     assert "people" not in invoke("measures", "--run", "r").stdout
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_the_runs_generator_scores_people_and_the_run_stays_as_it_is(place, monkeypatch, replayed):
+    more = ("--set", "runtime.replay=elsewhere") if replayed else ()
+    assert invoke("verify", "--run", "r", *more).exception is None
+    before = {one: one.read_bytes() for one in place.glob("r/*.*")}
+    engine, opened = FakeEngine(), []
+
+    @contextmanager
+    def open_scorer(run, _console):
+        opened.append(run.config.runtime.replay)
+        yield engine
+
+    monkeypatch.setattr(opening, "open_scorer", open_scorer)
+    options = ("--run", "r", "--pairs", "people.jsonl", "--perplexity")
+    found = json.loads(invoke("measures", *options, "--json").stdout)
+    assert opened == [None]
+    assert sorted(engine.scored) == ["I hate it here", "I love it here"]
+    assert engine.closed == 1
+    expected = exp(score_of("I love it here").mean - score_of("I hate it here").mean)
+    assert found["people"]["good"]["perplexity_ratio"] == pytest.approx(expected)
+    assert "--perplexity" not in invoke("measures", *options).stdout
+    assert {one: one.read_bytes() for one in place.glob("r/*.*")} == before
+
+
+def test_perplexity_without_people_is_refused():
+    invoke("verify", "--run", "r")
+    result = invoke("measures", "--run", "r", "--perplexity")
+    assert isinstance(result.exception, ConfigError)
+    assert "--pairs" in result.exception.hint
 
 
 def test_there_is_nothing_to_show_before_the_verify_stage(place):

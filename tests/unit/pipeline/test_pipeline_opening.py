@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from fake_server import openai_server
-from fakes import FakeEngine
+from fakes import FakeEngine, score_of
 
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
@@ -232,3 +232,37 @@ def test_a_server_that_dies_of_seeds_is_started_once_more_without(tmp_path, mode
     assert [more["seeds"] for _, more in own.clients] == [True, False]
     assert len(own.servers) == 4
     assert "dies of a request's seed" in " ".join(capsys.readouterr().err.split())
+
+
+def scores(path, config):
+    async def work(engine):
+        try:
+            return await engine.score("So good.")
+        finally:
+            await engine.aclose()
+
+    with opening.open_scorer(RunFolder(path, config), QUIET) as engine:
+        return asyncio.run(work(engine))
+
+
+def test_the_generator_of_a_run_scores_texts_and_leaves_no_trace(tmp_path, model, own):
+    ask(tmp_path / "run", own.config)
+    before = {one: one.read_bytes() for one in (tmp_path / "run").iterdir()}
+    assert scores(tmp_path / "run", own.config) == score_of("So good.")
+    assert own.servers[2:] == [own.servers[0], "stopped"]
+    assert {one: one.read_bytes() for one in (tmp_path / "run").iterdir()} == before
+
+
+def test_the_generator_that_a_replayed_run_was_recorded_with_scores_its_texts(tmp_path, model, own):
+    ask(tmp_path / "theirs", own.config)
+    ask(tmp_path / "ours", settings(replay=str(tmp_path / "theirs")))
+    assert scores(tmp_path / "ours", own.config) == score_of("So good.")
+
+
+def test_another_generator_than_the_runs_scores_nothing(tmp_path, model, own):
+    ask(tmp_path / "run", own.config)
+    model.joinpath("config.json").write_text('{"another": 1}')
+    with pytest.raises(RunError, match="has the replies of the generator with the hash") as caught:
+        scores(tmp_path / "run", own.config)
+    assert "Put back the model" in caught.value.hint
+    assert len(own.servers) == 2

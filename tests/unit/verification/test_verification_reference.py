@@ -1,10 +1,18 @@
 import json
+import math
 
 import pytest
 from fakes import FakeTeacher
 
 from codlocal.core.errors import DataError
-from codlocal.verification.reference import WrittenPair, measure_pairs, read_pairs
+from codlocal.core.records import Fluency
+from codlocal.verification.reference import (
+    WrittenPair,
+    judged,
+    measure_pairs,
+    read_pairs,
+    scored,
+)
 
 PAIRS = [
     ("The food was good.", "The food was bad."),
@@ -21,7 +29,7 @@ def written(pairs=PAIRS):
 
 
 def test_people_are_measured_by_what_the_teacher_says():
-    found = measure_pairs(written(), FakeTeacher())
+    found = measure_pairs(judged(written(), FakeTeacher()))
     assert (found.name, found.originals, found.candidates, found.failed) == ("people", 3, 3, 0)
     assert (found.flips, found.solved, found.good.n, found.chosen.n) == (2, 2, 2, 2)
     assert found.flip_rate == pytest.approx(2 / 3)
@@ -29,6 +37,29 @@ def test_people_are_measured_by_what_the_teacher_says():
     assert found.good.boundary_distance == pytest.approx(0.38, abs=0.01)
     assert found.good.perplexity_ratio is None
     assert found.tokens_per_pair is None
+
+
+def test_flips_and_their_originals_are_scored_each_text_once():
+    asked = []
+
+    def score(texts):
+        asked.extend(texts)
+        means = {"The food was good.": -2.0, "The food was bad.": -3.0}
+        return [
+            Fluency(mean=means.get(text, -4.0), worst=-9.0, tokens=4, generated=1) for text in texts
+        ]
+
+    evidence = scored(judged(written([*PAIRS, PAIRS[0], PAIRS[0]]), FakeTeacher()), score)
+    assert sorted(asked) == sorted(text for pair in PAIRS[:2] for text in pair)
+    found = measure_pairs(evidence)
+    assert found.good.perplexity_ratio == pytest.approx(math.e)  # of e three times, and 1
+    assert found.tokens_per_pair is None
+    assert evidence.verdicts["2"].fluency is None
+
+
+def test_where_nothing_flips_nothing_is_scored():
+    evidence = scored(judged(written(PAIRS[2:]), FakeTeacher()), lambda _texts: pytest.fail())
+    assert measure_pairs(evidence).good.perplexity_ratio is None
 
 
 def test_pairs_are_read_from_json_lines(tmp_path):
