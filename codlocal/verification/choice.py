@@ -92,7 +92,8 @@ def choose(
     Every good flip is in exactly one of the two lists; an original without any pair is rejected
     too, with `candidate_id` None. The pairs are in the order of the originals and, for one
     original, in the order of preference: its best flip, then the best to each further label.
-    Equal evidence gives equal lists.
+    Equal evidence gives equal lists. Of several an original one direction may have more than
+    another: none is left out for that, it is told by direction and made up for in distillation.
     """
     chosen: list[_Flip] = []
     rejections: list[Rejection] = []

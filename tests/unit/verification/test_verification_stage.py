@@ -106,6 +106,24 @@ def test_an_original_may_get_several_counterfactuals(tmp_path):
         assert [pair.example_id for pair in pairs] == ["train/0", "train/0"]
 
 
+def test_extra_counterfactuals_of_one_direction_are_kept_and_told(tmp_path):
+    with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
+        generated(run)
+        down, up = candidates()[0], REVIEWS[1]
+        more = {"id": "train/0/0/0/3", "text": "The food was awful and the staff dirty."}
+        back = {
+            "id": "train/1/0/0/9", "example_id": "train/1", "source_label": 0, "target_label": 1,
+            "text": up.text.replace("bad", "good").replace("rude", "friendly"),
+        }  # fmt: skip
+        rows = [*candidates(), down.model_copy(update=more), down.model_copy(update=back)]
+        jsonl.write_rows(run.file("candidates.jsonl"), rows)
+        run_verify(run, FakeTeacher, QUIET)
+        counts = {"negative -> positive": 1, "positive -> negative": 2}
+        assert run.facts("verify")["directions"] == counts
+        found = read_generation(run).directions
+    assert {one.name: one.chosen.n for one in found} == counts
+
+
 def test_words_of_no_training_text_are_noted(tmp_path):
     with run_with_data(tmp_path) as run:
         generated(run)
