@@ -63,7 +63,8 @@ class Measures(Row):
         seconds_per_pair: of all, the seconds of the generate stage, the engine's start included, /
             pairs; of a round, the seconds while it ran, in which its requests overlap, / its pairs.
             Rounds follow each other, so that theirs add up to all but the start and what is asked
-            of the originals. None of a direction, and where the replies are another run's.
+            of the originals; a run that went on within a round has the engine's start in it, too.
+            None of a direction, and where the replies are another run's.
 
     """
 
