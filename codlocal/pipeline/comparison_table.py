@@ -12,7 +12,7 @@ _NONE = "-"
 Row = Mapping[str, Any]
 """One generator's entry of `comparison.json`."""
 _INTERVALS = """\
-of counterfactuals: wilson for originals with a pair, else bootstrap over originals;
+of counterfactuals: bootstrap over originals; with a pair: wilson over originals
 diversity and seconds are a whole run's and have none"""
 
 
@@ -107,7 +107,7 @@ _LINES: Mapping[str, Callable[[Row], str]] = {
     "diversity": _chosen("diversity"),
     "generated tokens": lambda row: str(row["completion_tokens"]),
     "generated tokens per pair": _tokens,
-    "seconds per pair, server start included": lambda row: _per_pair(row, "seconds"),
+    "seconds per pair, start included": lambda row: _per_pair(row, "seconds"),
     "agreement of the student": _agreement("student"),
     "agreement of the baseline": _agreement("baseline"),
 }

@@ -20,9 +20,12 @@ def intervals(evidence: Evidence, chosen: Set[str]) -> dict[str, Interval | None
     """95% intervals of what a run's measures say of all its candidates and of its pairs.
 
     `solved_rate` is the share of originals with a pair, by Wilson; the others are named as in
-    `Measures` and `Closeness`, by drawing originals anew. None where there can be no interval: a
-    draw with repeated texts is less diverse than any sample, and no row has the seconds of one
-    original.
+    `Measures` and `Closeness`, by drawing originals anew. Where all candidates flip, or none, every
+    draw is alike: then `flip_rate` is Wilson's, too, as if the candidates of each original were
+    one.
+
+    None where there can be no interval: a draw with repeated texts is less diverse than any
+    sample, and no row has the seconds of one original.
 
     Args:
         evidence: what is known of the candidates.
@@ -36,7 +39,7 @@ def intervals(evidence: Evidence, chosen: Set[str]) -> dict[str, Interval | None
     solved = [found for found in pairs if found]
     counts = np.array([_counts(found, evidence, chosen) for found in rows.values()], float)
     return {
-        "flip_rate": resampled(_ratio, counts[:, :2]) if rows else None,
+        "flip_rate": _of_flips(counts[:, :2]) if rows else None,
         "solved_rate": wilson(len(solved), len(rows)) if rows else None,
         **{name: _of_median(name, solved, evidence) for name in CLOSENESS},
         "diversity": None,
@@ -55,6 +58,14 @@ def _counts(rows: Sequence[Candidate], evidence: Evidence, chosen: Set[str]) -> 
 def _ratio(draws: Values) -> Values:
     part, whole = np.moveaxis(draws.sum(axis=-2), -1, 0)
     return np.asarray(part / whole)
+
+
+def _of_flips(counts: Values) -> Interval | None:
+    asked = int((counts[:, 1] > 0).sum())
+    flips, candidates = counts.sum(axis=0)
+    if asked and flips in (0, candidates):
+        return wilson(asked if flips else 0, asked)
+    return resampled(_ratio, counts)
 
 
 def _of_median(

@@ -1,10 +1,13 @@
 """Intervals of a run's measures, by drawing originals anew."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from codlocal.core.records import Candidate, Fluency, Original, Verdict
+from codlocal.core.statistics import wilson
 from codlocal.verification.choice import Evidence
 from codlocal.verification.intervals import intervals
 from codlocal.verification.measures import measure
@@ -79,6 +82,15 @@ def test_candidates_of_one_original_are_no_independent_ones(known):
     assert high - low > 1.7 * (naive.high - naive.low)  # 2, where all four do the same
 
 
+@pytest.mark.parametrize("flipped", [True, False])
+def test_where_all_flip_or_none_an_original_counts_as_one(known, flipped):
+    alike = {
+        name: one.model_copy(update={"flipped": flipped}) for name, one in known.verdicts.items()
+    }
+    found = intervals(replace(known, verdicts=alike), set())["flip_rate"]
+    assert found == pytest.approx(wilson(40 * flipped, 40))
+
+
 def test_the_same_rows_have_the_same_intervals(known):
     assert intervals(known, pairs_of(known)) == intervals(known, pairs_of(known))
 
@@ -99,5 +111,5 @@ def test_what_no_draw_can_tell_has_none(known):
     assert without["solved_rate"][0] == pytest.approx(0, abs=1e-9)
     assert set(intervals(Evidence({}, {}, {}, {}), set()).values()) == {None}
     one = evidence(1)
-    assert set(intervals(one, set(one.candidates)).values()) - {None} != set()  # Wilson's alone
-    assert intervals(one, set(one.candidates))["flip_rate"] is None
+    found = {name for name, it in intervals(one, set(one.candidates)).items() if it}
+    assert found == {"flip_rate", "solved_rate"}  # Wilson's
