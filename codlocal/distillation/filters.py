@@ -71,6 +71,16 @@ def teacher_filters(
     return TeacherFilters(key, _load(path, len(layers), width).to(teacher.device))
 
 
+def keep_filters(path: Path, maps: torch.nn.ModuleList, layers: Sequence[int]) -> None:
+    """Write filters as a safetensors file; its metadata tell whose `layers` they are, from 1."""
+    from safetensors.torch import save_file
+
+    tensors = {name: one.detach().cpu().contiguous() for name, one in maps.named_parameters()}
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(tensors, partial, {"layers": " ".join(map(str, layers))})
+    partial.replace(path)
+
+
 def own_filters(
     classifier: Classifier,
     texts: Sequence[str],

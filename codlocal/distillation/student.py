@@ -18,7 +18,7 @@ from codlocal.distillation.class_prior import prior_shift
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.contrastive import contrastive_step
 from codlocal.distillation.evidence import trust_in_evidence
-from codlocal.distillation.filters import own_filters
+from codlocal.distillation.filters import keep_filters, own_filters
 from codlocal.distillation.fitting import fit
 from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
@@ -123,7 +123,8 @@ def distil(
 
     Whatever phase it goes through sees the student's own texts alone, and of its embeddings trains
     those of their tokens. `folder` gets the training log and the checkpoints, and a folder with
-    those of each phase before the last.
+    those of each phase before the last. Beside it lie the trained filters of "ted": they are no
+    part of the model.
 
     Raises:
         ModelError: the loss is not finite.
@@ -158,7 +159,12 @@ def distil(
         train_in_4_bits(student, folder, dtype, job.seed)
     if config.method == "ted":
         run("Tuning", student.model, step_of(config.model_copy(update=_PLAIN)))
-    return run(_LAST_PHASE, _trainee(student, job, knowledge, targets.labels), step_of(config))
+    trainee = _trainee(student, job, knowledge, targets.labels)
+    terms = run(_LAST_PHASE, trainee, step_of(config))
+    if config.method == "ted" and isinstance(trainee, ProjectedStudent):
+        kept = folder.with_name(f"filters-{job.name}.safetensors")
+        keep_filters(kept, trainee.projections, trainee.layers)
+    return terms
 
 
 def _trainee(

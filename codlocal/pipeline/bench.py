@@ -63,7 +63,7 @@ class Bench:
             read_teacher(self._run).identity,
         )
         folder = self._work / cell.key
-        model = learn(arm, Lesson(job, knowledge, encoder, folder, self._console))
+        model = learn(arm, Lesson(job, knowledge, encoder, folder / "student", self._console))
         found = predict(model, self._test, cell.arm, Task(cell.arm, None))
         shutil.rmtree(folder, ignore_errors=True)
         metrics = score(found, self._test.gold, self._test.teacher)

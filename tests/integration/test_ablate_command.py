@@ -165,9 +165,10 @@ def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, call, 
 
 
 def test_another_arm_and_method_use_what_is_there(place, call):
-    write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
+    write_grid(place, ["student", "half"], 'method = ["kd", "ted"]')
     summary, _ = ablate(call)
-    assert {row["method"] for row in summary["results"]} == {"kd", "lwd"}
+    assert {row["method"] for row in summary["results"]} == {"kd", "ted"}
+    assert not list(place.joinpath("sweep/work").iterdir())
     assert len(summary["results"]) == 16
     assert len(list(place.joinpath("sweep/runs").iterdir())) == 1
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny import tiny_model
 from toy_run import (
     CHILD,
@@ -28,6 +30,7 @@ from toy_run import (
 
 from codlocal.core.errors import ModelError
 from codlocal.core.run import RunFolder
+from codlocal.distillation import student as training
 from codlocal.distillation.finetune import run_teacher
 from codlocal.distillation.stage import run_distill
 from codlocal.models.classifier import Classifier
@@ -72,6 +75,8 @@ def test_a_killed_process_goes_on_to_the_same_weights(
     assert same(weights(cut), weights(whole))
     for log in whole.file("student").glob("*_log.jsonl"):
         assert cut.file("student", log.name).read_bytes() == log.read_bytes()
+    for kept in whole.file("students").glob("filters-*"):
+        assert cut.file("students", kept.name).read_bytes() == kept.read_bytes()
     assert not list(cut.file("student").rglob("checkpoint*"))
 
 
@@ -110,6 +115,30 @@ def test_every_way_of_training_agrees_with_the_teacher_and_repeats(
     }
     assert files == logs | {path.name for path in finished.file("student").iterdir()}
     assert not [path for path in runs[0].file("student").iterdir() if path.is_dir()]
+    kept = {path.name for path in runs[0].file("students").iterdir()} - facts.keys()
+    ted = config.distillation.method == "ted"
+    assert kept == ({f"filters-{name}.safetensors" for name in facts} if ted else set())
+
+
+def test_the_filters_of_a_student_are_kept_as_its_training_left_them(
+    finished, tmp_path, body, monkeypatch
+):
+    config = changed_config(finished, body, method="ted", baseline=False, steps=8)
+    run = copy_run(finished, tmp_path / "run", config)
+    fitted, fit_filters = [], training.own_filters
+
+    def fit(*given):
+        fitted.append(fit_filters(*given))
+        return fitted[-1]
+
+    monkeypatch.setattr(training, "own_filters", fit)
+    run_distill(run, load_teacher(run), QUIET)
+    for seed, maps in enumerate(fitted):  # which trained on, in place
+        path = run.file("students", f"filters-student-seed{seed}.safetensors")
+        assert same(load_file(path), maps.state_dict())
+        with safe_open(path, "pt") as file:
+            assert file.metadata() == {"layers": "1 2"}
+    assert len(fitted) == 2
 
 
 def test_teacher_states_are_computed_once_for_all_students(finished, tmp_path, body, monkeypatch):
