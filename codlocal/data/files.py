@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+def refuse_missing(path: Path) -> None:
+    """Refuse a path of data at which nothing is.
+
+    Raises:
+        DataError: that is so; the hint has names like it.
+
+    """
+    if not path.exists():
+        raise DataError(f"There is no file or folder {path}.", nearest_files(path))
+
+
 def load_path(config: DatasetConfig, path: Path) -> LoadedData:
     """Load the user's own data; without a test split, 30 % of the rows are held out for it.
 
@@ -36,13 +47,12 @@ def load_path(config: DatasetConfig, path: Path) -> LoadedData:
 
 
 def _load_path(config: DatasetConfig, path: Path) -> LoadedData:
+    refuse_missing(path)
     columns = (config.text_column, config.label_column)
     if path.is_dir():
         train, test = _read_folder(path, columns)
-    elif path.exists():
-        train, test = read_file(path, columns), None
     else:
-        raise DataError(f"There is no file or folder {path}.", nearest_files(path))
+        train, test = read_file(path, columns), None
     origin = Origin(name=path.resolve().stem, source="file", location=str(path))
     return assemble(origin, train, test, config.label_names)
 

@@ -33,8 +33,10 @@ from codlocal.core.config import Config, listed, problems
 from codlocal.core.errors import CodlocalError, ConfigError
 from codlocal.core.sections import DatasetConfig, Positive, Section
 from codlocal.data import registry
+from codlocal.data.files import refuse_missing
 from codlocal.distillation.arms import ARMS
 from codlocal.generation import prompts
+from codlocal.models.locate import check_folder
 
 
 def _as_list(value: object) -> object:
@@ -191,11 +193,15 @@ def combinations(grid: Grid) -> list[tuple[Config, dict[str, Any]]]:
 
 
 def _refuse_unknown(config: Config) -> None:
-    """Refuse a name for which there is no dataset, and one for which there is no prompt."""
+    """Refuse names for which there is nothing: of a dataset, its file, a prompt, a student."""
     if config.dataset.path is None:
         registry.find(config.dataset.name)
+    else:
+        refuse_missing(Path(paths.absolute(config.dataset.path)))
     if config.generator.prompt:
         prompts.load("", config.generator.prompt)
+    if config.generator.confused_student:
+        check_folder(Path(config.generator.confused_student))
 
 
 def _layers(grid: Grid) -> Iterator[tuple[list[Mapping[str, Any]], dict[str, Any]]]:

@@ -8,6 +8,8 @@ from codlocal.pipeline.grid import read_grid
 
 
 def test_the_bench_is_a_grid_of_all_sets(tmp_path):
+    for name in ("uci_yelp", "cola"):
+        tmp_path.joinpath(name).mkdir()
     out = tmp_path / "out"
     words = ["--data", str(tmp_path), "--out", str(out), "--k", "8, 16", "--seeds", "2"]
     words += ["--sets", "uci_yelp,cola", "--set", "distillation.steps=7", "--dry-run"]

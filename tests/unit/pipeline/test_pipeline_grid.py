@@ -26,8 +26,8 @@ def test_a_grid_s_cells_share_one_run_of_the_largest_k():
     assert all(cell.config.dataset.seeds == 1 for cell in source.cells)
 
 
-def test_a_run_s_folder_is_in_the_sweep_whatever_its_dataset_is_called():
-    (source,) = plan(grid_of(dataset={"name": "/etc/../x", "path": "x.csv"}))
+def test_a_run_s_folder_is_in_the_sweep_whatever_its_dataset_is_called(tmp_path):
+    (source,) = plan(grid_of(dataset={"name": "/etc/../x", "path": str(tmp_path)}))
     assert source.name == f"-etc-..-x-{source.key[:12]}"
 
 
@@ -77,7 +77,8 @@ def test_keys_follow_what_a_result_depends_on():
 
 def test_settings_lie_over_the_profile_and_datasets_may_be_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tmp_path.joinpath("own.jinja").touch()
+    for name in ("own.jinja", "mine.csv"):
+        tmp_path.joinpath(name).touch()
     entry = {"path": "mine.csv", "label_column": "stars", "prompt": "own.jinja"}
     grid = grid_of(dataset=["yelp", entry], settings={"distillation": {"steps": 7}})
     named, mine = (config for config, _ in combinations(grid))
@@ -121,11 +122,22 @@ def test_two_datasets_of_one_name_are_refused(tmp_path, second):
         read_grid(path, {})
 
 
-def test_names_of_nothing_are_refused_together():
+def test_names_of_nothing_are_refused_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("reviews.csv").touch()
+    own = [{"name": "amazon", "prompt": "nope.jinja"}, {"path": "review.csv"}]
+    confused = {"targets": "confusion", "confused_student": "./lost"}
     with pytest.raises(ConfigError) as caught:
-        combinations(grid_of(dataset=["yelpp", {"name": "amazon", "prompt": "nope.jinja"}]))
+        combinations(grid_of(dataset=["yelpp", *own]))
     assert "no dataset 'yelpp'. Did you mean yelp?" in caught.value.message
     assert "nope.jinja" in caught.value.message
+    assert f"no file or folder {tmp_path}/review.csv. Did you mean reviews.csv?" in str(
+        caught.value
+    )
+    with pytest.raises(ConfigError, match="There is no model folder lost"):
+        plan(grid_of(settings={"generator": confused}))
+    with pytest.raises(ConfigError, match=r"pairs_from: \./lost is no run"):
+        plan(grid_of(pairs_from="./lost"))
 
 
 @pytest.mark.parametrize("key", ["k", "seed", "seeds"])

@@ -104,7 +104,11 @@ def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, l
 
 
 def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):
-    wanted = {"dataset": {"path": "tiny.csv"}, "generator": ["gemma", "qwen"], "k": 8}
+    wanted = {
+        "dataset": {"name": "tiny", "path": str(lender)},
+        "generator": ["gemma", "qwen"],
+        "k": 8,
+    }
     first, second = plan(grid_of(**wanted, pairs_from=str(lender)))
     assert (first.lender, second.lender) == (lender, None)
     assert first.key != plan(grid_of(**wanted))[0].key
@@ -120,7 +124,7 @@ def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):
 
 
 def test_the_rounds_of_a_borrowed_run_count_and_not_the_grid_s(lender):
-    tiny = {"name": "tiny", "path": "tiny.csv", "label_names": ["a", "b"]}
+    tiny = {"name": "tiny", "path": str(lender), "label_names": ["a", "b"]}
     wanted = {"k": 4, "arm": "paraphrase", "generator": "gemma", "dataset": tiny}
     own = {"generator": {"rounds": ["guided"]}}
     with pytest.raises(ConfigError, match="is infill"):

@@ -148,7 +148,7 @@ def test_a_finished_run_has_nothing_to_do(tmp_path):
 def test_texts_of_a_sweep_are_ordered_though_nothing_is_generated(tmp_path, monkeypatch):
     monkeypatch.setattr(Session, "_teacher", FakeTeacher())
     active = {"generator": {"select_originals": "active"}}
-    tiny = {"name": "tiny", "path": "tiny.csv"}
+    tiny = {"name": "tiny", "path": str(tmp_path)}
     grid = {"profile": "embedded", "dataset": tiny, "k": 8, "arm": "half", "settings": active}
     (source,) = plan(Grid.model_validate({**grid, "seeds": 1}))
     with run_with_data(tmp_path / "runs" / source.name, source.config) as run:
