@@ -63,7 +63,8 @@ _FAILED = 4
 def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     """Train and score every cell of a grid, resumably.
 
-    Teachers, the counterfactuals of the largest k, and teacher outputs are made once and shared.
+    Teachers, the counterfactuals of the largest k, and teacher outputs are made once and shared;
+    so are the figures of arms that don't depend on the method, which each method's rows repeat.
     A cell is one row of results.jsonl, results.csv and results.parquet; `codlocal report` draws
     them. What fails is kept with its reason, the rest goes on, and the command exits with 4.
     """
@@ -97,15 +98,18 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
 def _planned(sources: "list[Source]", folder: Path) -> tuple[dict[str, Any], Table]:
     """What a dry run prints: a row for each run that cells share, and in JSON every cell."""
     from codlocal.evaluation.results import read_results
-    from codlocal.pipeline.ablation import open_cells, state_of
+    from codlocal.pipeline.ablation import known_work, open_cells, state_of
 
     done = read_results(folder)
+    known = known_work(sources, done)
     table = Table(title=escape(f"{folder}: {sum(len(one.cells) for one in sources)} cells"))
     for heading in ("run", "counterfactuals", "arms", "cells", "to do"):
         table.add_column(heading, overflow="fold")
     runs = []
     for source in sources:
-        to_do = {cell.key for cell in open_cells(source, done)}
+        # One cell for each piece of work; the others share its figures.
+        work = {cell.work: cell.key for cell in reversed(open_cells(source, done))}
+        to_do = {key for one, key in work.items() if one not in known}
         state = state_of(source, folder)
         arms = ", ".join(dict.fromkeys(cell.arm for cell in source.cells))
         counts = (str(len(source.cells)), str(len(to_do)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
-from codlocal.core.sections import Strategy
+from codlocal.core.sections import DistillationConfig, Strategy
 from codlocal.distillation.composition import Pairs, TrainingSet, baseline_set, paired_set
 
 UNSCREENED: tuple[Strategy, ...] = ("guided", "wide", "free")
@@ -213,6 +213,23 @@ ARMS: Mapping[str, Arm] = {
     ),
 }
 """Every arm by the name that a grid gives it."""
+
+
+_START = ("student", "student_init", "student_layers", "pooling", "max_length")
+_HEEDED: Mapping[str, tuple[str, ...]] = {
+    "start": _START,
+    "logistic": (*_START, "hard_labels"),
+    "setfit": (*_START, "hard_labels", "steps"),
+}
+
+
+def heeded(arm: Arm, settings: DistillationConfig) -> dict[str, object]:
+    """The distillation settings that an arm's result depends on, the arm's own among them."""
+    found = {**settings.model_dump(mode="json"), **arm.settings}
+    names = _HEEDED.get(arm.learner, found)
+    # Where the start is chosen, a warm start is what speaks for a pretrained one.
+    decides = {"warm_start"} if settings.student_init == "auto" else set()
+    return {name: value for name, value in found.items() if name in names or name in decides}
 
 
 def collect_edits(

@@ -41,7 +41,8 @@ class CellResult(Row):
 
     `generator` is None where no counterfactual is used. `settings` has the values of the grid's
     further axes, None where an axis does not touch the cell. `teacher_accuracy` is that of the
-    teacher on the same test split.
+    teacher on the same test split. `seconds` is what the figures took; where they do not depend on
+    the method or on another axis, rows of the same figures repeat it.
     """
 
     key: str

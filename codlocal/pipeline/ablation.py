@@ -31,6 +31,12 @@ def open_cells(source: Source, done: dict[str, CellResult]) -> list[Cell]:
     return [cell for cell in source.cells if cell.key not in done or done[cell.key].error]
 
 
+def known_work(sources: Sequence[Source], done: dict[str, CellResult]) -> dict[str, CellResult]:
+    """The results of a plan's cells that are there, for all cells of the same work."""
+    cells = [cell for source in sources for cell in source.cells if cell.key in done]
+    return {cell.work: done[cell.key] for cell in cells if not done[cell.key].error}
+
+
 def state_of(source: Source, folder: Path) -> str:
     """Where the counterfactuals of a source come from, in a few words."""
     if not source.generates:
@@ -67,16 +73,19 @@ def _new_results(
     sources: Sequence[Source], done: dict[str, CellResult], folder: Path, console: Console
 ) -> Iterator[CellResult]:
     """Counterfactuals first, which take longest, each under a progress of its own; then cells."""
+    known = known_work(sources, done)
     waiting: list[tuple[Source, list[Cell]]] = []
     for source in sources:
         cells = open_cells(source, done)
+        yield from (cell.shares(known[cell.work]) for cell in cells if cell.work in known)
+        cells = [cell for cell in cells if cell.work not in known]
         if cells:
             ready, failures = _prepared(source, cells, folder, console)
             yield from failures
             waiting.append((source, ready))
     with console.progress("Cells", sum(len(cells) for _, cells in waiting)) as task:
         for source, cells in waiting:
-            yield from _trained(source, cells, folder, task)
+            yield from _trained(source, cells, known, folder, task)
 
 
 def _prepared(
@@ -102,7 +111,11 @@ def _prepared(
 
 
 def _trained(
-    source: Source, cells: Sequence[Cell], folder: Path, task: Task
+    source: Source,
+    cells: Sequence[Cell],
+    known: dict[str, CellResult],
+    folder: Path,
+    task: Task,
 ) -> Iterator[CellResult]:
     if not cells:
         return
@@ -116,7 +129,11 @@ def _trained(
         bench = Bench(run, source, folder / "work", _QUIET)
         for cell in cells:
             task.note(cell=f"{cell.config.dataset.name} {cell.arm} k={cell.config.dataset.k}")
-            yield _measured(bench, cell)
+            found = known.get(cell.work)
+            row = cell.shares(found) if found else _measured(bench, cell)
+            if not row.error:
+                known[cell.work] = row
+            yield row
             task.advance()
 
 

@@ -9,7 +9,7 @@ from codlocal.core import hashing, paths
 from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
-from codlocal.distillation.arms import ARMS, UNSCREENED
+from codlocal.distillation.arms import ARMS, UNSCREENED, heeded
 from codlocal.evaluation.comparison import by_arm
 from codlocal.evaluation.results import CellResult
 from codlocal.models import locate
@@ -24,7 +24,9 @@ class Cell:
     """One result to be had.
 
     Attributes:
-        key: a hash of all settings that the result depends on.
+        key: a hash of all settings of its place in the grid.
+        work: a hash of those that its figures depend on: peers have the same ones whatever the
+            method, and cells of the same work share them.
         config: the settings, with k and the seed of the cell.
         arm: a name in `ARMS`.
         settings: the values of the grid's further axes, None where one does not touch the cell.
@@ -32,9 +34,16 @@ class Cell:
     """
 
     key: str
+    work: str
     config: Config
     arm: str
     settings: dict[str, Any]
+
+    def shares(self, result: CellResult) -> CellResult:
+        """The cell's row with the figures of another cell of the same work."""
+        blank = self.blank
+        place = {"key": blank.key, "method": blank.method, "settings": blank.settings}
+        return result.model_copy(update=place)
 
     @property
     def blank(self) -> CellResult:
@@ -174,7 +183,9 @@ def _cell(
             del counts[section]
         counts |= kept
         source = ""
-    return Cell(hashing.of_value([counts, arm, source]), own, arm, varied)
+    key = hashing.of_value([counts, arm, source])
+    counts["distillation"] = heeded(ARMS[arm], config.distillation)
+    return Cell(key, hashing.of_value([counts, arm, source]), own, arm, varied)
 
 
 def _served(config: Config) -> tuple[str, str]:

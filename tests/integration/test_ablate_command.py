@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import json
+from collections import Counter
 
 import pytest
 
@@ -153,15 +154,41 @@ quantization = ["none", "nf4"]
 
 @pytest.mark.parametrize("control", ["random-soft", "alpha0"])
 def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, call, control):
-    write_grid(place, ["student", control], 'method = ["kd", "lwd"]')
-    summary, _ = ablate(call)
-    found = {
-        (row["arm"], row["method"]): row["metrics"]
-        for row in summary["results"]
-        if (row["k"], row["seed"]) == (8, 0)
-    }
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    found = {}
+    for method in ("kd", "lwd"):
+        write_grid(place, ["student", control], f'method = "{method}"\npairs_from = "{run}"')
+        summary, _ = call("ablate", "grid.toml", "--out", f"{control}-{method}")
+        found |= {(row["arm"], method): row["metrics"] for row in summary["results"]}
     assert found[control, "kd"] == found[control, "lwd"]
     assert found["student", "kd"] != found["student", "lwd"]
+
+
+def test_what_does_not_depend_on_the_method_is_done_once(place, call, monkeypatch):
+    asked, measure = [], bench.Bench.measure
+
+    def counted(self, cell):
+        asked.append((cell.arm, cell.blank.method))
+        return measure(self, cell)
+
+    monkeypatch.setattr(bench.Bench, "measure", counted)
+    (run,) = place.joinpath("sweep/runs").iterdir()
+    for methods, work in {
+        '["kd", "lwd"]': [("half", "kd"), ("logistic", "kd"), ("half", "lwd")],
+        '["kd", "lwd", "ted"]': [("half", "ted")],
+    }.items():
+        asked.clear()
+        write_grid(place, ["half", "logistic"], f'method = {methods}\npairs_from = "{run}"')
+        planned, _ = call("ablate", "grid.toml", "--out", "methods", "--dry-run")
+        assert sum(one["to_do"] for one in planned["runs"][0]["cells"]) == 4 * len(work)
+        summary, _ = call("ablate", "grid.toml", "--out", "methods")
+        assert Counter(asked) == dict.fromkeys(work, 4)
+    peers = [row for row in summary["results"] if row["arm"] == "logistic"]
+    assert Counter(row["method"] for row in peers) == {"kd": 4, "lwd": 4, "ted": 4}
+    for row in peers:
+        twins = [one for one in peers if (one["k"], one["seed"]) == (row["k"], row["seed"])]
+        assert [one["metrics"] for one in twins] == [row["metrics"]] * 3
+        assert [one["facts"] for one in twins] == [row["facts"]] * 3
 
 
 def test_another_arm_and_method_use_what_is_there(place, call):
@@ -199,7 +226,7 @@ def test_the_report_reads_sweeps_and_mixes_none(place, call):
     summary, _ = call("report", "sweep", "sweep", "--out", "report")
     text = place.joinpath("report/report.md").read_text()
     assert summary["report"] == "report/report.md"
-    assert "## mine, kd" in text and "## mine, lwd" in text and "half" in text
+    assert "## mine, kd" in text and "## mine, ted" in text and "half" in text
     assert place.joinpath("report/figure-2.svg").is_file()
     failed, _ = call("report", "sweep", "second", code=1)
     assert "unequal cells under one name (mine, lwd, student, k = 4, seed 0)" in failed["error"]

@@ -61,6 +61,33 @@ def test_methods_and_distillation_settings_share_the_counterfactuals():
     assert {cell.config.distillation.warm_start for cell in source.cells} == {"none", "head"}
 
 
+def test_work_is_of_the_settings_that_an_arm_heeds():
+    arms = ["student", "alpha0", "untrained", "logistic", "setfit"]
+
+    def counts(**changes):
+        """How many pieces of work each arm is, and in how many cells."""
+        (source,) = plan(grid_of(arm=arms, k=8, seeds=1, **changes))
+        assert len({cell.key for cell in source.cells}) == len(source.cells)
+        return [
+            (len({one.work for one in found}), len(found))
+            for found in ([one for one in source.cells if one.arm == arm] for arm in arms)
+        ]
+
+    once, each = (1, 2), (2, 2)
+    assert counts(method=["kd", "lwd"]) == [each, once, once, once, once]
+    for axis, heeding in {
+        "interpolation_weight": [each, each, once, once, once],
+        "kl_weight": [each, once, once, once, once],
+        "steps": [each, each, once, once, each],
+        "student_layers": [each] * 5,
+    }.items():
+        assert counts(vary={"distillation": {axis: [1, 2]}}) == heeding
+    warm = {"warm_start": ["none", "head"]}
+    assert counts(vary={"distillation": warm}) == [each] * 5  # it decides an automatic start
+    pretrained = {"distillation": {"student_init": "pretrained"}}
+    assert counts(vary={"distillation": warm}, settings=pretrained)[2:] == [once] * 3
+
+
 def test_keys_follow_what_a_result_depends_on():
     def keys(**changes):
         return {(c.arm, c.config.dataset.k, c.config.dataset.seed): c.key
