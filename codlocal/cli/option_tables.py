@@ -56,7 +56,8 @@ _common = (
 
 _dataset = (
     _of_texts("--dataset", metavar="NAME",
-              help="sst2, sentiment140, imdb, cola, amazon or yelp. [default: yelp]"),
+              help="sst2, sentiment140, imdb, cola, amazon, yelp, ag_news or banking77. "
+              "[default: yelp]"),
     _of_texts("--data", metavar="FILE|DIR",
               help="Your own data: CSV, TSV, JSONL, Parquet, or a saved Hugging Face dataset."),
     _of_texts("--text-column", metavar="NAME", help="Column of the texts. [default: text]"),
@@ -96,8 +97,9 @@ _asking = (
     _of_generator("--engine", type=click.Choice(["vllm", "transformers"]),
                   help="vllm: a server of its own; transformers: in this process, slower. "
                   "[default: vllm]"),
-    _of_generator("--prompt", metavar="FILE",
-                  help="Your own Jinja2 prompt instead of prompts/TASK.jinja."),
+    _of_generator("--prompt", metavar="FILE|TASK",
+                  help="Jinja2 prompt instead of the task's own: a file of yours, or the packaged "
+                  "one for acceptability, generic, intent, sentiment or topic."),
     _of_generator("--candidates", type=int, metavar="N",
                   help="Replies per original and round. [default: 8]"),
     _of_generator("--max-candidates", type=int, metavar="N",

@@ -67,13 +67,13 @@ _SETTINGS = {
 
 _PATHS = (
     "dataset.path",
-    "generator.prompt",
     "generator.confused_student",
     "runtime.replay",
     "runtime.engine_python",
 )
 _NO_FILE = DatasetConfig().model_dump(include={"path", *OF_FILES})
 _MODELS = ("teacher.model", "generator.model", "distillation.student")
+_PROMPTS = ("generator.prompt",)
 
 
 def options(group: str) -> Callable[[CommandT], CommandT]:
@@ -155,7 +155,11 @@ def _base(
 
 def _anchored(layer: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings with absolute paths, so that a run goes on from every folder."""
-    for anchor, names in ((paths.absolute, _PATHS), (locate.anchored, _MODELS)):
+    from codlocal.generation import prompts  # brings jinja2, which --help can do without
+
+    for anchor, names in (
+        (paths.absolute, _PATHS), (locate.anchored, _MODELS), (prompts.anchored, _PROMPTS)
+    ):  # fmt: skip
         for name in names:
             section, key = name.split(".")
             given = layer.get(section)

@@ -1,8 +1,8 @@
-"""The paper's six datasets: where each lives, which rows count, and what its labels mean.
+"""The datasets known by name: where each lives, which rows count, and what its labels mean.
 
-Length rules and label readings follow the paper (arXiv 2510.21631). Two of them differ from the
-authors' code on purpose: Yelp's hub labels 0 to 4 are one to five stars, and CoLA's task is
-acceptability, not sentiment.
+The first six are the paper's (arXiv 2510.21631), with its length rules and label readings. Two of
+them differ from the authors' code on purpose: Yelp's hub labels 0 to 4 are one to five stars, and
+CoLA's task is acceptability, not sentiment. The last two have more than two labels.
 """
 
 import difflib
@@ -15,7 +15,36 @@ from codlocal.core.errors import DataError
 
 SENTIMENT = ("negative", "positive")
 ACCEPTABILITY = ("unacceptable", "acceptable")
-_AS_THEY_ARE = MappingProxyType({0: 0, 1: 1})
+TOPICS = ("world", "sports", "business", "science and technology")
+_INTENTS = """
+    activate_my_card age_limit apple_pay_or_google_pay atm_support automatic_top_up
+    balance_not_updated_after_bank_transfer balance_not_updated_after_cheque_or_cash_deposit
+    beneficiary_not_allowed cancel_transfer card_about_to_expire card_acceptance card_arrival
+    card_delivery_estimate card_linking card_not_working card_payment_fee_charged
+    card_payment_not_recognised card_payment_wrong_exchange_rate card_swallowed
+    cash_withdrawal_charge cash_withdrawal_not_recognised change_pin compromised_card
+    contactless_not_working country_support declined_card_payment declined_cash_withdrawal
+    declined_transfer direct_debit_payment_not_recognised disposable_card_limits
+    edit_personal_details exchange_charge exchange_rate exchange_via_app
+    extra_charge_on_statement failed_transfer fiat_currency_support get_disposable_virtual_card
+    get_physical_card getting_spare_card getting_virtual_card lost_or_stolen_card
+    lost_or_stolen_phone order_physical_card passcode_forgotten pending_card_payment
+    pending_cash_withdrawal pending_top_up pending_transfer pin_blocked receiving_money
+    refund_not_showing_up request_refund reverted_card_payment supported_cards_and_currencies
+    terminate_account top_up_by_bank_transfer_charge top_up_by_card_charge
+    top_up_by_cash_or_cheque top_up_failed top_up_limits top_up_reverted topping_up_by_card
+    transaction_charged_twice transfer_fee_charged transfer_into_account
+    transfer_not_received_by_recipient transfer_timing unable_to_verify_identity
+    verify_my_identity verify_source_of_funds verify_top_up virtual_card_not_working
+    visa_or_mastercard why_verify_identity wrong_amount_of_cash_received
+    wrong_exchange_rate_for_cash_withdrawal
+"""
+INTENTS = tuple(name.replace("_", " ") for name in _INTENTS.split())
+"""Banking77's, in the order of the hub's numbers, which is alphabetical whatever their case."""
+
+
+def _as_they_are(count: int) -> Mapping[int, int]:
+    return MappingProxyType({label: label for label in range(count)})
 
 
 @dataclass(frozen=True)
@@ -48,7 +77,7 @@ class DatasetEntry:
     revision: str | None = None
     text_column: str = "text"
     label_column: str = "label"
-    label_map: Mapping[int, int] = field(default_factory=lambda: _AS_THEY_ARE)
+    label_map: Mapping[int, int] = field(default_factory=lambda: _as_they_are(2))
     max_characters: int | None = None
     train_split: str = "train"
     test_split: Literal["test", "validation"] = "test"
@@ -112,6 +141,23 @@ _ENTRIES = (
         max_characters=250,
         bundled="yelp",
         attribution="Yelp Review Full (Yelp Dataset Challenge; Zhang et al. 2015)",
+    ),
+    DatasetEntry(
+        name="ag_news",
+        hub_ids=("fancyzhx/ag_news", "ag_news"),
+        label_names=TOPICS,
+        label_map=_as_they_are(len(TOPICS)),
+        task="topic",
+        attribution="AG News (A. Gulli; Zhang et al. 2015), for non-commercial use",
+    ),
+    DatasetEntry(
+        name="banking77",
+        hub_ids=("PolyAI/banking77", "banking77"),
+        revision="refs/convert/parquet",  # the main branch holds a loading script
+        label_names=INTENTS,
+        label_map=_as_they_are(len(INTENTS)),
+        task="intent",
+        attribution="Banking77 (Casanueva et al. 2020), CC BY 4.0",
     ),
 )
 

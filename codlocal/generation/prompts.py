@@ -15,7 +15,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 import codlocal
-from codlocal.core import hashing
+from codlocal.core import hashing, paths
 from codlocal.core.errors import ConfigError
 from codlocal.generation.quoting import quoted
 
@@ -166,22 +166,43 @@ class PromptTemplate:
                 self.render(given)
 
 
+def names() -> list[str]:
+    """The tasks that have a packaged template.
+
+    Raises:
+        ConfigError: the installation lacks them.
+
+    """
+    return sorted(entry.stem for entry in folder().glob("*.jinja"))
+
+
+def anchored(chosen: str) -> str:
+    """A chosen prompt as it is found from every folder: a file's absolute path, or a task's name.
+
+    Raises:
+        ConfigError: it begins with the home folder of a user who has none.
+
+    """
+    path = paths.absolute(chosen)
+    return chosen if chosen in names() and not Path(path).is_file() else path
+
+
 def load(task: str, chosen: str | None = None, copy: Path | None = None) -> PromptTemplate:
-    """The template of a task, or the user's own file.
+    """The template of a task, or the one that the user chose.
 
     Args:
         task: the name of a packaged template.
-        chosen: the user's own file, used in its place.
+        chosen: the user's own file, or the name of another task, used in its place.
         copy: where a run that has begun keeps its prompt.
 
     Raises:
         ConfigError: there is no such file or task.
 
     """
-    path = Path(chosen).expanduser() if chosen else folder() / f"{task}.jinja"
+    name = anchored(chosen) if chosen else task
+    path = folder() / f"{name}.jinja" if name in {task, *names()} else Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(entry.stem for entry in folder().glob("*.jinja")))
-        hint = f"Tasks with a prompt: {known}."
+        hint = f"Tasks with a prompt: {', '.join(names())}."
         if copy is not None and copy.is_file():
             hint = f"To go on with this run, put its copy there: {copy}"
         raise ConfigError(f"There is no prompt {path}.", hint)

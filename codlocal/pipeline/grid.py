@@ -236,7 +236,7 @@ def _dataset(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
     chosen = dict(entry)
     layer: dict[str, Any] = {}
     if "prompt" in chosen:
-        layer["generator"] = {"prompt": paths.absolute(str(chosen.pop("prompt")))}
+        layer["generator"] = {"prompt": prompts.anchored(str(chosen.pop("prompt")))}
     if "path" in chosen:
         chosen["path"] = paths.absolute(str(chosen["path"]))
         chosen.setdefault("name", Path(chosen["path"]).stem)

@@ -135,6 +135,7 @@ def test_paths_are_absolute_so_that_a_run_goes_on_from_anywhere(tmp_path, monkey
     assert config.dataset.name == "reviews"
     assert config.generator.prompt == "/home/me/mine.jinja"
     assert config.runtime.engine_python == str(tmp_path / "env/bin/python")
+    assert config_of({"prompt": "topic"}).generator.prompt == "topic"
     assert config_of({**given, "dataset": "mine"}).dataset.name == "mine"
     (tmp_path / "mine.toml").write_text('[generator]\nconfused_student = "runs/x/student"\n')
     other = {"config_file": tmp_path / "mine.toml", "assignments": ("runtime.replay=../theirs",)}

@@ -94,6 +94,24 @@ def test_a_configuration_and_a_validation_split_are_picked(cache):
     assert (loaded.spec.train_rows, loaded.spec.test_rows) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "label", "named"),
+    [
+        ("ag_news", "fancyzhx___ag_news", 3, "science and technology"),
+        ("ag_news", "ag_news", 0, "world"),
+        ("banking77", "PolyAI___banking77", 76, "wrong exchange rate for cash withdrawal"),
+    ],
+)
+def test_sets_of_many_labels_are_read(cache, name, folder, label, named):
+    table = Dataset.from_dict({"text": ["one", "two"], "label": [label, 1]})
+    tested = Dataset.from_dict({"text": ["three"], "label": [label]})
+    put_in_cache(cache, folder, name, "default", {"train": table, "test": tested})
+    loaded = load(DatasetConfig(name=name, source="cache"))
+    assert [loaded.spec.label_names[one.label] for one in loaded.test] == [named]
+    assert (loaded.spec.train_rows, loaded.dropped) == (2, {})
+    assert loaded.spec.task == REGISTRY[name].task
+
+
 def test_an_empty_cache_is_said_and_the_flags_are_put_back():
     before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
     with pytest.raises(NotAvailableError, match="Yelp/yelp_review_full is not there"):
@@ -176,10 +194,14 @@ def test_auto_prefers_the_cache(cache, monkeypatch):
     assert load(DatasetConfig(name="yelp")).spec.source == "cache"
 
 
-def test_sentiment140_is_read_from_its_data_branch(asked):
+def test_a_loading_scripts_data_is_read_from_its_own_branch(asked):
     with pytest.raises(DataError, match="no column 'sentiment'"):
         load_from_hub(REGISTRY["sentiment140"])
-    assert asked == [("stanfordnlp/sentiment140", None, "refs/convert/parquet")]
+    load_from_hub(REGISTRY["banking77"])
+    assert asked == [
+        ("stanfordnlp/sentiment140", None, "refs/convert/parquet"),
+        ("PolyAI/banking77", None, "refs/convert/parquet"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,12 @@ from codlocal.core.errors import ConfigError
 from codlocal.data.registry import REGISTRY
 from codlocal.generation import prompts
 
-TASKS = ("sentiment", "acceptability", "generic")
-LABELS = {"acceptability": ("unacceptable", "acceptable")}
+TASKS = ("acceptability", "generic", "intent", "sentiment", "topic")
+LABELS = {
+    "acceptability": ("unacceptable", "acceptable"),
+    "intent": ("card arrival", "age limit"),
+    "topic": ("sports", "business"),
+}
 FLIP = prompts.Flip("negative", "positive", 'so "[bad]"', 'so "___"', 'so "bad"', 'so "fine"')
 ATTEMPT = prompts.Attempt('It "is" fine', 0.314)
 SOLVED = prompts.Demonstration("positive", 'It "was" ___.', "It was good.")
@@ -43,7 +48,7 @@ def test_every_template_words_every_style(task, style, demonstrations):
     assert ("[brackets]" in prompt) is (style == "mark")
     assert "{{" not in prompt
     assert "{%" not in prompt
-    if task == "generic":
+    if task in {"generic", "intent"}:
         assert bool(demonstrations) is ("It was good." in prompt)
 
 
@@ -108,10 +113,45 @@ def test_the_prompt_is_found_in_a_wheel_too(tmp_path, monkeypatch):
     assert prompts.folder() == package / "prompts"
 
 
+@pytest.mark.parametrize("style", prompts.STYLES)
+@pytest.mark.parametrize(("known", "shown"), [("world", False), ("politics", True)])
+def test_topics_without_examples_get_demonstrations(style, known, shown):
+    given = prompts.PromptInput(
+        "It ___", style, "sports", known, ("sports", known), demonstrations=[SOLVED]
+    )
+    prompt = prompts.load("topic").render(given)
+    assert ("It was good." in prompt) is shown
+    assert ("The army announced" in prompt) is not shown
+    assert "\n\n\n" not in prompt
+
+
+@pytest.mark.parametrize("style", prompts.STYLES)
+def test_intents_are_not_listed(style):
+    names = tuple(f"wish number {number}" for number in range(77))
+    flip = prompts.Flip(names[2], names[1], "so [bad]", "so ___", "so bad", "so fine")
+    one = prompts.Demonstration(names[2], "it ___", "it is")
+    given = prompts.PromptInput(
+        "go", style, names[2], names[1], names, [one], [flip], [prompts.Attempt("so", 0.5)]
+    )
+    prompt = prompts.load("intent").render(given)
+    assert prompt.endswith("wish number 1:")
+    assert {"wish number 1", "wish number 2"} == set(re.findall(r"wish number \d+", prompt))
+
+
 def test_an_unknown_prompt_names_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match="no prompt") as caught:
         prompts.load("sentiment", str(tmp_path / "mine.jinja"))
-    assert "acceptability, generic, sentiment" in caught.value.hint
+    assert ", ".join(TASKS) in caught.value.hint
+
+
+def test_a_prompt_is_a_file_or_else_the_name_of_a_task(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prompts.load("sentiment", "topic").path == prompts.folder() / "topic.jinja"
+    assert prompts.anchored("topic") == "topic"
+    assert prompts.anchored("topics") == str(tmp_path / "topics")
+    (tmp_path / "topic").write_text("{{ text }}")
+    assert prompts.load("sentiment", "topic").path == tmp_path / "topic"
+    assert prompts.anchored("topic") == str(tmp_path / "topic")
 
 
 def own(tmp_path, content):

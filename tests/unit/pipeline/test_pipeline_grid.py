@@ -104,16 +104,17 @@ def test_keys_follow_what_a_result_depends_on():
 
 def test_settings_lie_over_the_profile_and_datasets_may_be_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("own.jinja", "mine.csv"):
+    for name in ("own.jinja", "mine.csv", "news.csv"):
         tmp_path.joinpath(name).touch()
     entry = {"path": "mine.csv", "label_column": "stars", "prompt": "own.jinja"}
-    grid = grid_of(dataset=["yelp", entry], settings={"distillation": {"steps": 7}})
-    named, mine = (config for config, _ in combinations(grid))
+    news = {"path": "news.csv", "prompt": "topic"}
+    grid = grid_of(dataset=["yelp", entry, news], settings={"distillation": {"steps": 7}})
+    named, mine, third = (config for config, _ in combinations(grid))
     assert named.distillation.steps == mine.distillation.steps == 7
     assert (mine.dataset.name, mine.dataset.label_column) == ("mine", "stars")
     assert mine.dataset.path == str(tmp_path / "mine.csv")
     assert mine.generator.prompt == str(tmp_path / "own.jinja")
-    assert named.generator.prompt is None
+    assert (named.generator.prompt, third.generator.prompt) == (None, "topic")
 
 
 def test_a_file_s_mistakes_come_all_at_once(tmp_path):
