@@ -92,6 +92,8 @@ class GeneratorConfig(Section):
     matter, as far as they flip the teacher, "lexical" lets the model choose among words with which
     the teacher is known to flip, "guided" lets it write words of its own in those places, "wide"
     more of them, "free" the whole text.
+    `span_words` is how many words a run of changed words may become where the model writes words of
+    its own, at least as many as it has; None is up to two more than that, depending on the round.
     `targets` chooses the labels to flip into. "confusion" is the label with which the original's
     is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
     `budget` says which originals get counterfactuals and what a student sees: "paper" k/2 originals
@@ -106,6 +108,7 @@ class GeneratorConfig(Section):
     prompt: str | None = None
     candidates: Positive = 8
     rounds: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("infill", "guided", "free")
+    span_words: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256

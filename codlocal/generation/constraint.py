@@ -125,19 +125,25 @@ def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
     )
 
 
-def edit_constraint(text: str, spans: Sequence[Span], extra_words: int = 1) -> EditConstraint:
+def edit_constraint(
+    text: str, spans: Sequence[Span], extra_words: int = 1, most: int | None = None
+) -> EditConstraint:
     """Let the given words of `text` change, each run of them by up to `extra_words` more.
 
     Neighbouring spans join into one slot, which may hold one word up to (words in it +
-    `extra_words`). With extra words allowed, a slot may also vanish together with the space
-    before it, if there is one.
+    `extra_words`), or up to `most` words if that is given and not fewer than it has. With extra
+    words allowed, a slot may also vanish together with the space before it, if there is one.
 
     Raises:
         ValueError: no spans, or spans that overlap or lie outside the text.
 
     """
     slots = [
-        _Slot(slot, _slot_pattern(text, slot, count + extra_words), extra_words > 0)
+        _Slot(
+            slot,
+            _slot_pattern(text, slot, max(most, count) if most else count + extra_words),
+            extra_words > 0,
+        )
         for slot, count in _join_neighbours(text, spans)
     ]
     return _compose(text, slots)

@@ -50,7 +50,7 @@ class Planner:
 
     `candidates` replies are asked for in a round, and `most` in all rounds of one task.
     `others` are the tasks whose texts may serve as demonstrations, and `edits` knows edits that
-    flip the teacher, best first.
+    flip the teacher, best first. `span_words` bounds what a run of changed words may become.
     """
 
     template: PromptTemplate
@@ -61,6 +61,7 @@ class Planner:
     others: Sequence[Task] = ()
     edits: Callable[[Task], Sequence[Edit]] = _no_edits
     most: int | None = None
+    span_words: int | None = None
 
     def plan(
         self, task: Task, round_number: int, strategy: Strategy, history: History | None = None
@@ -104,7 +105,8 @@ class Planner:
         shown = self._shown(task, history)
         planned: list[Planned] = []
         index = 0
-        for part, (constraint, count) in enumerate(scopes(task, strategy, wanted, edits)):
+        found = scopes(task, strategy, wanted, edits, self.span_words)
+        for part, (constraint, count) in enumerate(found):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
                 id=request_id,

@@ -31,7 +31,10 @@ _SIZES: dict[str, tuple[tuple[int, int], ...]] = {
     "guided": ((1, 0), (1, 1), (2, 0), (2, 1)),
     "wide": ((2, 1), (3, 1), (4, 2)),
 }
-"""How many words may change, and by how many words each run of them may grow (or vanish)."""
+"""How many words may change, and by how many words each run of them may grow (or vanish).
+
+`generator.span_words` replaces the growth, not whether a run may vanish.
+"""
 
 _UNIMPORTANT = 0.1
 """A word with less than this share of the top word's importance is no place to edit."""
@@ -43,10 +46,17 @@ _OWN_WORDS = 3
 """One reply in so many of a lexical round may use words that are not in the lexicon."""
 
 
-def scopes(task: Task, strategy: Strategy, wanted: int, edits: Sequence[Edit]) -> list[Scope]:
+def scopes(
+    task: Task,
+    strategy: Strategy,
+    wanted: int,
+    edits: Sequence[Edit],
+    span_words: int | None = None,
+) -> list[Scope]:
     """The constraints of a round for one task, and the replies to each of them; `wanted` in all.
 
-    `edits` are those that a lexical round chooses from, best first.
+    `edits` are those that a lexical round chooses from, best first. `span_words` is how many words
+    a run of changed ones may become, None what the round has it.
     """
     if strategy == "free":
         around = important_spans(task)[0] if len(task.importance) else None
@@ -54,7 +64,7 @@ def scopes(task: Task, strategy: Strategy, wanted: int, edits: Sequence[Edit]) -
     chosen: list[Scope] = []
     if strategy == "lexical":
         chosen = _choices(task.example.text, edits, wanted - wanted // _OWN_WORDS)
-    return chosen + _places(task, strategy, wanted - len(chosen))
+    return chosen + _places(task, strategy, wanted - len(chosen), span_words)
 
 
 def _choices(text: str, edits: Sequence[Edit], wanted: int) -> list[Scope]:
@@ -66,13 +76,13 @@ def _choices(text: str, edits: Sequence[Edit], wanted: int) -> list[Scope]:
     return found
 
 
-def _places(task: Task, strategy: Strategy, wanted: int) -> list[Scope]:
+def _places(task: Task, strategy: Strategy, wanted: int, span_words: int | None) -> list[Scope]:
     """Constraints on the most important words, fewest first."""
     text = task.example.text
     ranked = within_reach(text, important_spans(task))
     sizes = sorted({(min(size, len(ranked)), extra) for size, extra in _SIZES[strategy]})
     return [
-        (edit_constraint(text, ranked[:size], extra), count)
+        (edit_constraint(text, ranked[:size], extra, span_words), count)
         for (size, extra), count in zip(sizes, _split(wanted, len(sizes)), strict=True)
         if count
     ]

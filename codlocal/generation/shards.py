@@ -107,6 +107,7 @@ def open_shards(
             fill=config.prompting == "completion",
             edits=EditFinder(teacher, lexicon, edits),
             most=config.max_candidates,
+            span_words=config.span_words,
         )
         yield Shards(
             run, teacher, lexicon, planner, artifacts.original_ids(run), size,

@@ -30,13 +30,14 @@ def task(text=TEXT, importance=(0, 0, 0, 3, 0, 0, 0, 2), source=1, name="train/7
     return Task(Example(id=name, text=text, label=source), source, 1 - source, np.array(importance))
 
 
-def planner(candidates=8, *, fill=False, seed=0, template=None):
+def planner(candidates=8, *, fill=False, seed=0, template=None, span_words=None):
     return Planner(
         template=template or prompts.load("sentiment"),
         label_names=("negative", "positive"),
         candidates=candidates,
         sampling=Sampling(seed=seed),
         fill=fill,
+        span_words=span_words,
     )
 
 
@@ -97,6 +98,24 @@ def test_the_wide_round_changes_more():
     }
     assert blanks["guided"] < blanks["wide"]
     assert {plan.strategy for plan in planner().plan(important, 1, "wide")} == {"wide"}
+
+
+@pytest.mark.parametrize(("span_words", "most"), [(None, 2), (1, 1), (3, 3)])
+def test_a_run_of_words_may_become_so_many(span_words, most):
+    planned = planner(4, span_words=span_words).plan(task(), 0, "guided")
+    for words in ("fine", "quite fine", "really quite fine", "a really quite fine"):
+        reply = json.dumps({"text": TEXT.replace("good", words)})
+        allowed = any(plan.constraint.allows(reply) for plan in planned)
+        assert allowed is (len(words.split()) <= most)
+    dropped = json.dumps({"text": TEXT.replace(" good", "")})
+    assert [plan.constraint.allows(dropped) for plan in planned] == [False, True, False, True]
+
+
+def test_a_run_is_never_made_shorter_than_it_is():
+    neighbours = task(importance=(0, 0, 1, 3, 0, 0, 0, 0))
+    planned = planner(4, span_words=1).plan(neighbours, 0, "guided")
+    reply = json.dumps({"text": TEXT.replace("was good", "tasted fine")})
+    assert planned[-1].constraint.allows(reply)
 
 
 def test_the_last_round_may_rewrite_the_text():
