@@ -88,7 +88,9 @@ class PromptInput:
         label_names: all labels of the task.
         demonstrations: other labelled texts of the run, of both labels.
         flips: verified flips of earlier rounds, of both directions, the most similar last.
-        tried: what earlier rounds tried with this text, the nearest to the target first.
+        tried: what earlier rounds tried with this text, the nearest to the target first. Packaged
+            "fill" prompts leave it out: with it 85 of 152 replies of Gemma 3 270M repeated an
+            attempt, without it 56, and 2 rather than 3 of 19 texts got a good flip.
 
     """
 
