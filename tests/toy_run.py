@@ -147,4 +147,5 @@ EVERYTHING = {
     "warm_start": "head",
     "pair_weight": 1,
     "interpolation_weight": 10,
+    "recombined": 4,
 }

@@ -146,8 +146,8 @@ class LossTerms(Row):
     """The terms of the distillation loss at one step, each already multiplied by its weight.
 
     `layer` compares hidden states, `pair` the step of the logits from an original to its
-    counterfactual, `interpolation` the soft outputs between the two; a method without one of them
-    has it at 0.
+    counterfactual, `interpolation` the soft outputs between the two, `recombined` soft outputs and
+    hidden states of recombined texts; a method without one of them has it at 0.
     """
 
     task: float
@@ -155,6 +155,7 @@ class LossTerms(Row):
     layer: float = 0.0
     pair: float = 0.0
     interpolation: float = 0.0
+    recombined: float = 0.0
     total: float
 
 

@@ -154,7 +154,9 @@ class DistillationConfig(Section):
     filters a student is first tuned on its texts, for as many steps again. `warm_start` "head" fits
     the head on frozen features first; "contrastive" trains the features before, for half as many
     steps. `pair_weight` weighs the step of the logits from an original to its counterfactual,
-    `interpolation_weight` the soft outputs at inputs between the two.
+    `interpolation_weight` the soft outputs at inputs between the two. So many `recombined` texts
+    in each step are cut and joined from the student's own: on these the student learns what the
+    teacher says, with the weights of `method`, and no hard label.
 
     `student_init` "teacher" makes the student of the teacher's own layers, "pretrained" of its own
     model's; "auto" of the teacher's where the student, too, would be so many layers of that very
@@ -184,6 +186,7 @@ class DistillationConfig(Section):
     layer_weight: Annotated[float, Field(ge=0)] = 20.0
     pair_weight: Annotated[float, Field(ge=0)] = 0.0
     interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
+    recombined: Annotated[int, Field(ge=0)] = 0
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
     class_prior: Literal["originals", "texts"] = "originals"

@@ -186,7 +186,8 @@ ARMS: Mapping[str, Arm] = {
         "verified pairs; soft labels of random texts with the same label (kd, whatever the method)",
         _verified,
         True,
-        settings={"method": "kd"},  # hidden states would tell of the true ones
+        # Whatever else the teacher says would tell of the true ones.
+        settings={"method": "kd", "interpolation_weight": 0.0, "recombined": 0},
         random_soft_labels=True,
     ),
     "alpha0": Arm(

@@ -9,7 +9,8 @@ import torch
 from codlocal.core.artifacts import read_examples
 from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
-from codlocal.distillation.filters import teacher_filters
+from codlocal.distillation.filters import TeacherFilters, teacher_filters
+from codlocal.distillation.hidden_states import mean_over_tokens
 from codlocal.distillation.layer_maps import layer_map
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs, teacher_outputs
@@ -29,6 +30,7 @@ class Knowledge:
         layers: pairs (teacher layer, student layer) that are compared, numbered from 1.
         same_tokens: whether its tokens are the students' too; if not, means over each text's
             tokens are compared.
+        filters: what `states` went through, for "ted".
 
     """
 
@@ -37,6 +39,7 @@ class Knowledge:
     states: TeacherStates | None = None
     layers: tuple[tuple[int, int], ...] = ()
     same_tokens: bool = True
+    filters: TeacherFilters | None = None
 
     def layer_targets(
         self, ids: Sequence[str], device: torch.device
@@ -61,6 +64,35 @@ class Knowledge:
         padded = torch.nn.utils.rnn.pad_sequence([one.transpose(0, 1) for one in found])
         mask = [[1] * one.shape[1] + [0] * (len(padded) - one.shape[1]) for one in found]
         return padded.permute(2, 1, 0, 3).to(device), torch.tensor(mask, device=device)
+
+    def ask(
+        self, rows: list[list[int]], device: torch.device
+    ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+        """What the teacher says of n texts that it has not been asked before.
+
+        Args:
+            rows: the texts' token ids for the teacher.
+            device: where it is wanted.
+
+        Returns:
+            Logits, float [n, classes], and states and mask as `layer_targets` has them, a tensor
+            for each layer.
+
+        """
+        teacher = self.teacher
+        teacher.model.train(mode=False)
+        inputs = teacher.encoder.collate(rows, teacher.device)
+        mask = inputs["attention_mask"]
+        with torch.no_grad():
+            output = teacher.model(**inputs, output_hidden_states=bool(self.layers))
+        states = [output.hidden_states[layer] for layer, _ in self.layers]
+        if self.filters is not None:
+            states = list(self.filters.apply(torch.stack(states)))
+        if not self.same_tokens:
+            states = [mean_over_tokens(one.float(), mask) for one in states]
+            mask = torch.ones(len(rows), 1)
+        logits = output.logits[:, teacher.order]
+        return logits.to(device), [one.to(device) for one in states], mask.to(device)
 
 
 def gather(
@@ -94,7 +126,8 @@ def gather(
         filters = teacher_filters(folder, teacher, sha256, known, wanted, console)
     folder = run.file("teacher_outputs", "states")
     states = teacher_states(folder, teacher, sha256, texts, wanted, console, filters)
-    return Knowledge(outputs, teacher, states, tuple(layers), same_tokens(teacher, student, texts))
+    same = same_tokens(teacher, student, texts)
+    return Knowledge(outputs, teacher, states, tuple(layers), same, filters)
 
 
 def same_tokens(teacher: Classifier, student: Classifier, texts: Mapping[str, str]) -> bool:

@@ -39,6 +39,15 @@ class MixedLogits:
 
 
 @dataclass(frozen=True)
+class SoftOutputs:
+    """What both models say of m texts without a label: logits, float [m, c] each, and layers."""
+
+    student: torch.Tensor
+    teacher: torch.Tensor
+    layers: Sequence[LayerStates] = ()
+
+
+@dataclass(frozen=True)
 class ObjectiveInputs:
     """What an objective is computed from, for a batch of n texts and c classes.
 
@@ -49,6 +58,7 @@ class ObjectiveInputs:
         layers: the mapped layers, for methods that compare them.
         pairs: positions in the batch of each original and its counterfactual.
         mixed: the mixtures of the batch's pairs, where they are asked for.
+        recombined: recombined texts beside the batch, where they are asked for.
 
     """
 
@@ -58,6 +68,7 @@ class ObjectiveInputs:
     layers: Sequence[LayerStates] = ()
     pairs: Sequence[tuple[int, int]] = ()
     mixed: MixedLogits | None = None
+    recombined: SoftOutputs | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,13 @@ class LossTensors:
     layer: torch.Tensor | None = None
     pair: torch.Tensor | None = None
     interpolation: torch.Tensor | None = None
+    recombined: torch.Tensor | None = None
 
     @property
     def total(self) -> torch.Tensor:
         """The sum of the terms: what is minimised."""
         total = self.task
-        for term in (self.kl, self.layer, self.pair, self.interpolation):
+        for term in (self.kl, self.layer, self.pair, self.interpolation, self.recombined):
             total = total if term is None else total + term
         return total
 
@@ -202,7 +214,8 @@ def distillation_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> 
     """The loss of the configured method for one batch, with the terms of its pairs.
 
     These are pair_weight * `pair_difference_mse`, and interpolation_weight *
-    KL(teacher || student, T) * T^2 of the mixtures; a weight of 0 leaves its term out.
+    KL(teacher || student, T) * T^2 of the mixtures; a weight of 0 leaves its term out. Recombined
+    texts add the method's terms but for hard labels.
     """
     loss = OBJECTIVES[settings.method](inputs, settings)
     if inputs.pairs and settings.pair_weight:
@@ -212,4 +225,11 @@ def distillation_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> 
         mixed = inputs.mixed
         divergence = soft_targets_kl(mixed.student, mixed.teacher, settings.temperature)
         loss = replace(loss, interpolation=settings.interpolation_weight * divergence)
+    if inputs.recombined is not None:
+        soft = inputs.recombined
+        divergence = soft_targets_kl(soft.student, soft.teacher, settings.temperature)
+        term = settings.kl_weight * divergence
+        if soft.layers:
+            term = term + settings.layer_weight * layer_mse(soft.layers)
+        loss = replace(loss, recombined=term)
     return loss

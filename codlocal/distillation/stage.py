@@ -13,7 +13,8 @@ from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
 from codlocal.distillation.starting import decided_start
-from codlocal.distillation.student import StudentJob, read_student, train_student
+from codlocal.distillation.student import StudentJob, train_student
+from codlocal.distillation.student_record import read_student
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import copy_folder
 from codlocal.models.locate import resolve

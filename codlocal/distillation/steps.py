@@ -1,5 +1,6 @@
 """One step of a student's training: what both models say of a batch, and the loss of that."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from codlocal.distillation.objectives import (
     LossTensors,
     MixedLogits,
     ObjectiveInputs,
+    SoftOutputs,
     distillation_loss,
 )
 from codlocal.models.classifier import Classifier
@@ -32,7 +34,10 @@ class Targets:
 
 
 class DistillationStep:
-    """The loss of a batch under the configured method; its arguments are those of `StepLoss`."""
+    """The loss of a batch under the configured method; its arguments are those of `StepLoss`.
+
+    Of the `recombined` texts every step draws as many as the settings say.
+    """
 
     def __init__(
         self,
@@ -41,12 +46,14 @@ class DistillationStep:
         knowledge: Knowledge,
         targets: Targets,
         settings: DistillationConfig,
+        recombined: Sequence[str] = (),
     ) -> None:
         texts = training_set.texts
         words = [text.text for text in texts]
         self._student = student
         self._rows = student.encoder.encode(words)
         self._teacher_rows = knowledge.teacher.encoder.encode(words)
+        self._recombined = list(recombined)
         self._ids = [text.id for text in texts]
         # What a split group has beyond its original is no pair.
         self._groups = [one for one in training_set.groups if texts[one[0]].gold is not None]
@@ -59,13 +66,17 @@ class DistillationStep:
         # First of all, as the loop has just seeded the global generator for this step.
         pairs = pairs_in(batch, self._groups)
         mixed = self._mixed(model, pairs)
+        recombined = self._of_recombined(model)
         inputs = self._student.encoder.collate(
             [self._rows[index] for index in batch], self._student.device
         )
         output = model(**inputs)
         layers = []
         if self._settings.method != "kd":
-            layers = self._layers(output.states, inputs["attention_mask"], batch)
+            goal = self._knowledge.layer_targets(
+                [self._ids[index] for index in batch], self._student.device
+            )
+            layers = self._layers(output.states, inputs["attention_mask"], *goal)
         place = {index: position for position, index in enumerate(batch)}
         return distillation_loss(
             ObjectiveInputs(
@@ -75,15 +86,18 @@ class DistillationStep:
                 layers=layers,
                 pairs=[(place[original], place[other]) for original, other in pairs],
                 mixed=mixed,
+                recombined=recombined,
             ),
             self._settings,
         )
 
     def _layers(
-        self, states: tuple[torch.Tensor, ...], mask: torch.Tensor, batch: list[int]
+        self,
+        states: tuple[torch.Tensor, ...],
+        mask: torch.Tensor,
+        goal: Iterable[torch.Tensor],
+        goal_mask: torch.Tensor,
     ) -> list[LayerStates]:
-        ids = [self._ids[index] for index in batch]
-        goal, goal_mask = self._knowledge.layer_targets(ids, self._student.device)
         if not self._knowledge.same_tokens:
             states = tuple(mean_over_tokens(one, mask) for one in states)
         return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
@@ -99,6 +113,24 @@ class DistillationStep:
         mine = mixed_logits(model, self._student, _tokens(self._rows, pairs), shares)
         mine = mine + self._targets.shift
         return MixedLogits(mine, goal[:, teacher.order].to(mine.device))
+
+    def _of_recombined(self, model: torch.nn.Module) -> SoftOutputs | None:
+        if not (self._recombined and self._settings.recombined):
+            return None
+        drawn = torch.randint(len(self._recombined), (self._settings.recombined,)).tolist()
+        texts = [self._recombined[at] for at in drawn]
+        rows = teacher_rows = self._student.encoder.encode(texts)
+        compared = self._settings.method != "kd"
+        # States of single tokens are compared: both get the same, also of a text that one cuts.
+        if not (compared and self._knowledge.same_tokens):
+            teacher_rows = self._knowledge.teacher.encoder.encode(texts)
+        goal, states, mask = self._knowledge.ask(teacher_rows, self._student.device)
+        inputs = self._student.encoder.collate(rows, self._student.device)
+        output = model(**inputs)
+        layers = []
+        if compared:
+            layers = self._layers(output.states, inputs["attention_mask"], states, mask)
+        return SoftOutputs(output.logits + self._targets.shift, goal, layers)
 
 
 def _tokens(rows: list[list[int]], pairs: list[tuple[int, int]]) -> list[TokenPair]:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from codlocal.core import hashing, jsonl
 from codlocal.core.config import Config
 from codlocal.core.console import Console
-from codlocal.core.errors import RunError
-from codlocal.core.records import LossTerms, Row
+from codlocal.core.records import LossTerms
 from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.class_prior import prior_shift
@@ -24,8 +22,10 @@ from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
 from codlocal.distillation.peers import FrozenEncoder
 from codlocal.distillation.projections import ProjectedStudent, new_projections
+from codlocal.distillation.recombination import recombine
 from codlocal.distillation.starting import go_back_toward_start, start_student
 from codlocal.distillation.steps import DistillationStep, Targets
+from codlocal.distillation.student_record import RECORD_FILE, StudentRecord, read_student
 from codlocal.distillation.warm_start import warm_start_head
 from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_bits, train_in_4_bits
 from codlocal.models.classifier import Classifier
@@ -33,38 +33,13 @@ from codlocal.models.devices import training_dtype
 from codlocal.models.folders import build_folder, model_hash
 from codlocal.models.seen_tokens import only_seen_tokens
 
-RECORD_FILE = "codlocal.json"
 _FIRST_PHASE, _LAST_PHASE = "Contrasting", "Training"
 _CONTRASTIVE_PART = 0.5
 """Steps of a contrastive start, as a part of those of the distillation."""
-_PLAIN = {"method": "kd", "pair_weight": 0.0, "interpolation_weight": 0.0}
+_PLAIN = {"method": "kd", "pair_weight": 0.0, "interpolation_weight": 0.0, "recombined": 0}
 """How a student is tuned on its task before filters of its states are trained."""
-
-
-class StudentRecord(Row):
-    """What a student was made of; lies beside its weights.
-
-    `pairs`, `singles` and `fill` count the groups of its texts (see `composition`);
-    `max_length` is the number of tokens it reads of a text. `base` is the model whose layers it
-    was made of, as the settings name it: with `init` "teacher", the teacher.
-    """
-
-    arm: str
-    seed: int
-    texts: int
-    pairs: int
-    singles: int
-    fill: int
-    base: str
-    init: str
-    layers: int
-    warm_start: str
-    teacher_sha256: str
-    method: str
-    steps: int
-    max_length: int
-    final_loss: LossTerms
-    quantization: QuantizationLoss | None = None
+_RECOMBINED = 1000
+"""Recombined texts that the steps draw from."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +114,17 @@ def distil(
         trust = trust_in_evidence(features, teacher_logits, job.training_set.groups)
         shift = prior_shift(job.training_set, teacher_logits, trust)
     targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
+    words = [text.text for text in texts]
+    made = recombine(words, _RECOMBINED if config.recombined else 0, job.seed)
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
         settings = _loop_settings(job, targets, title, math.ceil(part * config.total_steps))
         progress = console.progress(f"{title} {job.name}", settings.steps)
-        with only_seen_tokens(student, [text.text for text in texts]), progress as task:
+        with only_seen_tokens(student, words + made), progress as task:
             return fit(model, step, job.training_set, settings, job.config.runtime, folder, task)
 
     def step_of(settings: DistillationConfig) -> StepLoss:
-        return DistillationStep(student, job.training_set, knowledge, targets, settings)
+        return DistillationStep(student, job.training_set, knowledge, targets, settings, made)
 
     if config.warm_start == "contrastive":
         step = contrastive_step(student, job.training_set, targets.labels)
@@ -280,19 +257,3 @@ def _record(
         final_loss=terms,
         quantization=lost,
     )
-
-
-def read_student(folder: Path) -> StudentRecord:
-    """The record of a finished student.
-
-    Raises:
-        RunError: it is damaged, or of another version.
-
-    """
-    path = folder / RECORD_FILE
-    try:
-        return StudentRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RunError(
-            f"{path} is damaged, or of another version.", "Add --redo distill to train it again."
-        ) from error

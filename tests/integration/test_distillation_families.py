@@ -21,15 +21,16 @@ MANY = tuple(f"intent {number}" for number in range(77))
 ENCODERS = ("bert", "deberta", "modernbert")
 DECODERS = ("qwen2", "llama", "gemma3")
 WAYS: dict[str, dict[str, Any]] = {
-    "kd, other family, 77 classes": {"warm_start": "head", "interpolation_weight": 5},
+    "kd, other family, 77 classes": {"warm_start": "head", "recombined": 2},
     "lwd, other family, 77 classes": {"method": "lwd", "pair_weight": 1},
-    "ted, other family, 2 classes": {"method": "ted", "interpolation_weight": 5},
+    "ted, other family, 2 classes": {"method": "ted", "interpolation_weight": 5, "recombined": 2},
     "ted, own family, 77 classes": {"method": "ted", "warm_start": "contrastive"},
     "lwd, teacher's layers, 2 classes": {
         "method": "lwd",
         "student_init": "teacher",
         "pair_weight": 1,
         "interpolation_weight": 5,
+        "recombined": 2,
     },
 }
 

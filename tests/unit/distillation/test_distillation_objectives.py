@@ -11,6 +11,7 @@ from codlocal.distillation.objectives import (
     LayerStates,
     MixedLogits,
     ObjectiveInputs,
+    SoftOutputs,
     distillation_loss,
     hard_label_ce,
     layer_mse,
@@ -224,6 +225,26 @@ def test_every_method_can_have_the_terms_of_pairs(method: str):
     assert terms.pair == 0
     plain = distillation_loss(inputs, DistillationConfig(method=method, pair_weight=0))
     assert plain.pair is None
+
+
+@pytest.mark.parametrize("method", list(OBJECTIVES))
+def test_recombined_texts_add_the_methods_soft_terms(method: str):
+    student, teacher = _random(3)
+    mine, its = _random(2)
+    layers = () if method == "kd" else _states()
+    soft = SoftOutputs(mine, its, layers)
+    inputs = ObjectiveInputs(student, teacher, torch.arange(3), _states(), recombined=soft)
+    settings = DistillationConfig(method=method, kl_weight=3, layer_weight=7)
+    loss = distillation_loss(inputs, settings)
+    expected = 3 * _kl(mine.detach().numpy(), its.detach().numpy(), 2)
+    if layers:
+        expected += 7 * layer_mse(layers).item()
+    terms = loss.to_terms()
+    assert terms.recombined == pytest.approx(expected, rel=1e-4)
+    assert terms.total == pytest.approx(terms.task + terms.kl + terms.layer + terms.recombined)
+    loss.total.backward()
+    assert its.grad is None
+    assert mine.grad.abs().sum() > 0
 
 
 def test_fine_tuning_is_cross_entropy_alone():

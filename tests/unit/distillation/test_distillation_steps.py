@@ -60,6 +60,7 @@ def _knowledge(folder: Path, teacher: Classifier, student: Classifier, method: s
         teacher_states(folder / "states", teacher, "s", BY_ID, wanted, QUIET, filters),
         tuple(layers),
         same_tokens(teacher, student, BY_ID),
+        filters,
     )
 
 
@@ -75,7 +76,8 @@ def _step(
     logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
     targets = Targets(logits, logits.argmax(-1), torch.tensor(shift))
     settings = config.distillation
-    step = DistillationStep(student, texts, knowledge, targets, settings)
+    made = ["the food was so awful", "bad the", "so good"]
+    step = DistillationStep(student, texts, knowledge, targets, settings, made)
     model = student.model
     if settings.method != "kd":
         projections = new_projections(len(knowledge.layers), 32, 32, seed=0)
@@ -95,7 +97,7 @@ def _teacher(folder: Path) -> Classifier:
     return Classifier.load(folder, device="cpu", label_names=NAMES)
 
 
-ALL_TERMS = {"method": "lwd", "pair_weight": 1, "interpolation_weight": 10}
+ALL_TERMS = {"method": "lwd", "pair_weight": 1, "interpolation_weight": 10, "recombined": 2}
 
 
 @pytest.mark.parametrize("method", ["lwd", "ted"])
@@ -106,7 +108,7 @@ def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(
     student = start_student(config, folder, NAMES, 0)
     step = _step(tmp_path, _teacher(folder), student, config)
     terms = step.loss(step.model.eval(), [0, 1, 2]).to_terms()
-    for term in (terms.kl, terms.layer, terms.pair, terms.interpolation):
+    for term in (terms.kl, terms.layer, terms.pair, terms.interpolation, terms.recombined):
         assert term == pytest.approx(0, abs=1e-5)
     assert terms.task > 0
 
@@ -133,7 +135,8 @@ def test_gradients_reach_the_student_and_its_projections_alone(
     teacher = _teacher(folder)
     step = _step(tmp_path, teacher, student, config)
     loss = step.loss(step.model, [0, 1, 2])
-    assert all(one.requires_grad for one in (loss.layer, loss.pair, loss.interpolation))
+    terms = (loss.layer, loss.pair, loss.interpolation, loss.recombined)
+    assert all(one.requires_grad for one in terms)
     loss.total.backward()
     assert all(one.grad is None for one in teacher.model.parameters())
     missing = [name for name, one in step.model.named_parameters() if one.grad is None]
@@ -152,6 +155,41 @@ def test_mixtures_depend_on_the_global_seed_alone(folder: Path, tmp_path: Path):
     assert mixture(1) == mixture(1) != mixture(2)
 
 
+@pytest.mark.parametrize("method", ["kd", "lwd", "ted"])
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_of_recombined_texts_the_teacher_is_asked_as_of_a_batch(tmp_path: Path, kind, method):
+    teacher = _teacher(tiny_model(tmp_path / "teacher", kind, labels=NAMES[::-1], layers=4))
+    config = _config(method=method, recombined=3)
+    student = start_student(config, tiny_model(tmp_path / "student"), NAMES, 0)
+    step = _step(tmp_path, teacher, student, config)
+    rows = teacher.encoder.encode(list(BY_ID.values()))
+    logits, states, mask = step.knowledge.ask(rows, torch.device("cpu"))
+    np.testing.assert_allclose(logits, step.knowledge.outputs.of(list(BY_ID)), atol=1e-5)
+    expected, expected_mask = step.knowledge.layer_targets(list(BY_ID), torch.device("cpu"))
+    assert torch.equal(mask, expected_mask.to(mask))
+    for mine, its in zip(states, expected, strict=True):
+        weights = mask[..., None]
+        np.testing.assert_allclose(mine * weights, its * weights, atol=1e-4)
+    step.model.eval()
+    torch.manual_seed(0)
+    loss = step.loss(step.model, [0])
+    assert loss.to_terms().recombined > 0
+
+
+def test_recombined_texts_are_drawn_by_the_global_seed_alone(folder: Path, tmp_path: Path):
+    config = _config(student_init="teacher", recombined=2)
+    step = _step(tmp_path, _teacher(folder), start_student(config, folder, NAMES, 0), config)
+    step.model.eval()
+
+    def drawn(seed: int) -> float:
+        torch.manual_seed(seed)
+        return step.loss(step.model, [0, 1]).to_terms().recombined
+
+    found = [drawn(seed) for seed in range(8)]
+    assert found[0] == drawn(0)
+    assert len(set(found)) > 1
+
+
 def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, tmp_path: Path):
     config = _config(student_init="teacher", interpolation_weight=1)
     student = start_student(config, folder, NAMES, 0)
@@ -160,7 +198,7 @@ def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, 
     plain = _step(tmp_path, _teacher(folder), student, _config(student_init="teacher"))
     state = torch.get_rng_state()
     loss = plain.loss(plain.model.eval(), [0, 1])
-    assert loss.interpolation is loss.pair is None
+    assert loss.interpolation is loss.pair is loss.recombined is None
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -6,7 +6,8 @@ import torch
 from codlocal.core.config import resolve
 from codlocal.core.errors import RunError
 from codlocal.distillation.composition import TrainingSet, TrainingText
-from codlocal.distillation.student import RECORD_FILE, StudentJob, hard_labels, read_student
+from codlocal.distillation.student import StudentJob, hard_labels
+from codlocal.distillation.student_record import RECORD_FILE, read_student
 
 TEXTS = (
     TrainingText("a", "good", gold=1),
