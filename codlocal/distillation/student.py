@@ -96,25 +96,25 @@ def distil(
 ) -> LossTerms:
     """Train a student in place on what the teacher knows; return the loss of the last step.
 
-    Whatever phase it goes through sees the student's own texts alone, and of its embeddings trains
-    those of their tokens. `folder` gets the training log and the checkpoints, and a folder with
-    those of each phase before the last. Beside it lie the trained filters of "ted": they are no
-    part of the model.
+    Whatever phase it goes through sees the student's own texts alone, or what is recombined of
+    them, and of its embeddings trains those of their tokens. `folder` gets the training log and the
+    checkpoints, and a folder with those of each phase before the last. Beside it lie the trained
+    filters of "ted": they are no part of the model.
 
     Raises:
         ModelError: the loss is not finite.
 
     """
     texts, config = job.training_set.texts, job.config.distillation
+    words = [text.text for text in texts]
     teacher_logits = torch.from_numpy(knowledge.outputs.of([text.id for text in texts]))
     labels = hard_labels(job, teacher_logits)
     shift = torch.zeros(teacher_logits.shape[1])
     if config.class_prior == "originals":
-        features = torch.from_numpy(FrozenEncoder(student).features([text.text for text in texts]))
+        features = torch.from_numpy(FrozenEncoder(student).features(words))
         trust = trust_in_evidence(features, teacher_logits, job.training_set.groups)
         shift = prior_shift(job.training_set, teacher_logits, trust)
     targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
-    words = [text.text for text in texts]
     made = recombine(words, _RECOMBINED if config.recombined else 0, job.seed)
 
     def run(title: str, model: torch.nn.Module, step: StepLoss, part: float = 1.0) -> LossTerms:
@@ -130,7 +130,7 @@ def distil(
         step = contrastive_step(student, job.training_set, targets.labels)
         run(_FIRST_PHASE, student.model, step, _CONTRASTIVE_PART)
     if config.warm_start != "none":
-        warm_start_head(student, [text.text for text in texts], teacher_logits - shift)
+        warm_start_head(student, words, teacher_logits - shift)
     if config.quantization == "nf4":
         dtype = training_dtype(job.config.runtime.dtype, student.device)
         train_in_4_bits(student, folder, dtype, job.seed)
