@@ -39,6 +39,7 @@ def test_flips_into_all_labels_make_a_student_of_all(place, call):
         "--set", "teacher.epochs=30", "--set", "teacher.batch_size=8",
         "--set", "teacher.learning_rate=3e-3", "--set", "distillation.learning_rate=3e-3",
         "--steps", "80", "--no-baseline", "--set", "runtime.threads=1", "--device", "cpu",
+        "--set", "runtime.dtype=float32",
         "--offline", "--run", "four", "--json",
     )  # fmt: skip
     assert code == 0, err
