@@ -31,16 +31,8 @@ class LayerStates:
 
 
 @dataclass(frozen=True)
-class MixedLogits:
-    """Logits of both models for m mixtures of a text and its counterfactual, float [m, c] each."""
-
-    student: torch.Tensor
-    teacher: torch.Tensor
-
-
-@dataclass(frozen=True)
 class SoftOutputs:
-    """What both models say of m texts without a label: logits, float [m, c] each, and layers."""
+    """What both models say of m inputs without a label: logits, float [m, c] each, and layers."""
 
     student: torch.Tensor
     teacher: torch.Tensor
@@ -57,7 +49,7 @@ class ObjectiveInputs:
         labels: int64 [n], the hard labels.
         layers: the mapped layers, for methods that compare them.
         pairs: positions in the batch of each original and its counterfactual.
-        mixed: the mixtures of the batch's pairs, where they are asked for.
+        mixed: mixtures of a text and its counterfactual, where they are asked for.
         recombined: recombined texts beside the batch, where they are asked for.
 
     """
@@ -67,7 +59,7 @@ class ObjectiveInputs:
     labels: torch.Tensor
     layers: Sequence[LayerStates] = ()
     pairs: Sequence[tuple[int, int]] = ()
-    mixed: MixedLogits | None = None
+    mixed: SoftOutputs | None = None
     recombined: SoftOutputs | None = None
 
 

@@ -13,7 +13,6 @@ from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.objectives import (
     LayerStates,
     LossTensors,
-    MixedLogits,
     ObjectiveInputs,
     SoftOutputs,
     distillation_loss,
@@ -102,7 +101,7 @@ class DistillationStep:
             states = tuple(mean_over_tokens(one, mask) for one in states)
         return [LayerStates(mine, its, goal_mask) for mine, its in zip(states, goal, strict=True)]
 
-    def _mixed(self, model: torch.nn.Module, pairs: list[tuple[int, int]]) -> MixedLogits | None:
+    def _mixed(self, model: torch.nn.Module, pairs: list[tuple[int, int]]) -> SoftOutputs | None:
         if not pairs or not self._settings.interpolation_weight:
             return None
         shares = torch.rand(len(pairs))
@@ -112,7 +111,7 @@ class DistillationStep:
             goal = mixed_logits(teacher.model, teacher, _tokens(self._teacher_rows, pairs), shares)
         mine = mixed_logits(model, self._student, _tokens(self._rows, pairs), shares)
         mine = mine + self._targets.shift
-        return MixedLogits(mine, goal[:, teacher.order].to(mine.device))
+        return SoftOutputs(mine, goal[:, teacher.order].to(mine.device))
 
     def _of_recombined(self, model: torch.nn.Module) -> SoftOutputs | None:
         if not (self._recombined and self._settings.recombined):

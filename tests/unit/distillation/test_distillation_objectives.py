@@ -9,7 +9,6 @@ from codlocal.core.sections import DistillationConfig
 from codlocal.distillation.objectives import (
     OBJECTIVES,
     LayerStates,
-    MixedLogits,
     ObjectiveInputs,
     SoftOutputs,
     distillation_loss,
@@ -202,7 +201,7 @@ def test_every_method_can_have_the_terms_of_pairs(method: str):
     student, teacher = _random(3)
     mine, its = _random(2)
     inputs = ObjectiveInputs(
-        student, teacher, torch.arange(3), _states(), [(0, 2)], MixedLogits(mine, its)
+        student, teacher, torch.arange(3), _states(), [(0, 2)], SoftOutputs(mine, its)
     )
     settings = DistillationConfig(method=method, pair_weight=3, interpolation_weight=10)
     loss = distillation_loss(inputs, settings)
@@ -218,7 +217,7 @@ def test_every_method_can_have_the_terms_of_pairs(method: str):
     assert teacher.grad is its.grad is None
     assert mine.grad.abs().sum() > 0
     same = ObjectiveInputs(
-        student, student, torch.arange(3), _states(), [(0, 2)], MixedLogits(mine, mine)
+        student, student, torch.arange(3), _states(), [(0, 2)], SoftOutputs(mine, mine)
     )
     terms = distillation_loss(same, settings).to_terms()
     assert terms.interpolation == pytest.approx(0, abs=1e-5)
