@@ -1,19 +1,57 @@
-"""The hidden states of a classifier's layers."""
+"""The hidden states of a classifier's layers, as they are compared."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _BATCH = 32
+
+
+def compared_states(
+    model: "PreTrainedModel", hidden: Sequence[torch.Tensor], layers: Sequence[int]
+) -> list[torch.Tensor]:
+    """Of all hidden states of a model those of some layers, in a scale that can be compared.
+
+    The blocks of a pre-norm model (decoders, ModernBERT) add to a stream that grows from layer to
+    layer, in some tokens a thousandfold, and norm it before they read it: its scale tells them
+    nothing, and left in it would hide every other term of a loss. So each token's state is divided
+    by its root mean square. Post-norm models (BERT, DeBERTa) norm what they give themselves.
+
+    Args:
+        model: whose states they are.
+        hidden: embeddings and the states of every layer, float [..., width] each.
+        layers: numbers from 1.
+
+    Returns:
+        A tensor for each of `layers`, of the shape and number format that it had.
+
+    """
+    chosen = [hidden[layer] for layer in layers]
+    if not is_pre_norm(model):
+        return chosen
+    return [functional.rms_norm(one.float(), one.shape[-1:]).to(one.dtype) for one in chosen]
+
+
+def is_pre_norm(model: "PreTrainedModel") -> bool:
+    """Whether the blocks of a model leave their sum to a norm after the last of them."""
+    return any(
+        type(part).__name__.endswith("Norm") and "emb" not in name
+        for name, part in model.base_model.named_children()
+    )
 
 
 def hidden_states(
     classifier: Classifier, inputs: Mapping[str, torch.Tensor], layers: Sequence[int]
 ) -> torch.Tensor:
-    """The states of some layers, numbered from 1, for a batch of n texts.
+    """The `compared_states` of some layers, numbered from 1, for a batch of n texts.
 
     Returns:
         float [layers, n, tokens, width].
@@ -29,7 +67,7 @@ def hidden_states(
             "its layers.",
             "Use --method kd.",
         )
-    return torch.stack([hidden[layer] for layer in layers])
+    return torch.stack(compared_states(classifier.model, hidden, layers))
 
 
 def layer_means(

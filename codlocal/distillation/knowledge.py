@@ -10,7 +10,7 @@ from codlocal.core.artifacts import read_examples
 from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
 from codlocal.distillation.filters import TeacherFilters, teacher_filters
-from codlocal.distillation.hidden_states import mean_over_tokens
+from codlocal.distillation.hidden_states import compared_states, mean_over_tokens
 from codlocal.distillation.layer_maps import layer_map
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs, teacher_outputs
@@ -85,7 +85,10 @@ class Knowledge:
         mask = inputs["attention_mask"]
         with torch.no_grad():
             output = teacher.model(**inputs, output_hidden_states=bool(self.layers))
-        states = [output.hidden_states[layer] for layer, _ in self.layers]
+        states = []
+        if self.layers:
+            chosen = [layer for layer, _ in self.layers]
+            states = compared_states(teacher.model, output.hidden_states, chosen)
         if self.filters is not None:
             states = list(self.filters.apply(torch.stack(states)))
         if not self.same_tokens:

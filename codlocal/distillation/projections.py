@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from codlocal.distillation.hidden_states import compared_states
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -41,11 +43,9 @@ class ProjectedStudent(torch.nn.Module):
     def forward(self, **inputs: torch.Tensor) -> StudentOutput:
         """Logits and projected hidden states for `input_ids` and `attention_mask` [n, tokens]."""
         output = self.student(**inputs, output_hidden_states=True)
-        states = (
-            projection(output.hidden_states[layer])
-            for projection, layer in zip(self.projections, self.layers, strict=True)
-        )
-        return StudentOutput(output.logits, tuple(states))
+        states = compared_states(self.student, output.hidden_states, self.layers)
+        projected = (one(layer) for one, layer in zip(self.projections, states, strict=True))
+        return StudentOutput(output.logits, tuple(projected))
 
 
 def new_projections(count: int, width: int, teacher_width: int, seed: int) -> torch.nn.ModuleList:
