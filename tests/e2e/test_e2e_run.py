@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -62,6 +63,12 @@ def _finish(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return json.loads(out)
 
 
+def _seconds_of_children() -> float:
+    """Processor time: what else runs on this machine doesn't count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.timeout(600)
 def test_a_run_survives_kills_and_ends_whole(
     generator: tuple[str, ...], codlocal: Codlocal, classifier: Path, tmp_path: Path
@@ -109,9 +116,9 @@ def test_a_run_survives_kills_and_ends_whole(
     for name in ("candidates.jsonl", "verdicts.jsonl", "pairs.jsonl", "rejections.jsonl"):
         assert (tmp_path / "replay" / name).read_bytes() == (run / name).read_bytes()
 
-    begun = time.monotonic()
+    spent = _seconds_of_children()
     again = _finish(codlocal(*command))
-    assert time.monotonic() - begun < 2.0
+    assert _seconds_of_children() - spent < 2.0
     assert again["metrics"] == summary["metrics"]
 
 
