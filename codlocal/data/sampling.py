@@ -29,19 +29,22 @@ def few_shot(
         DataError: a class has too few texts; the message says which, the hint the largest k.
 
     """
-    drawn = [_shuffled_ids(examples, label, seed) for label in range(len(label_names))]
+    ids: list[list[str]] = [[] for _ in label_names]
+    for example in examples:
+        ids[example.label].append(example.id)
+    drawn = [_shuffled(found, f"{seed}-{label}") for label, found in enumerate(ids)]
     order = list(range(len(label_names)))
     # A string seed is hashed by content, so the draw is the same in every process.
     random.Random(f"{seed}-classes").shuffle(order)  # noqa: S311
     _refuse_shortage([len(drawn[label]) for label in order], k, [label_names[it] for it in order])
-    ids = (drawn[order[place % len(order)]][place // len(order)] for place in range(k))
-    return FewShotSplit(seed=seed, ids=tuple(ids))
+    chosen = (drawn[order[place % len(order)]][place // len(order)] for place in range(k))
+    return FewShotSplit(seed=seed, ids=tuple(chosen))
 
 
-def _shuffled_ids(examples: Sequence[Example], label: int, seed: int) -> list[str]:
-    ids = sorted(example.id for example in examples if example.label == label)
-    random.Random(f"{seed}-{label}").shuffle(ids)  # noqa: S311
-    return ids
+def _shuffled(ids: list[str], seed: str) -> list[str]:
+    found = sorted(ids)
+    random.Random(seed).shuffle(found)  # noqa: S311
+    return found
 
 
 def _refuse_shortage(counts: Sequence[int], k: int, names: Sequence[str]) -> None:

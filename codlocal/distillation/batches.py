@@ -34,11 +34,14 @@ def _epoch(
 ) -> Iterator[list[int]]:
     waiting = [list(group) for group in groups]
     rng.shuffle(waiting)
+    waiting.reverse()  # what comes next is at the end, whence it is taken without moving the rest
+    smallest = min(map(len, waiting))
     batch: list[int] = []
     while waiting:
         room = batch_size - len(batch)
         # A pair that no longer fits waits for the next batch; a later single may fill this one.
-        place = next((i for i, group in enumerate(waiting) if len(group) <= room), None)
+        places = reversed(range(len(waiting))) if room >= smallest else ()
+        place = next((i for i in places if len(waiting[i]) <= room), None)
         if place is None:
             yield batch
             batch = []
