@@ -6,7 +6,8 @@ stood in its place. The second finds the places that matter where the decision r
 words at once, so that leaving out one of them changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,15 +18,17 @@ from codlocal.core.records import Teacher
 from codlocal.generation.constraint import Span, words
 from codlocal.generation.lexicon import log_odds
 
+_AT_ONCE = 512
+"""Changed texts in memory together: of a long text there are thousands."""
+
 
 def leave_one_out(teacher: Teacher, text: str, label: int) -> npt.NDArray[np.float64]:
     """How much the teacher's log-odds of a label fall when one word is left out.
 
     One value per word (`constraint.words`), larger for words that carry the decision. The teacher
-    is asked in one call.
+    is asked `_AT_ONCE` texts at a time.
     """
-    shortened = [without(text, span) for span in words(text)]
-    odds = log_odds(teacher.predict_proba([text, *shortened])[:, label])
+    odds = _odds(teacher, text, (without(text, span) for span in words(text)), label)
     losses: npt.NDArray[np.float64] = odds[0] - odds[1:]
     return losses
 
@@ -40,11 +43,21 @@ def substitution(
     spans = words(text)
     if not spans or not probes:
         return np.zeros(len(spans))
-    changed = [text[: span.start] + probe + text[span.end :] for span in spans for probe in probes]
-    odds = log_odds(teacher.predict_proba([text, *changed])[:, target])
+    changed = (text[: span.start] + probe + text[span.end :] for span in spans for probe in probes)
+    odds = _odds(teacher, text, changed, target)
     rises = (odds[1:] - odds[0]).reshape(len(spans), len(probes))
     gains: npt.NDArray[np.float64] = rises.mean(axis=1)
     return gains
+
+
+def _odds(
+    teacher: Teacher, text: str, changed: Iterable[str], label: int
+) -> npt.NDArray[np.float64]:
+    """The log-odds of a label for a text and for what it was changed to, one value each."""
+    asked, parts = chain([text], changed), []
+    while some := list(islice(asked, _AT_ONCE)):
+        parts.append(teacher.predict_proba(some)[:, label])
+    return log_odds(np.concatenate(parts))
 
 
 def without(text: str, span: Span) -> str:

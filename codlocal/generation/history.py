@@ -56,12 +56,32 @@ class History:
         return FlipPool(list(self.solved.values()))
 
 
+Alike = Callable[[str, str, str], bool]
+"""Whether two edits of a text, which comes first, are one to whoever wants different ones."""
+
+
+def same_text(_original: str, first: str, second: str) -> bool:
+    """The least that makes two edits alike."""
+    return first == second
+
+
 @dataclass(frozen=True)
 class Goal:
-    """What ends the search for a task: so many different flips that are good."""
+    """What ends the search for a task: so many good flips of which no two are alike."""
 
     good: Callable[[Candidate, Verdict], bool]
     flips: int = 1
+    alike: Alike = same_text
+
+    def is_met(self, original: str, edits: Iterable[str]) -> bool:
+        """Whether good flips of a text are enough."""
+        different: list[str] = []
+        for edit in edits:
+            if len(different) < self.flips and not any(
+                self.alike(original, edit, one) for one in different
+            ):
+                different.append(edit)
+        return len(different) >= self.flips
 
 
 def history_of(
@@ -80,8 +100,8 @@ def history_of(
         if flips:
             best, verdict = min(flips, key=lambda pair: pair[1].edit_distance)
             solved[key] = _solved(best, texts[best.example_id], verdict.label)
-        if len({row.text for row, _ in flips}) >= goal.flips:
-            ended.add(key)
+            if goal.is_met(texts[best.example_id], (row.text or "" for row, _ in flips)):
+                ended.add(key)
     return History(
         attempts={
             key: _attempts([*judged.get(key, ()), *tried.get(key, ())], key[1])

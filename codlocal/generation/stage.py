@@ -15,7 +15,7 @@ from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
-from codlocal.generation.history import Goal
+from codlocal.generation.history import Alike, Goal, same_text
 from codlocal.generation.known import Spent
 from codlocal.generation.results import Results, count_results, open_results, sort_results
 from codlocal.generation.search import Hooks, Limits, Search, score_all
@@ -28,11 +28,13 @@ class Verification:
     """What the search needs to know of the verify stage.
 
     `judge` gives verdicts on candidates of some examples; `learn` turns the scored originals into
-    the test that a flip must pass to end the search for its original.
+    the test that a flip must pass to end the search for its original; `alike` tells whether of two
+    edits of a text (first) only one is taken.
     """
 
     judge: Callable[[Mapping[str, Example], Sequence[Candidate]], list[Verdict]]
     learn: Callable[[Iterable[Original]], Callable[[Verdict, Original], bool]]
+    alike: Alike = same_text
 
 
 def run_generate(
@@ -154,12 +156,13 @@ async def _search(
         funnel.begin(originals, known)
         begun += len(shard.examples)
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
+        takes = _takes(settings.targets, originals, paired, funnel.good)
         search = Search(
             engine=engine,
             teacher=shards.teacher,
             judge=partial(verification.judge, {example.id: example for example in shard.examples}),
             planner=replace(shards.planner, others=tasks),
-            goal=Goal(_takes(settings.targets, originals, paired, funnel.good), flips),
+            goal=Goal(takes, flips, verification.alike),
             hooks=hooks,
             known=known,
             limits=_limits(shards, begun, spent),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OVERFLOWING = ("deberta", "gemma")
 """Families whose activations exceed the largest float16, 65504."""
+_AT_ONCE = 4096
+"""Texts whose token ids are in memory together, and which share batches."""
 
 
 class Classifier:
@@ -95,18 +97,24 @@ class Classifier:
         """Class logits of `texts`, in their order, shape [len(texts), classes].
 
         Texts of similar length share a batch; how they are batched does not change the result
-        beyond rounding.
+        beyond rounding. Texts that are the same to the model, such as two that differ after what
+        it reads of them, are read once.
 
         Raises:
             ModelError: the model overflows in its number format.
 
         """
-        rows = self.encoder.encode(texts)
-        results = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
-        by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
-        for start in range(0, len(rows), batch_size):
-            chosen = by_length[start : start + batch_size]
-            results[chosen] = self._batch_logits([rows[index] for index in chosen])
+        results = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
+        for first in range(0, len(texts), _AT_ONCE):
+            places: dict[tuple[int, ...], list[int]] = {}
+            some = texts[first : first + _AT_ONCE]
+            for place, ids in enumerate(self.encoder.encode(some), first):
+                places.setdefault(tuple(ids), []).append(place)
+            distinct = sorted(places, key=len, reverse=True)
+            for start in range(0, len(distinct), batch_size):
+                chosen = distinct[start : start + batch_size]
+                for row, found in zip(chosen, self._batch_logits(chosen), strict=True):
+                    results[places[row]] = found
         if not np.isfinite(results).all():
             raise ModelError(
                 f"The classifier gives logits that are not finite in {self.model.dtype}.",
@@ -114,7 +122,7 @@ class Classifier:
             )
         return results
 
-    def _batch_logits(self, rows: list[list[int]]) -> npt.NDArray[np.float32]:
+    def _batch_logits(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         self.model.train(mode=False)
         with torch.inference_mode():
             logits = self.model(**self.encoder.collate(rows, self.device)).logits

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit state a huge number instead."""
+_AT_ONCE = 512
+"""Texts in one call of the tokenizer, which takes much more memory for a text than its ids do."""
 
 
 class TextEncoder:
@@ -56,10 +58,12 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids per text, special tokens included; never empty."""
-        if not texts:
-            return []
-        rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
-        return [list(row) or [self.pad_id] for row in rows]
+        found: list[list[int]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            some = list(texts[start : start + _AT_ONCE])
+            rows = self.tokenizer(some, truncation=True, max_length=self.max_length)["input_ids"]
+            found += (list(row) or [self.pad_id] for row in rows)
+        return found
 
     def collate(
         self, rows: Sequence[Sequence[int]], device: torch.device

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from codlocal.core import artifacts, processes
 from codlocal.core.console import Console
 from codlocal.core.records import Original, Teacher, Verdict
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _SHARED = {"distill"}
 """Stages in which every process of a launch has a share; the others are the first one's."""
+_ASKED_AT_ONCE = 1024
+"""Test texts that the teacher reads before progress is told."""
 
 
 class Session:
@@ -124,12 +128,14 @@ class Session:
         spec = artifacts.read_spec(self.run)
         texts = [row.text for row in artifacts.read_examples(self.run, "test").values()]
         with self.console.progress("Asking the teacher", len(texts)) as task:
-            probabilities = self._teacher.predict_proba(texts)
-            task.advance(len(texts))
+            parts = []
+            for start in range(0, len(texts), _ASKED_AT_ONCE):
+                parts.append(self._teacher.predict_proba(texts[start : start + _ASKED_AT_ONCE]))
+                task.advance(len(parts[-1]))
         run_evaluate(
             self.run,
             lambda path: load_student(self.run.config, path, spec.label_names),
-            probabilities,
+            np.concatenate(parts),
             self.console,
         )
 
@@ -137,6 +143,7 @@ class Session:
 def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     """What the search is told of the verify stage: the teacher's verdicts, and what is good."""
     from codlocal.generation.stage import Verification
+    from codlocal.verification.duplicates import alike
     from codlocal.verification.judge import judge, vocabulary
     from codlocal.verification.selection import learn_gate, refusal
 
@@ -146,7 +153,7 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
         gate = learn_gate(originals, run.config.verification)
         return lambda verdict, original: refusal(verdict, original, gate) is None
 
-    return Verification(lambda examples, rows: judge(teacher, examples, rows, known), learn)
+    return Verification(lambda examples, rows: judge(teacher, examples, rows, known), learn, alike)
 
 
 def manifest_summary(run: RunFolder) -> dict[str, Any]:

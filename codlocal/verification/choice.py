@@ -131,19 +131,18 @@ def _take(
         return reached, rule(flip, chosen), flip.cost, flip.candidate.id
 
     waiting = list(flips)
-    while waiting:
-        full = len(taken) == settings.per_example
-        flip = waiting[0] if full else min(waiting, key=price)
+    while waiting and len(taken) < settings.per_example:
+        flip = min(waiting, key=price)
         waiting.remove(flip)
         twin = earlier.get(flip.text) or _twin(flip, taken, others)
         if twin:
             refused.append(_rejection(flip.candidate, "a duplicate of a chosen text", twin))
-        elif full:
-            refused.append(_rejection(flip.candidate, "another candidate was chosen"))
         else:
             taken.append(flip)
             chosen.append(flip.text)
-    return taken, refused
+    # Whether these are duplicates, too, is not asked: that is a comparison with all chosen texts.
+    left = [_rejection(flip.candidate, "another candidate was chosen") for flip in waiting]
+    return taken, refused + left
 
 
 def _twin(

@@ -34,6 +34,11 @@ def near_text(text: str, others: Mapping[str, str]) -> str | None:
     return None if found is None else found[2]
 
 
+def alike(original: str, first: str, second: str) -> bool:
+    """Whether of two edits of one text only one is of use; the texts are as they were written."""
+    return near_edit(*map(normalised, (original, first, second)))
+
+
 def near_edit(original: str, first: str, second: str) -> bool:
     """Whether two edits of one text put all but the same words in place of the same words.
 

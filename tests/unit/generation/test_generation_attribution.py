@@ -28,6 +28,17 @@ def test_a_text_is_scored_in_one_call():
     assert len(leave_one_out(teacher, "...", 0)) == 0
 
 
+def test_of_a_long_text_so_many_at_once_are_asked():
+    teacher = FakeTeacher({"good": 2.0, "bad": -2.0})
+    text = "so good and bad a day " * 200
+    importance = leave_one_out(teacher, text, 1)
+    assert [len(call) for call in teacher.calls] == [512, 512, 177]
+    gains = substitution(teacher, text, 1, ["good", "good"])
+    assert [len(call) for call in teacher.calls[3:]] == [512] * 4 + [353]
+    np.testing.assert_allclose(importance, [0, 2, 0, -2, 0, 0] * 200, atol=1e-6)
+    np.testing.assert_allclose(gains, [2, 0, 2, 4, 2, 2] * 200, atol=1e-6)
+
+
 def test_a_teacher_that_is_certain_gives_finite_importance():
     importance = leave_one_out(FakeTeacher({"good": 400.0}), "good food", 1)
     assert np.isfinite(importance).all()

@@ -91,6 +91,17 @@ def test_a_verdict_whose_candidate_is_lost_is_not_known(tmp_path):
         assert Known.read(candidates, verdicts, ["a"]) == Known()
 
 
+def test_edits_that_are_alike_count_once():
+    goal = Goal(
+        lambda _row, judged: judged.flipped, 2, lambda _text, first, second: first[0] == second[0]
+    )
+    assert not goal.is_met("fine", ["bad", "badly", "bad"])
+    assert goal.is_met("fine", ["bad", "badly", "sour"])
+    rows = [(row("b", 0, text, at), 0.9) for at, text in enumerate(("bad", "badly"))]
+    assert history_of(known(rows), TEXTS, goal, 1, known(())).ended == frozenset()
+    assert history(1, rows, flips=2).ended == {("b", 0)}
+
+
 @given(st.permutations(ROWS))
 @settings(deadline=None, max_examples=15)
 def test_the_order_of_the_rows_changes_nothing(rows):

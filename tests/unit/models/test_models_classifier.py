@@ -57,6 +57,22 @@ def test_texts_are_cut_at_the_maximal_length(bert: Path):
     assert len(one) == 8
 
 
+def test_what_is_the_same_to_the_model_is_read_once(bert: Path, monkeypatch):
+    classifier = _load(bert, max_length=8)
+    texts = ["bad", "good " * 7 + "bad", "good " * 7 + "food", "food", "bad"]
+    one_by_one = np.concatenate([classifier.logits([text]) for text in texts])
+    read, batch = [], classifier._batch_logits
+
+    def counted(rows):
+        read.extend(rows)
+        return batch(rows)
+
+    monkeypatch.setattr(classifier, "_batch_logits", counted)
+    monkeypatch.setattr("codlocal.models.classifier._AT_ONCE", 3)
+    np.testing.assert_allclose(classifier.logits(texts), one_by_one, atol=1e-6)
+    assert len(read) == 2 + 2  # of the first three texts, and of the other two
+
+
 def test_the_length_never_exceeds_the_models_positions(bert: Path):
     classifier = _load(bert, max_length=10_000)
     assert classifier.encoder.max_length == 160

@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
 from codlocal.core.sections import VerificationConfig
+from codlocal.verification import choice
 from codlocal.verification.choice import Evidence, choose, sieve
+from codlocal.verification.duplicates import alike
 
 TEXT = "the soup was good and we liked it"
 
@@ -166,6 +168,8 @@ def test_of_one_original_nothing_is_taken_twice():
     ]
     pairs, rejections = decide(evidence(rows), per_example=2)
     assert ids(pairs) == ["a/0", "a/3"]
+    same = [alike(TEXT, rows[0][0].text, row.text) for row, _ in rows]
+    assert same == [True, True, True, False, False]  # what ends a search is what is taken here
     assert reasons(rejections) == {
         "a/1": "a duplicate of a chosen text",
         "a/2": "a duplicate of a chosen text",
@@ -225,3 +229,15 @@ def test_every_candidate_has_one_fate_whatever_the_order(drawn, rule, count, cho
     chooser.shuffle(rows)
     again = decide(evidence(rows, "abc"), select=rule, per_example=count)
     assert again == (pairs, rejections)
+
+
+def test_flips_beyond_those_that_are_taken_are_compared_with_nothing(monkeypatch):
+    asked = []
+    monkeypatch.setattr(choice, "near_text", lambda text, _others: asked.append(text))
+    rows = [
+        flip(f"{name}/{at}", f"{name} said the soup was {word}")
+        for name in "abc"
+        for at, word in enumerate(("bad", "sour", "cold"))
+    ]
+    pairs, rejections = decide(evidence(rows, "abc"))
+    assert (len(pairs), len(rejections), len(asked)) == (3, 6, 3)
