@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Strategy = Literal["infill", "lexical", "guided", "wide", "free"]
 
 
@@ -40,7 +41,7 @@ class DatasetConfig(Section):
     label_column: str = "label"
     label_names: tuple[str, ...] | None = None
     k: Annotated[int, Field(ge=2, description="labelled texts per student")] = 32
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     seeds: Positive = 1
 
     @model_validator(mode="after")
@@ -79,7 +80,7 @@ class TeacherConfig(Section):
     learning_rate: Rate = 2e-5
     max_length: Positive = 256
     quantization: Literal["none", "nf4"] = "none"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class GeneratorConfig(Section):
@@ -120,7 +121,7 @@ class GeneratorConfig(Section):
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
     max_rounds: Positive | None = None
-    seed: int = 0
+    seed: Seed = 0
 
 
 class VerificationConfig(Section):

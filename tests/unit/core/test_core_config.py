@@ -139,6 +139,14 @@ def test_a_student_made_of_the_teacher_has_its_pooling():
         resolve([{"distillation": settings}])
 
 
+@pytest.mark.parametrize("section", ["dataset", "teacher", "generator"])
+def test_a_seed_is_one_that_every_generator_of_random_numbers_takes(section):
+    assert getattr(resolve([{section: {"seed": 2**31 - 1}}]), section).seed == 2**31 - 1
+    for seed in (-1, 20240115103000):
+        with pytest.raises(ConfigError, match=rf"{section}\.seed"):
+            resolve([{section: {"seed": seed}}])
+
+
 def test_seeds_count_up_from_the_first():
     assert resolve([{"dataset": {"seed": 3, "seeds": 2}}]).dataset.all_seeds == (3, 4)
 
