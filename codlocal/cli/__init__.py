@@ -13,7 +13,7 @@ from types import FrameType
 import click
 
 from codlocal import __version__
-from codlocal.core import processes
+from codlocal.core import foreign, processes
 from codlocal.core.errors import CodlocalError
 
 _STAGES = "A run and its stages"
@@ -42,23 +42,11 @@ _SECTIONS = {
 }
 _COMMANDS = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 _INTERRUPTED = 130
-_LESS_MEMORY = (
-    "Use a smaller --set distillation.batch_size, teacher.batch_size or max_length, or smaller "
-    "models; what is done already is kept."
-)
-_FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
 _SYSTEM = {
     errno.EACCES: "Check the permissions of the file and of its folder, or choose another place.",
     errno.EROFS: "Choose a place that can be written to.",
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or choose another disk.",
 }
-_FOREIGN = {
-    "No space left on device": ("The disk is full", _FREE_SPACE),
-    "database or disk is full": ("The disk is full", _FREE_SPACE),
-    "out of memory": ("The device has too little memory", _LESS_MEMORY),
-    "can't allocate memory": ("This machine has too little memory", _LESS_MEMORY),
-}
-"""What errors of libraries say, those in Rust and C among them, and how that is told."""
 
 
 class _LazyGroup(click.Group):
@@ -128,11 +116,10 @@ def main(command: click.Command = cli) -> None:
     except OSError as error:
         _fail(*_os_error(error), 1)
     except Exception as error:
-        told = next((one for words, one in _FOREIGN.items() if words in str(error)), None)
-        if told is None:  # such errors have no type in common, so all others pass through
+        told = foreign.told(error)
+        if told is None:
             raise
-        what, hint = told
-        _fail(f"{what}: {error}.", hint, 1)
+        _fail(*told, 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
 
@@ -151,7 +138,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _os_error(error: OSError) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"The disk is full: {error.filename or error.strerror}.", _FREE_SPACE
+        return f"The disk is full: {error.filename or error.strerror}.", foreign.FREE_SPACE
     told = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + "."
     return told, _SYSTEM.get(error.errno or 0, "")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from codlocal.core import jsonl
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import CodlocalError
+from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
 from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results, write_tables
@@ -93,8 +94,9 @@ def _prepared(
 ) -> tuple[list[Cell], list[CellResult]]:
     """Bring a source's run up to what its cells need: the cells that can go on, and the others."""
     goal = "teacher"
+    place = folder / "runs" / source.name
     try:
-        with RunFolder.open(folder / "runs" / source.name, source.config) as run:
+        with memory_errors(), RunFolder.open(place, source.config) as run:
             session = Session(run, console)
             session.advance(goal)
             session.order_originals()
@@ -140,8 +142,9 @@ def _trained(
 def _measured(bench: Bench, cell: Cell) -> CellResult:
     begun = time.monotonic()
     try:
-        check_packages(cell.config)
-        metrics, facts = bench.measure(cell)
+        with memory_errors():
+            check_packages(cell.config)
+            metrics, facts = bench.measure(cell)
     except CodlocalError as error:
         return _failure(cell, error)
     return cell.blank.model_copy(

@@ -130,6 +130,21 @@ def test_again_only_what_failed_is_tried(place, call, monkeypatch):
     assert sum(cell["to_do"] for cell in planned["runs"][0]["cells"]) == 4
 
 
+def test_a_cell_that_needs_too_much_memory_fails_alone(place, call, monkeypatch):
+    tried = []
+
+    def fails(_self, cell):
+        tried.append(cell.arm)
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(bench.Bench, "measure", fails)
+    summary, _ = ablate(call, code=4)
+    assert tried == ["setfit"] * 4
+    (lost,) = {row["error"] for row in summary["results"]} - {None}
+    assert "The device has too little memory: CUDA out of memory" in lost
+    assert "batch_size" in lost
+
+
 def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
     more = """[vary.distillation]
 quantization = ["none", "nf4"]

@@ -1,0 +1,49 @@
+"""What errors of libraries mean to a user: such errors have no type in common, but their words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from codlocal.core.errors import DeviceError
+
+FREE_SPACE = "Free some space and run the same command again; complete rows are kept."
+_LESS_MEMORY = (
+    "Use a smaller --set distillation.batch_size, teacher.batch_size or max_length, or smaller "
+    "models; what is done already is kept."
+)
+_DISK = {
+    "No space left on device": ("The disk is full", FREE_SPACE),
+    "database or disk is full": ("The disk is full", FREE_SPACE),
+}
+_MEMORY = {
+    "out of memory": ("The device has too little memory", _LESS_MEMORY),
+    "can't allocate memory": ("This machine has too little memory", _LESS_MEMORY),
+}
+
+
+def told(error: Exception) -> tuple[str, str] | None:
+    """The message and the hint for an error of a library, those in Rust and C among them."""
+    return _told(error, {**_DISK, **_MEMORY})
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Make an error of ours of what the block raises where memory is too small.
+
+    Raises:
+        DeviceError: it is.
+
+    """
+    try:
+        yield
+    except Exception as error:
+        found = _told(error, _MEMORY)
+        if found is None:
+            raise
+        raise DeviceError(*found) from error
+
+
+def _told(error: Exception, table: dict[str, tuple[str, str]]) -> tuple[str, str] | None:
+    if isinstance(error, MemoryError):
+        return "This machine has too little memory.", _LESS_MEMORY
+    found = next((one for words, one in table.items() if words in str(error)), None)
+    return found and (f"{found[0]}: {error}.", found[1])

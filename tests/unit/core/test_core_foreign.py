@@ -1,0 +1,35 @@
+import pytest
+
+from codlocal.core.errors import DeviceError
+from codlocal.core.foreign import FREE_SPACE, memory_errors, told
+
+
+def test_an_error_of_a_library_is_told_by_its_words():
+    assert told(RuntimeError("write: No space left on device (os error 28)")) == (
+        "The disk is full: write: No space left on device (os error 28).",
+        FREE_SPACE,
+    )
+    assert told(ValueError("what is this")) is None
+    message, hint = told(MemoryError())
+    assert message == "This machine has too little memory."
+    assert "batch_size" in hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_an_error_of_ours(error):
+    with pytest.raises(DeviceError, match="too little memory"), memory_errors():
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyError("a")])
+def test_other_errors_pass_as_they_are(error):
+    with pytest.raises(type(error)) as caught, memory_errors():
+        raise error
+    assert caught.value is error
