@@ -78,7 +78,7 @@ def _start(run: RunFolder, console: Console) -> tuple[Config, Path]:
     student = resolve(
         run.config.distillation.student, console=console, offline=run.config.runtime.offline
     )
-    return decided_start(run.config, student, Path(read_teacher(run).path))
+    return decided_start(run.config, student, read_teacher(run).folder)
 
 
 def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from codlocal.core import hashing
+from codlocal.core import hashing, paths
 from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import Row
 from codlocal.core.run import RunFolder
@@ -31,6 +31,14 @@ class TeacherRecord(Row):
     quantization: Literal["none", "nf4"] = "none"
 
     @property
+    def folder(self) -> Path:
+        """Where the teacher is; one that was fine-tuned here has moved with its store."""
+        recorded = Path(self.path)
+        if self.trained and not recorded.is_dir():
+            return paths.teachers() / recorded.name
+        return recorded
+
+    @property
     def identity(self) -> str:
         """What its outputs are kept by: in 4 bits it is another teacher."""
         if self.quantization == "none":
@@ -54,6 +62,24 @@ def read_teacher(run: RunFolder) -> TeacherRecord:
         raise RunError(f"{path} is damaged.", "Add --redo teacher.") from error
 
 
+def check_teacher(record: TeacherRecord) -> None:
+    """Make sure that a teacher is there at all.
+
+    Raises:
+        ModelError: it is gone.
+
+    """
+    if not record.folder.is_dir():
+        raise _lost(record, "is gone")
+
+
+def _lost(record: TeacherRecord, what: str) -> ModelError:
+    return ModelError(
+        f"The teacher {record.path} {what}.",
+        "Put it back. --redo teacher takes a new one, and writes new counterfactuals for it.",
+    )
+
+
 def load_teacher(run: RunFolder) -> "Classifier":
     """Load the run's teacher, and make sure that it is still the one the run began with.
 
@@ -65,14 +91,11 @@ def load_teacher(run: RunFolder) -> "Classifier":
     from codlocal.models.classifier import Classifier
 
     record = read_teacher(run)
-    path = Path(record.path)
-    if not path.is_dir() or model_hash(path) != record.sha256:
-        raise ModelError(
-            f"The teacher {path} is gone or was changed since the run began.",
-            "Put it back, or add --redo teacher.",
-        )
+    check_teacher(record)
+    if model_hash(record.folder) != record.sha256:
+        raise _lost(record, "was changed since the run began")
     return Classifier.load(
-        path,
+        record.folder,
         device=run.config.runtime.device,
         dtype=run.config.runtime.dtype,
         max_length=run.config.teacher.max_length,

@@ -116,7 +116,7 @@ class Bench:
         student = resolve(
             config.distillation.student, console=self._console, offline=config.runtime.offline
         )
-        return decided_start(config, student, Path(read_teacher(self._run).path))
+        return decided_start(config, student, read_teacher(self._run).folder)
 
     def _share(self, config: Config, base: Path) -> tuple[Knowledge, FrozenEncoder]:
         """What cells with the same distillation settings share; kept for one setting at a time."""

@@ -10,6 +10,7 @@ from codlocal.core.errors import ConfigError, DeviceError
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.models import locate
+from codlocal.models.teacher import check_teacher, read_teacher
 from codlocal.models.trainable import check_start
 from codlocal.pipeline.engines import check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
@@ -34,14 +35,17 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
     Raises:
         ConfigError: a package is missing.
         DeviceError: a GPU is.
-        ModelError: the student can't be made as asked.
+        ModelError: the student can't be made as asked, or the teacher is gone.
 
     """
-    if HEAVY.intersection(run.missing(until, redo)):
+    missing = HEAVY.intersection(run.missing(until, redo))
+    if missing:
         check_device(run.config)
         check_packages(run.config)
-    if "distill" in run.missing(until, redo):
+    if "distill" in missing:
         check_student(run.config)
+    if missing and "teacher" not in missing:
+        check_teacher(read_teacher(run))
 
 
 def check_student(config: Config) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,24 @@ def test_a_damaged_record_is_a_run_error(run: RunFolder):
 
 def test_a_teacher_that_was_changed_since_is_refused(run: RunFolder, tmp_path: Path):
     tiny_model(tmp_path / "model", labels=LABELS, seed=1)
-    with pytest.raises(ModelError, match="gone or was changed"):
+    with pytest.raises(ModelError, match="was changed since the run began"):
         load_teacher(run)
+
+
+def test_a_teacher_that_was_trained_here_moves_with_its_store(
+    run: RunFolder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "new"))
+    record = read_teacher(run)
+    trained = record.model_copy(
+        update={"path": str(tmp_path / "old/teachers/key"), "trained": True}
+    )
+    jsonl.write_json(run.file(TEACHER_FILE), trained.model_dump(mode="json"))
+    with pytest.raises(ModelError, match="old/teachers/key is gone"):
+        load_teacher(run)
+    shutil.copytree(record.path, tmp_path / "new/teachers/key")
+    assert load_teacher(run).label_names == LABELS[::-1]
+    assert read_teacher(run).folder == tmp_path / "new/teachers/key"
 
 
 def test_the_stores_key_covers_all_that_the_weights_depend_on(tmp_path: Path):
