@@ -18,6 +18,7 @@ from codlocal.core.run import RunFolder
 from codlocal.distillation.checkpoints import remove_checkpoints
 from codlocal.distillation.composition import baseline_set
 from codlocal.distillation.fitting import fit, logits_step
+from codlocal.distillation.label_order import check_order
 from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.objectives import task_loss
 from codlocal.distillation.starting import decided_start
@@ -25,7 +26,7 @@ from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
 from codlocal.models.initialise import new_classifier
-from codlocal.models.labels import column_order
+from codlocal.models.labels import are_generic, column_order
 from codlocal.models.locate import has_head, resolve
 from codlocal.models.seen_tokens import only_seen_tokens
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord
@@ -51,8 +52,12 @@ def run_teacher(run: RunFolder, console: Console) -> None:
         if trained:
             path = _fine_tuned(run, base, labels, facts, console)
         else:
-            column_order(read_label_names(base), labels)
             path = base.resolve()
+            names = read_label_names(path)
+            column_order(names, labels)
+            if are_generic(names) and not are_generic(labels):
+                examples = list(read_examples(run, "train").values())
+                check_order(path, names, labels, examples, run.config, console)
         record = TeacherRecord(
             path=str(path),
             trained=trained,

@@ -14,6 +14,11 @@ def names_of(id2label: Mapping[int, str] | Mapping[str, str] | None) -> tuple[st
     return tuple(by_index[index] for index in sorted(by_index))
 
 
+def are_generic(names: Sequence[str]) -> bool:
+    """Whether a model's labels are but numbered: LABEL_0, ..."""
+    return all(_GENERIC.fullmatch(name) for name in names)
+
+
 def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[int]:
     """For each label of the data, the class index the model gives it.
 
@@ -36,7 +41,7 @@ def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[
         found = [classes[spelled(name)] for name in data_names if spelled(name) in classes]
         if len(set(found)) == len(data_names):
             return found
-    if all(_GENERIC.fullmatch(name) for name in model_names):
+    if are_generic(model_names):
         return list(range(len(data_names)))
     missing = [name for name in data_names if name.casefold() not in classes]
     missing = missing or [name for name in data_names if name not in model_names]

@@ -22,6 +22,7 @@ from toy_run import (
 )
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from codlocal.core.console import Console
 from codlocal.core.errors import DataError, ModelError
 from codlocal.core.run import RunFolder
 from codlocal.distillation import student as student_module
@@ -51,6 +52,40 @@ def test_a_second_run_takes_the_teacher_from_the_store(finished: RunFolder, tmp_
     assert read_teacher(run) == read_teacher(finished)
     run.file("teacher.json").unlink()
     run_teacher(run, QUIET)
+    assert not run.file("teacher.json").exists()
+
+
+def _numbered(finished: RunFolder, folder: Path, *, turned: bool) -> RunFolder:
+    """A run whose teacher's labels have no names, its classes as the data has them or turned."""
+    taught = Path(read_teacher(finished).path)
+    model = AutoModelForSequenceClassification.from_pretrained(taught)
+    model.config.id2label, model.config.label2id = {0: "LABEL_0", 1: "LABEL_1"}, {}
+    if turned:
+        for parameter in model.classifier.parameters():
+            parameter.data = parameter.data.flip(0)
+    model.save_pretrained(folder / "numbered")
+    AutoTokenizer.from_pretrained(taught).save_pretrained(folder / "numbered")
+    config = config_of(taught, teacher={"model": str(folder / "numbered"), "max_length": 32})
+    run = RunFolder(folder / "run", config)
+    write_data(run)
+    return run
+
+
+def test_a_teachers_numbered_labels_are_told_what_they_are_taken_for(
+    finished: RunFolder, tmp_path: Path, capsys
+):
+    run_teacher(_numbered(finished, tmp_path, turned=False), Console(0))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "in their order, LABEL_0 for negative, LABEL_1 for positive: right for 100%" in said
+
+
+def test_a_teacher_whose_numbered_labels_mean_the_others_is_refused(
+    finished: RunFolder, tmp_path: Path
+):
+    run = _numbered(finished, tmp_path, turned=True)
+    with pytest.raises(ModelError, match=r"right for 0% of 16 .* in another for 100%") as caught:
+        run_teacher(run, QUIET)
+    assert "LABEL_0 for positive, LABEL_1 for negative" in caught.value.message
     assert not run.file("teacher.json").exists()
 
 
