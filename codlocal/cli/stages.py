@@ -31,13 +31,14 @@ def _go_on(until: str, given: dict[str, Any]) -> None:
 
 
 def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
-    from codlocal.pipeline.preflight import check_machine
+    from codlocal.pipeline.preflight import check_kept, check_machine
     from codlocal.pipeline.rounds import check_rounds
     from codlocal.pipeline.session import Session, manifest_summary
 
     def check(run: RunFolder) -> None:
         check_rounds(run.config, rounds)
         check_machine(run, until, given["redo"])
+        check_kept(run, until, given["redo"])
 
     console = console_of(given)
     with open_run(given, console, check) as run:

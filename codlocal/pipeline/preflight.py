@@ -35,7 +35,7 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
     Raises:
         ConfigError: a package is missing.
         DeviceError: a GPU is.
-        ModelError: the student can't be made as asked, or the teacher is gone.
+        ModelError: the student can't be made as asked.
 
     """
     missing = HEAVY.intersection(run.missing(until, redo))
@@ -44,6 +44,17 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
         check_packages(run.config)
     if "distill" in missing:
         check_student(run.config)
+
+
+def check_kept(run: RunFolder, until: str, redo: str | None = None) -> None:
+    """Refuse stages whose teacher is gone, before anything is set aside for them.
+
+    Raises:
+        ModelError: that is so.
+        RunError: the teacher's record is damaged.
+
+    """
+    missing = HEAVY.intersection(run.missing(until, redo))
     if missing and "teacher" not in missing:
         check_teacher(read_teacher(run))
 

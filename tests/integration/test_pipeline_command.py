@@ -90,6 +90,21 @@ def test_a_later_stage_can_be_done_again_alone(place, call):
     assert place.joinpath("run/metrics.json").is_file()
 
 
+def test_a_teacher_that_is_gone_is_told_before_anything_is_set_aside(place, call, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(place / "moved"))
+    place.joinpath("home").rename(place / "away")
+    before = sorted(place.joinpath("run").rglob("*"))
+    try:
+        said, _ = call("distill", "--redo", "distill", code=1)
+        assert "home/teachers/" in said["error"] and said["error"].endswith(" is gone.")
+        assert sorted(place.joinpath("run").rglob("*")) == before
+        place.joinpath("away").rename(place / "moved")
+        call("evaluate", "--redo", "evaluate")
+    finally:
+        found = next(place / name for name in ("moved", "away") if (place / name).is_dir())
+        found.rename(place / "home")
+
+
 def test_the_full_budget_asks_for_counterfactuals_of_all_labelled_texts(place, call):
     _, err = call("verify", "--budget", "max", "--redo", "generate")
     assert "Set the generate stage and later ones aside" in err
