@@ -59,6 +59,12 @@ def run_with_data(
         yield run
 
 
+def _unseen(review: Example) -> Example:
+    return review.model_copy(
+        update={"id": review.id.replace("train", "test"), "text": f"{review.text} So it was."}
+    )
+
+
 def write_data(run: RunFolder, reviews: Sequence[Example] = REVIEWS) -> None:
     """Write what the data stage would have left."""
     ids = tuple(row.id for row in reviews)
@@ -68,6 +74,6 @@ def write_data(run: RunFolder, reviews: Sequence[Example] = REVIEWS) -> None:
         train_rows=len(reviews), test_rows=len(reviews), task="sentiment",
     )  # fmt: skip
     jsonl.write_rows(run.file(*artifacts.TRAIN), reviews)
-    jsonl.write_rows(run.file(*artifacts.TEST), reviews)
+    jsonl.write_rows(run.file(*artifacts.TEST), [_unseen(row) for row in reviews])
     jsonl.write_rows(run.file(*artifacts.FEW_SHOT), [split])
     jsonl.write_json(run.file(*artifacts.SPEC), spec.model_dump(mode="json"))

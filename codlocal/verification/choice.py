@@ -22,7 +22,7 @@ class Evidence:
     """All that is known when pairs are chosen, keyed by example id or candidate id.
 
     `earlier` has the texts of pairs of earlier rounds, normalised, with their ids: none of them is
-    taken once more.
+    taken once more. `held_out` are candidates' texts, normalised, that the test split has, too.
     """
 
     examples: Mapping[str, Example]
@@ -30,6 +30,7 @@ class Evidence:
     candidates: Mapping[str, Candidate]
     verdicts: Mapping[str, Verdict]
     earlier: Mapping[str, str] = field(default_factory=dict)
+    held_out: frozenset[str] = frozenset()
 
 
 Good = Mapping[str, Sequence[Candidate]]
@@ -53,6 +54,8 @@ def sieve(evidence: Evidence, settings: VerificationConfig) -> tuple[Good, list[
 def _refusal(row: Candidate, evidence: Evidence, gate: Gate) -> str | None:
     if row.text is None:
         return row.failure or "no text"
+    if evidence.held_out and normalised(row.text) in evidence.held_out:
+        return "a text of the test split"
     return refusal(evidence.verdicts[row.id], evidence.originals[row.example_id], gate)
 
 

@@ -115,6 +115,7 @@ def read_evidence(run: RunFolder) -> Evidence:
         candidates=_keyed(candidates, lambda row: row.id),
         verdicts=_keyed(verdicts, lambda row: row.candidate_id),
         earlier=_earlier(run),
+        held_out=_held_out(run, candidates),
     )
 
 
@@ -122,6 +123,12 @@ def _earlier(run: RunFolder) -> dict[str, str]:
     pairs = list(jsonl.read_rows(run.file(*artifacts.EARLIER_PAIRS), CounterfactualPair))
     texts = {normalised(pair.text): pair.example_id for pair in pairs}
     return {**texts, **{normalised(pair.counterfactual): pair.candidate_id for pair in pairs}}
+
+
+def _held_out(run: RunFolder, candidates: Sequence[Candidate]) -> frozenset[str]:
+    written = {normalised(row.text) for row in candidates if row.text is not None}
+    test = (normalised(row.text) for row in artifacts.stream_examples(run, "test"))
+    return frozenset(written.intersection(test))
 
 
 def _judge_missing(

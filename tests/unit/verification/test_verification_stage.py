@@ -2,10 +2,17 @@ import pytest
 from fakes import FakeTeacher
 from runs import REVIEWS, config, run_with_data
 
-from codlocal.core import jsonl
+from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import QualityError, RunError
-from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
+from codlocal.core.records import (
+    Candidate,
+    CounterfactualPair,
+    Example,
+    Original,
+    Rejection,
+    Verdict,
+)
 from codlocal.core.run import RunFolder
 from codlocal.verification import stage
 from codlocal.verification.judge import judge
@@ -66,6 +73,18 @@ def test_missing_verdicts_are_given_and_kept(tmp_path):
         assert facts["median_edit_distance"] == pytest.approx(2 / 9, abs=1e-4)
         assert facts["reasons"] == {"not flipped": 1, "empty": 1, "no verified flip": 1}
         assert facts["directions"] == {"positive -> negative": 1}
+
+
+def test_a_text_of_the_test_split_is_no_counterfactual(tmp_path):
+    settings = config(verification={"min_pairs": 0})
+    with run_with_data(tmp_path, settings) as run:
+        generated(run)
+        same = Example(id="test/0", text=f" {EDITS[0].upper()}", label=0)
+        jsonl.write_rows(run.file(*artifacts.TEST), [same])
+        run_verify(run, FakeTeacher, QUIET)
+        assert read(run, "pairs.jsonl", CounterfactualPair) == []
+        reasons = {row.candidate_id: row.reason for row in read(run, "rejections.jsonl", Rejection)}
+    assert reasons["train/0/0/0/0"] == "a text of the test split"
 
 
 def test_the_measures_are_written_with_the_pairs(tmp_path):
