@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from codlocal.core import jsonl, paths
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import EngineError
+from codlocal.models import wheels
 from codlocal.models.folders import locked
 
 Kind = Literal["cpu", "gpu"]
@@ -88,9 +89,11 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
         task.note(step="creating it")
         if not _works(paths.engine_python()):
             _create()
-        _pip(["install", *_pip_options(upgrade, offline), *REQUIREMENTS[kind]], log, task)
+        environment = wheels.environment(offline=offline)
+        chosen = [*_pip_options(upgrade, offline), *REQUIREMENTS[kind]]
+        _pip(["install", *chosen], log, task, environment)
         if _UNWANTED[kind]:
-            _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task)
+            _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task, environment)
         task.note(step="importing vLLM")
         version = imported_version(paths.engine_python())
     built = {
@@ -131,11 +134,15 @@ def _works(python: Path) -> bool:
     return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
-def _pip(arguments: Sequence[str], log: Path, task: Task) -> None:
+def _pip(arguments: Sequence[str], log: Path, task: Task, environment: Mapping[str, str]) -> None:
     command = [str(paths.engine_python()), "-m", "pip", *arguments]
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
         with process:
             try:

