@@ -13,6 +13,7 @@ _LESS_MEMORY = (
 _DISK = {
     "No space left on device": ("The disk is full", FREE_SPACE),
     "database or disk is full": ("The disk is full", FREE_SPACE),
+    "Disk quota exceeded": ("The disk is full", FREE_SPACE),
 }
 _MEMORY = {
     "out of memory": ("The device has too little memory", _LESS_MEMORY),

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -114,6 +115,11 @@ def test_an_error_without_a_hint_has_none(call, failing):
         (SafetensorError("I/O error: No space left on device (os error 28)"), "I/O error: No sp"),
         (Exception("No space left on device (os error 28)"), "No space left"),  # of tokenizers
         (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")] * 2),
+            "[Errno 28] No space left on device: 'b'.",
+        ),
+        (shutil.Error([("a", "b", "[Errno 122] Disk quota exceeded: 'b'")]), "[Errno 122] Disk"),
     ],
 )
 def test_a_full_disk_is_named_whoever_finds_it(call, failing, error, said):
@@ -153,6 +159,11 @@ def test_too_little_memory_is_an_error_with_a_hint(call, failing, error, whose):
             "another disk.",
         ),
         (OSError("odd"), "odd."),
+        (shutil.Error("odd"), "odd."),
+        (
+            shutil.Error([("a", "b", "[Errno 13] Permission denied: 'b'")]),
+            "[Errno 13] Permission denied: 'b'.",
+        ),
     ],
 )
 def test_other_errors_of_the_system_are_told_in_a_line(call, failing, error, said):
