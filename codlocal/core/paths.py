@@ -20,8 +20,18 @@ def absolute(path: str) -> str:
         ConfigError: it begins with the home folder of a user who has none.
 
     """
+    return str(expanded(path).absolute())
+
+
+def expanded(path: str) -> Path:
+    """A path with its home folder put in.
+
+    Raises:
+        ConfigError: it begins with the home folder of a user who has none.
+
+    """
     try:
-        return str(Path(path).expanduser().absolute())
+        return Path(path).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"The home folder in {path} is not known.") from error
 
@@ -39,8 +49,8 @@ def free_gb(place: Path) -> float:
 
 def home() -> Path:
     """The store's root: `$CODLOCAL_HOME`, else the user's cache folder."""
-    chosen = os.environ.get("CODLOCAL_HOME")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("codlocal")
+    chosen = os.environ.get("CODLOCAL_HOME") or platformdirs.user_cache_dir("codlocal")
+    return Path(absolute(chosen))
 
 
 def models() -> Path:
@@ -56,7 +66,7 @@ def teachers() -> Path:
 def engine() -> Path:
     """The virtual environment that holds vLLM: `$CODLOCAL_ENGINE`, else one in the store."""
     chosen = os.environ.get("CODLOCAL_ENGINE")
-    return Path(chosen).expanduser() if chosen else home() / "engine"
+    return Path(absolute(chosen)) if chosen else home() / "engine"
 
 
 def engine_python() -> Path:

