@@ -31,6 +31,8 @@ _UNWANTED: dict[Kind, tuple[str, ...]] = {
 _MARKER = "codlocal.json"
 _PIP_STEPS = {"Collecting", "Downloading", "Installing", "Uninstalling"}
 _TAIL_LINES = 12
+_IMPORT_SECONDS = 300.0
+"""From a cold disk the import takes a minute or two."""
 
 
 def marker() -> dict[str, Any] | None:
@@ -121,6 +123,11 @@ def _create() -> None:
             "On Debian and Ubuntu a package of its own brings what is missing: "
             "apt install python3-venv",
         ) from error
+    except ValueError as error:
+        raise EngineError(
+            f"There can be no environment in {paths.engine()}: {error}",
+            "Point CODLOCAL_ENGINE at another folder.",
+        ) from error
 
 
 def _pip_options(upgrade: bool, offline: bool) -> list[str]:
@@ -179,17 +186,25 @@ def imported_version(python: Path) -> str:
     """The version of the vLLM that an interpreter imports.
 
     Raises:
-        EngineError: it imports none.
+        EngineError: it imports none, or takes too long.
 
     """
     code = "import vllm, transformers.modeling_utils; print(vllm.__version__)"
-    done = subprocess.run(
-        [str(python), "-I", "-c", code], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise EngineError(
-            f"vLLM does not import under {python}: {lines[-1]}",
-            "Build the environment anew: codlocal engine install --upgrade",
+    command = [str(python), "-I", "-c", code]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_IMPORT_SECONDS
         )
-    return done.stdout.strip().splitlines()[-1]
+    except subprocess.TimeoutExpired as error:
+        raise _import_error(python, f"no answer in {_IMPORT_SECONDS:g} seconds") from error
+    said = done.stdout.strip().splitlines()
+    if done.returncode or not said:
+        raise _import_error(python, (done.stderr.strip().splitlines() or ["no message"])[-1])
+    return said[-1]
+
+
+def _import_error(python: Path, reason: str) -> EngineError:
+    return EngineError(
+        f"vLLM does not import under {python}: {reason}",
+        "Build the environment anew: codlocal engine install --upgrade",
+    )

@@ -90,6 +90,13 @@ def test_a_python_that_makes_no_environments_is_told_what_it_lacks(machine, monk
     assert "python3-venv" in caught.value.hint
 
 
+def test_a_place_that_can_not_hold_an_environment_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "a:b"))
+    with pytest.raises(EngineError, match=r"no environment in .*/a:b/engine") as caught:
+        install()
+    assert "CODLOCAL_ENGINE" in caught.value.hint
+
+
 def test_the_gpu_engine_is_the_real_vllm(machine):
     assert install("gpu")["requirements"] == ["vllm>=0.12,<0.34"]
     assert machine.pip == [["install", "vllm>=0.12,<0.34"]]
@@ -236,6 +243,18 @@ def test_an_engine_that_does_not_import_is_not_installed(machine):
         install()
     assert "--upgrade" in caught.value.hint
     assert engine.marker() is None
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [("true", "no message"), ("exec sleep 60", "no answer in 0.2 seconds")]
+)
+def test_an_interpreter_that_says_nothing_imports_nothing(tmp_path, monkeypatch, command, reason):
+    monkeypatch.setattr(engine, "_IMPORT_SECONDS", 0.2)
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{command}\n")
+    python.chmod(0o755)
+    with pytest.raises(EngineError, match=f"does not import under {python}: {reason}"):
+        engine.imported_version(python)
 
 
 def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
