@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
+_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(days=30)
 """The others wait as long as the first takes for teacher and counterfactuals."""
 
@@ -37,18 +38,20 @@ def join() -> None:
     """Take what the launcher says out of the environment, and one of its GPUs.
 
     torch's process group would do more than is wanted here: with it, libraries save models in
-    its first process only.
+    its first process only. Less than a whole launch is what a container has left over, and counts
+    for nothing.
     """
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    rank, size, local, address, port = (os.environ.pop(name, "") for name in _LAUNCHERS)
+    own = local or "0"
+    if not (address and all(word.isdecimal() for word in (rank, size, own, port))):
         return
-    _launch.index = int(os.environ.pop("RANK"))
-    _launch.count = int(os.environ.pop("WORLD_SIZE"))
-    address = ":".join(os.environ.pop(f"MASTER_{part}", "") for part in ("ADDR", "PORT"))
-    _launch.meeting_place = f"tcp://{address}"
-    own = int(os.environ.pop("LOCAL_RANK", "0"))
+    if int(rank) >= int(size):
+        return
+    _launch.index, _launch.count = int(rank), int(size)
+    _launch.meeting_place = f"tcp://{address}:{port}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = [str(own)] if visible is None else visible.split(",")
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices[min(own, len(devices) - 1)]
+    devices = [own] if visible is None else visible.split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices[min(int(own), len(devices) - 1)]
 
 
 def count() -> int:

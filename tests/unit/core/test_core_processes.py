@@ -42,6 +42,24 @@ def test_a_launched_process_hides_its_launch_and_takes_one_gpu(monkeypatch, visi
     assert processes.os.environ["CUDA_VISIBLE_DEVICES"] == own
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"MASTER_ADDR": None, "MASTER_PORT": None}, {"MASTER_ADDR": ""}, {"MASTER_PORT": "x"},
+        {"RANK": ""}, {"RANK": "4"}, {"RANK": "-1"}, {"WORLD_SIZE": "two"}, {"WORLD_SIZE": None},
+        {"LOCAL_RANK": "one"},
+    ],
+)  # fmt: skip
+def test_what_is_no_whole_launch_is_left_over_and_counts_for_nothing(monkeypatch, said):
+    for name, value in {**LAUNCHED, **said}.items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    processes.join()
+    assert (processes.index(), processes.count(), processes.is_first()) == (0, 1, True)
+    assert not {*LAUNCHED, "CUDA_VISIBLE_DEVICES"} & set(processes.os.environ)
+    processes.wait()
+
+
 class _Store:
     """The part of torch's store that meetings need, between threads."""
 
