@@ -31,7 +31,7 @@ from codlocal.pipeline.replays import differences, store_of
 def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
     """The run's engine, which keeps all answers in the run folder.
 
-    The manifest says who answers, and how many requests no store could answer.
+    The manifest says who answers, and how many requests no store could answer, in all sessions.
 
     Raises:
         ConfigError: a setting of the engine can't be used.
@@ -47,7 +47,8 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
             yield engine
         finally:
             asked = 0 if run.config.runtime.replay else engine.asked
-            run.note("generate", requests_asked=asked)
+            known = run.facts("generate").get("requests_asked", 0)
+            run.note("generate", requests_asked=known + asked)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def test_a_running_server_is_asked_once(server, tmp_path):
     assert facts == {"model": "fake-model", "requests_asked": 1}
     asked = canaries(server)
     assert asked == 3  # two of them by the canary
-    assert ask(tmp_path, config) == (replies, {**facts, "requests_asked": 0})
+    assert ask(tmp_path, config) == (replies, facts)
     assert canaries(server) == asked
 
 
@@ -73,7 +73,7 @@ def test_a_server_that_serves_another_model_by_the_same_name_does_not_go_on(serv
     assert "--redo generate" in caught.value.hint
     assert ask(tmp_path / "new", config)[1]["model"] == "/models/smollm2"
     server.root = "/models/gemma"
-    assert ask(tmp_path / "run", config) == (replies, {**facts, "requests_asked": 0})
+    assert ask(tmp_path / "run", config) == (replies, facts)
 
 
 def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_written(server, tmp_path):
@@ -212,7 +212,7 @@ def test_our_own_server_is_not_started_for_what_is_known(tmp_path, model, own):
 def test_other_weights_under_the_same_name_are_asked_anew(tmp_path, model, own):
     ask(tmp_path / "run", own.config)
     model.joinpath("config.json").write_text('{"another": 1}')
-    assert ask(tmp_path / "run", own.config)[1]["requests_asked"] == 1
+    assert ask(tmp_path / "run", own.config)[1]["requests_asked"] == 2
     assert len(own.servers) == 4
 
 
