@@ -55,6 +55,14 @@ def copy_folder(source: Path, target: Path) -> None:
     build_folder(target, lambda folder: shutil.copytree(source, folder, dirs_exist_ok=True))
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file to a place where it is whole or not there."""
+    partial = target.with_name(target.name + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
 def make_readable(folder: Path) -> None:
     """Give weight files the mode of the other files: safetensors writes them for the owner only."""
     mode = folder.joinpath("config.json").stat().st_mode

@@ -19,7 +19,7 @@ from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.evaluation.summary import difference
 from codlocal.models import locate
-from codlocal.models.folders import copy_folder
+from codlocal.models.folders import copy_file, copy_folder
 from codlocal.pipeline.preflight import check_machine
 from codlocal.verification.intervals import intervals
 from codlocal.verification.stage import read_evidence
@@ -146,11 +146,16 @@ def compare(
 
 
 def _share_baselines(first: Path, run: RunFolder) -> None:
-    """Copy the students that saw no counterfactual; all runs have the same texts and teacher."""
-    for student in sorted(first.glob("students/baseline-*")):
-        target = run.file("students", student.name)
-        if not target.exists():
-            copy_folder(student, target)
+    """Copy the students that saw no counterfactual; all runs have the same texts and teacher.
+
+    The filters, which lie beside their folders, come first: a student that is there has its own.
+    """
+    filters = "filters-baseline-*.safetensors"
+    for pattern, copy in ((filters, copy_file), ("baseline-*", copy_folder)):
+        for source in sorted(first.glob(f"students/{pattern}")):
+            target = run.file("students", source.name)
+            if not target.exists():
+                copy(source, target)
 
 
 def _agreements(row: Mapping[str, Any]) -> list[float]:

@@ -115,6 +115,8 @@ class Stages:
                     if not folder.exists():
                         self.trained.append((run.path.name, folder.name))
                         jsonl.write_text(folder / "weights", run.path.name)
+                        filters = folder.with_name(f"filters-{folder.name}.safetensors")
+                        jsonl.write_text(filters, run.path.name)
         better = 0.1 * (run.path.name == "b")
         with run.stage("evaluate"):
             jsonl.write_json(run.file("metrics.json"), self.metrics(read_spec(run), better))
@@ -197,8 +199,11 @@ def test_the_baselines_are_trained_once(tmp_path):
     assert [name for run, name in stages.trained if run == "b"] == [
         "student-seed0", "student-seed1",
     ]  # fmt: skip
-    copied = tmp_path / "generators" / "b" / "students" / "baseline-seed0" / "weights"
-    assert copied.read_text() == "a"
+    students = tmp_path / "generators" / "b" / "students"
+    assert students.joinpath("baseline-seed0", "weights").read_text() == "a"
+    for name, whose in (("baseline-seed0", "a"), ("student-seed0", "b")):
+        assert students.joinpath(f"filters-{name}.safetensors").read_text() == whose
+    assert len(list(students.iterdir())) == 8
 
 
 def test_the_same_comparison_again_does_nothing_anew(tmp_path):
