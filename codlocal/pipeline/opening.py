@@ -4,6 +4,7 @@ That is our own vLLM server, one that runs already, a model in this process, or 
 another run. None of them is started before a request needs it.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
 from codlocal.core.jsonl import read_rows
+from codlocal.core.records import Original
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines import canary
 from codlocal.generation.engines.engine import Engine
@@ -55,6 +57,7 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
 def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
     path = store_of(run.config.runtime.replay or "")
     generator = recorded_generator(path, _generator(run.config, ""))
+    _refuse_another(run, generator)
     run.note("generate", model=run.config.generator.model, replay=str(path))
     with store_at(path) as store:
         yield Replay(path, store, generator, partial(differences, run, path.parent)), generator
@@ -74,11 +77,11 @@ def open_scorer(run: RunFolder, console: Console) -> Iterator[Engine]:
 
     """
     _, generator, work = _source(run, console)
-    first = next(read_rows(run.file(STORE), Exchange), None)
-    if first is not None and first.generator != generator:
+    known = _last_asked(run)
+    if known is not None and known != generator:
         raise RunError(
             f"The run {run.path} has the replies of the generator "
-            f"{_told(first.generator.weights)}; this one is {_told(generator.weights)}.",
+            f"{_told(known.weights)}; this one is {_told(generator.weights)}.",
             "Perplexities of two generators can't be compared. Put back the model that it was, or "
             "name its server with --server-url.",
         )
@@ -113,21 +116,29 @@ def _live(run: RunFolder, console: Console) -> Iterator[tuple[Engine, Generator]
 
 
 def _refuse_another(run: RunFolder, generator: Generator) -> None:
-    """Replies of two models are never mixed, one of which is known by a server's word alone.
+    """The scores and replies of two models are never mixed.
 
-    Other weights of a model of ours are no reason: their replies are told apart by the hash.
+    Where both are models of ours and no original has its score yet, there is nothing to be mixed:
+    their replies are told apart by the hash.
     """
-    first = next(read_rows(run.file(STORE), Exchange), None)
-    if first is None or not first.generator.is_like(generator):
+    known = _last_asked(run)
+    if known is None or known == generator or not known.is_like(generator):
         return
-    began, now = first.generator.weights, generator.weights
-    if began != now and (engines.is_served(began) or engines.is_served(now)):
+    began, now = known.weights, generator.weights
+    scored = next(read_rows(run.file("originals.jsonl"), Original), None) is not None
+    if scored or engines.is_served(began) or engines.is_served(now):
         raise RunError(
             f"The run {run.path} began with the generator {_told(began)}; "
             f"this one is {_told(now)}.",
             "Go on with the generator that it began with, choose another --run, or add "
             "--redo generate to set its replies aside.",
         )
+
+
+def _last_asked(run: RunFolder) -> Generator | None:
+    """The generator of a run: the last one, as others may have come before the first score."""
+    last = deque(read_rows(run.file(STORE), Exchange), maxlen=1)
+    return last[0].generator if last else None
 
 
 def _told(weights: str) -> str:

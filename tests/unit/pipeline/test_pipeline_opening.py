@@ -10,6 +10,8 @@ from fakes import FakeEngine, score_of
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError, RunError, SeedError
+from codlocal.core.jsonl import write_rows
+from codlocal.core.records import Original
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines.engine import Request, Sampling
 from codlocal.generation.engines.recording import STORE
@@ -214,6 +216,22 @@ def test_other_weights_under_the_same_name_are_asked_anew(tmp_path, model, own):
     model.joinpath("config.json").write_text('{"another": 1}')
     assert ask(tmp_path / "run", own.config)[1]["requests_asked"] == 2
     assert len(own.servers) == 4
+
+
+def test_other_weights_do_not_go_on_once_an_original_is_scored(tmp_path, model, own):
+    ask(tmp_path / "run", own.config)
+    model.joinpath("config.json").write_text('{"another": 1}')
+    ask(tmp_path / "run", own.config)
+    row = Original(example_id="1", probabilities=(0, 1), label=1)
+    write_rows(tmp_path / "run" / "originals.jsonl", [row])
+    ask(tmp_path / "run", own.config)
+    assert scores(tmp_path / "run", own.config) == score_of("So good.")
+    model.joinpath("config.json").write_text("{}")
+    ask(tmp_path / "first", own.config)
+    for config in (own.config, settings(replay=str(tmp_path / "first"))):
+        with pytest.raises(RunError, match="began with the generator with the hash") as caught:
+            ask(tmp_path / "run", config)
+        assert "--redo generate" in caught.value.hint
 
 
 def test_replies_of_our_own_server_and_of_another_are_not_mixed(tmp_path, model, own, server):
