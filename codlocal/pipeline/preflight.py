@@ -114,8 +114,10 @@ def check_engine(config: Config) -> None:
     A replay needs neither, only the recorded replies.
 
     Raises:
-        ConfigError: the server's address can't be used, or there is nothing to replay.
+        ConfigError: the server's address can't be used, there is nothing to replay, or the
+            generator can't be asked as the settings say.
         EngineError: there is no engine.
+        ModelError: the generator's folder holds no model.
 
     """
     if config.runtime.replay:
@@ -124,17 +126,32 @@ def check_engine(config: Config) -> None:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
         find_engine(config.runtime.engine_python)
+        _check_prompting(config, locate.at_hand(config.generator.model))
 
 
 def fetch_generator(config: Config, console: Console) -> None:
     """Have the generator at hand, unless a server or a replay answers in its place.
 
     Raises:
+        ConfigError: it can't be asked as the settings say.
         ModelError: it can't be had.
 
     """
     if not (config.runtime.replay or config.runtime.server_url):
-        locate.resolve(config.generator.model, console=console, offline=config.runtime.offline)
+        name, offline = config.generator.model, config.runtime.offline
+        _check_prompting(config, locate.resolve(name, console=console, offline=offline))
+
+
+def _check_prompting(config: Config, model: Path | None) -> None:
+    """Refuse a base model that vLLM is to chat with; in this process one is asked without."""
+    settings = config.generator
+    if (settings.engine, settings.prompting) != ("vllm", "chat") or model is None:
+        return
+    if not locate.has_chat_template(model):
+        raise ConfigError(
+            f"The generator {settings.model} has no chat template: it is a base model.",
+            "Ask it without: --set generator.prompting=completion",
+        )
 
 
 def check_prompt(run: RunFolder) -> None:

@@ -8,17 +8,29 @@ import re
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.constraint import EditReply, parse_reply
-from codlocal.generation.engines.engine import NO_REPLY, Engine, Reply, Request, Sampling
+from codlocal.generation.engines.engine import (
+    NO_REPLY,
+    Engine,
+    Reply,
+    Request,
+    Sampling,
+    is_failure,
+)
 
 _PATTERN = r'\{"text": "zq[0-9]{3}\-(alpha|omega)"\}'
 _PROMPT = "Write one friendly English sentence about the weather."
+_NEEDED = "It needs vLLM 0.12 or newer with structured outputs enabled."
+_BASE_MODEL = (
+    "A base model has no chat template: add --set generator.prompting=completion. A server of your "
+    "own has to be started with a template that passes prompts on, as `codlocal serve` does then."
+)
 
 
 async def check(engine: Engine) -> None:
     """Make sure that the engine obeys a regular expression and a JSON type.
 
     Raises:
-        EngineError: it ignores a constraint, or can't answer at all.
+        EngineError: it ignores a constraint, refuses the request, or can't answer at all.
 
     """
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=64)
@@ -32,7 +44,10 @@ async def check(engine: Engine) -> None:
 
 async def _ask(engine: Engine, request: Request) -> Reply:
     replies = await engine.generate(request)
-    return replies[0] if replies else Reply("", NO_REPLY, 0, 0)
+    reply = replies[0] if replies else Reply("", NO_REPLY, 0, 0)
+    if is_failure(reply.finish_reason):
+        raise _unanswered(reply.finish_reason)
+    return reply
 
 
 def _is_start_of_json(text: str, finish_reason: str) -> bool:
@@ -50,5 +65,10 @@ def _ignored(kind: str, reply: Reply) -> EngineError:
     return EngineError(
         f"The engine ignores constraints: asked for a {kind}, it answered {reply.text[:80]!r} "
         f"({reply.finish_reason}).",
-        "It needs vLLM 0.12 or newer with structured outputs enabled.",
+        _NEEDED,
     )
+
+
+def _unanswered(reason: str) -> EngineError:
+    hint = _BASE_MODEL if "chat template" in reason else _NEEDED
+    return EngineError(f"The engine did not answer a request that tests it ({reason}).", hint)

@@ -1,12 +1,14 @@
 """What is found missing before a run begins."""
 
 import importlib.util
+import sys
 
 import pytest
 
 from codlocal.core.config import resolve
+from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
-from codlocal.pipeline.preflight import check_engine, check_packages
+from codlocal.pipeline.preflight import check_engine, check_packages, fetch_generator
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,21 @@ def test_a_file_without_replies_can_not_be_replayed(tmp_path, content):
     with pytest.raises(ConfigError, match="no recorded replies") as caught:
         check_engine(config)
     assert "--replay takes a run folder" in caught.value.hint
+
+
+@pytest.mark.parametrize("check", [check_engine, lambda one: fetch_generator(one, Console(-1))])
+def test_a_base_model_is_not_chatted_with(tmp_path, check):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        tmp_path.joinpath(name).write_text("{}")
+
+    def asked(**generator):
+        settings = {"model": str(tmp_path), **generator}
+        check(resolve([{"generator": settings, "runtime": {"engine_python": sys.executable}}]))
+
+    with pytest.raises(ConfigError, match="no chat template") as caught:
+        asked()
+    assert "--set generator.prompting=completion" in caught.value.hint
+    asked(prompting="completion")
+    asked(engine="transformers")
+    tmp_path.joinpath("chat_template.jinja").write_text("{{ messages }}")
+    asked()

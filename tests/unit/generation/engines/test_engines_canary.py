@@ -6,6 +6,7 @@ from fakes import FakeEngine, as_reply, obedient
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.engines import canary
+from codlocal.generation.engines.engine import Reply, refusal
 from codlocal.generation.engines.vllm_engine import VllmEngine
 
 
@@ -59,8 +60,23 @@ def test_no_reply_at_all_is_refused():
         async def generate(self, request):
             return []
 
-    with pytest.raises(EngineError, match="answered ''"):
+    with pytest.raises(EngineError, match="no reply"):
         asyncio.run(canary.check(Silent()))
+
+
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        ("400: you must provide a chat template", "--set generator.prompting=completion"),
+        ("400: unknown field", "0.12"),
+    ],
+)
+def test_a_refused_request_does_not_say_that_constraints_are_ignored(why, hint):
+    with pytest.raises(
+        EngineError, match=rf"did not answer a request .*\(refused: {why}\)"
+    ) as caught:
+        check(lambda _request, _index: Reply("", refusal(why), 0, 0))
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("obeys", [True, False])
