@@ -24,9 +24,9 @@ class FakeServer:
     """What `openai_server` yields: its address, its key, the requests it got, and its mood.
 
     Set `obeys` to False to have it ignore constraints, `status` to have it refuse every request
-    with that HTTP status, `raw` to have it answer any with a type of content and these bytes,
-    `most_logprobs` to have it refuse to give more, and `slow` to have it wait that many seconds
-    before each reply.
+    with that HTTP status, `redirect` to have it send them all on to that address, `raw` to have it
+    answer any with a type of content and these bytes, `most_logprobs` to have it refuse to give
+    more, and `slow` to have it wait that many seconds before each reply.
     """
 
     key: str = "secret"
@@ -34,6 +34,7 @@ class FakeServer:
     root: str | None = None
     obeys: bool = True
     status: int | None = None
+    redirect: str | None = None
     raw: tuple[str, bytes] | None = None
     slow: float = 0.0
     most_logprobs: int = 1000
@@ -160,6 +161,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.fake.paths.append(self.path)
         if self.headers.get("Authorization") != f"Bearer {self.server.fake.key}":
             self._answer(401, {"error": {"message": "no such key", "code": 401}})
+        elif self.server.fake.redirect is not None:
+            self.send_response(307)
+            self.send_header("Location", self.server.fake.redirect + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif self.server.fake.status is not None:
             self._answer(self.server.fake.status, {"error": {"message": "as told", "code": 1}})
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from codlocal.generation.engines.engine import Request, Sampling
+from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.vllm_engine import VllmEngine
 
 PATTERN = r'\{"text": "so (good|bad)"\}'
@@ -24,5 +24,5 @@ def ask(server, work, *, key=None, **options):
 
 
 def doing(work):
-    argument = request() if work == "generate" else "a text"
-    return lambda engine: getattr(engine, work)(argument)
+    arguments = {"generate": request(), "propose": Blank("Say so.", "{"), "score": "a text"}
+    return lambda engine: getattr(engine, work)(arguments[work])

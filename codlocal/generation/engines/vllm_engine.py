@@ -82,7 +82,9 @@ class VllmEngine:
             api_key=key,
             timeout=_TIMEOUT_SECONDS,
             max_retries=_RETRIES,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(url)),
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not is_loopback(url), follow_redirects=False
+            ),
         )
 
     async def generate(self, request: Request) -> list[Reply]:
@@ -201,6 +203,12 @@ class VllmEngine:
             return EngineError(
                 f"The server at {self._url} refuses the key.",
                 "Set CODLOCAL_SERVER_KEY to the key that the server was started with.",
+            )
+        if isinstance(error, openai.APIStatusError) and error.response.is_redirect:
+            return EngineError(
+                f"The server at {self._url} sends requests on to another address "
+                f"({error.response.headers.get('Location')}), where texts are never sent.",
+                "If that is the server that you mean, give its own address with --server-url.",
             )
         return EngineError(
             f"The server at {self._url} refuses a request: {error}.",

@@ -1,5 +1,5 @@
 import pytest
-from fake_server import FakeServer, http_server
+from fake_server import FakeServer, http_server, openai_server
 from vllm_rig import ask, doing, request
 
 from codlocal.core.errors import EngineError
@@ -65,3 +65,13 @@ def test_a_local_server_is_never_asked_through_a_proxy(server, monkeypatch):
 )
 def test_loopback_is_this_machine_only(url, local):
     assert is_loopback(url) is local
+
+
+@pytest.mark.parametrize("work", ["generate", "propose", "score"])
+def test_texts_do_not_follow_a_redirect(server, work):
+    with openai_server(redirect=server.url) as near:
+        with pytest.raises(EngineError, match=f"another address .{server.url}/v1/") as caught:
+            ask(near, doing(work))
+        assert near.paths
+    assert not server.paths
+    assert "--server-url" in caught.value.hint
