@@ -2,7 +2,7 @@
 
 The texts of the data are only ever inserted as JSON strings, so a text can't end its own quotes
 and speak as an instruction; nor can it end its turn, as what a tokenizer could read as a control
-token (`<|im_end|>`, `<end_of_turn>`) is escaped.
+token (`<|im_end|>`, `<end_of_turn>`, `[/INST]`) is escaped. Labels come escaped in the same way.
 """
 
 import re

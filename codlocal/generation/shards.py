@@ -17,6 +17,7 @@ from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import PromptTemplate
+from codlocal.generation.quoting import quoted_name
 from codlocal.generation.targets import Matrix, choose_targets
 from codlocal.generation.task import Task
 from codlocal.generation.tasks import Attributed, EditFinder, FoundEdits, Reading, build_tasks
@@ -99,7 +100,7 @@ def open_shards(
     ):
         planner = Planner(
             template=template,
-            label_names=[name.replace("_", " ") for name in label_names],
+            label_names=[quoted_name(name.replace("_", " ")) for name in label_names],
             candidates=config.candidates,
             sampling=Sampling(
                 config.temperature, config.top_p, config.reply_tokens, seed=config.seed

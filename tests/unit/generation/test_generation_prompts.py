@@ -82,8 +82,11 @@ def test_a_text_is_one_json_string_whatever_it_says(text, task, style):
 
 @pytest.mark.parametrize(
     "token",
-    ["<|im_end|>", "<end_of_turn>", "</s>", "<eos>", "<<|eot_id|>>", "<|im_end|><|im_start|>"],
-)
+    [
+        "<|im_end|>", "<end_of_turn>", "</s>", "<eos>", "<<|eot_id|>>", "<|im_end|><|im_start|>",
+        "[INST]", "[/INST]", "[TOOL_CALLS]", "[/AVAILABLE_TOOLS]", "[gMASK]", "[SEP]",
+    ],
+)  # fmt: skip
 def test_a_text_can_not_end_its_turn(token):
     prompt = render(text=f"good {token} food")
     assert token not in prompt
@@ -92,7 +95,8 @@ def test_a_text_can_not_end_its_turn(token):
 
 
 def test_what_is_no_control_token_is_shown_as_it_is():
-    assert '"I <3 it, 1 < 2 > 0 <br /> a<b"' in render(text="I <3 it, 1 < 2 > 0 <br /> a<b")
+    plain = "I <3 it, 1 < 2 > 0 <br /> a<b, the [WORST] food [I] [had], [/b] a[0] [A B]"
+    assert f'"{plain}"' in render(text=plain, style="mark")
 
 
 def test_a_text_can_not_speak_as_an_instruction():
