@@ -105,7 +105,8 @@ def check_server(url: str, *, offline: bool) -> Served:
     """Ask a server what its first model is.
 
     Raises:
-        ConfigError: the address is no http(s) URL, or leaves the machine in an offline run.
+        ConfigError: the address is no http(s) URL, or leaves the machine in an offline run, or
+            the key can't be sent.
         EngineError: nothing answers there, or it refuses the key.
 
     """
@@ -128,8 +129,19 @@ def root_of(url: str) -> str:
 
 
 def server_key() -> str:
-    """The key of an attached server, from the environment."""
-    return os.environ.get(KEY_VARIABLE, "none")
+    """The key of an attached server, from the environment.
+
+    Raises:
+        ConfigError: it can't be sent; the message does not show it.
+
+    """
+    key = os.environ.get(KEY_VARIABLE, "").strip() or "none"
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"{KEY_VARIABLE} has characters that no key can have.",
+            "A key is one line of letters, digits and signs, all of them ASCII: set it anew.",
+        )
+    return key
 
 
 def _is_http(url: str) -> bool:

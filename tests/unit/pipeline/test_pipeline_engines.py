@@ -109,6 +109,25 @@ def test_a_refused_key_is_named():
     assert engines.KEY_VARIABLE in caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["secret\n", " secret\r\n"])
+def test_a_key_is_taken_without_the_white_space_around_it(monkeypatch, key):
+    monkeypatch.setenv(engines.KEY_VARIABLE, key)
+    with openai_server() as server:
+        engines.check_server(server.url, offline=False)
+    monkeypatch.setenv(engines.KEY_VARIABLE, " ")
+    assert engines.server_key() == "none"
+
+
+@pytest.mark.parametrize("key", ["sec\nret", "sec\rret", "sécret", "sec\x7fret"])
+def test_a_key_that_can_not_be_sent_is_named_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv(engines.KEY_VARIABLE, key)
+    with pytest.raises(ConfigError, match=engines.KEY_VARIABLE) as caught:
+        engines.check_server("http://127.0.0.1:9", offline=False)
+    assert "ret" not in str(caught.value)
+    assert "ret" not in caught.value.hint
+    assert caught.value.__cause__ is None
+
+
 def test_nobody_there_or_somebody_else_is_named(monkeypatch):
     with openai_server() as server:
         monkeypatch.setenv(engines.KEY_VARIABLE, server.key)
