@@ -193,11 +193,16 @@ class VllmEngine:
 
     async def _failure(self, error: openai.OpenAIError) -> EngineError:
         if isinstance(error, (openai.APIConnectionError, openai.InternalServerError)):
-            return await self._death() or EngineError(
-                f"The server at {self._url} does not answer: {error}.",
-                "Is it running, and is the address right? Rows so far are kept: run the same "
-                f"command again to go on. If its log says {SEED_CRASH!r}, "
-                "add --set runtime.request_seeds=false",
+            death = await self._death()
+            if death is not None:
+                return death
+            what, why = "does not answer", "Is it running, and is the address right? "
+            if isinstance(error, openai.InternalServerError):
+                what, why = f"answers {error.status_code}", "Its log says why. "
+            return EngineError(
+                f"The server at {self._url} {what}: {error}.",
+                f"{why}Rows so far are kept: run the same command again to go on. If its log says "
+                f"{SEED_CRASH!r}, add --set runtime.request_seeds=false",
             )
         if isinstance(error, openai.AuthenticationError):
             return EngineError(
