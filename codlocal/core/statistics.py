@@ -1,5 +1,6 @@
 """Confidence intervals: over seeds where there are several, over texts where there is one run."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ Values = npt.NDArray[np.float64]
 _RESAMPLES = 1999
 _NUMBERS_AT_ONCE = 2_000_000
 """Drawn at once: 16 MB."""
+_MOST_UNKNOWN = 0.05
+"""The share of draws that may give no number: they are left out."""
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -85,16 +88,20 @@ def resampled(
         return None
     from scipy import stats
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = stats.bootstrap(
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        draws = stats.bootstrap(
             (np.arange(len(values)),),
             lambda drawn, axis: statistic(values[drawn]),
             vectorized=True,
             n_resamples=_RESAMPLES,
             batch=max(_NUMBERS_AT_ONCE // values.size, 1),
-            confidence_level=level,
             method="percentile",
             random_state=np.random.default_rng(0),
-        ).confidence_interval
-        low, high = float(found.low), float(found.high)
+        ).bootstrap_distribution
+        known = draws[~np.isnan(draws)]
+        if len(known) < (1 - _MOST_UNKNOWN) * len(draws):
+            return None
+        outside = (1 - level) / 2
+        low, high = map(float, np.quantile(known, [outside, 1 - outside]))
     return (low, high) if np.isfinite([low, high]).all() and low < high else None

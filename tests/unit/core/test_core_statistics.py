@@ -62,6 +62,11 @@ def mean_of(draws):
     return draws.mean(axis=(-2, -1))
 
 
+def ratio_of(draws):
+    part, whole = np.moveaxis(draws.sum(axis=-2), -1, 0)
+    return part / whole
+
+
 def test_drawing_texts_anew_agrees_with_the_t_interval_of_a_mean():
     values = np.random.default_rng(1).normal(3.0, 1.0, (200, 1))
     assert resampled(mean_of, values) == pytest.approx(interval(values[:, 0]), abs=0.02)
@@ -76,3 +81,10 @@ def test_a_text_is_drawn_with_all_its_numbers():
 @pytest.mark.parametrize("values", [[], [[0.5]], [[0.5], [0.5]], [[0.0], [math.inf]]])
 def test_where_draws_tell_nothing_there_is_no_interval(values):
     assert resampled(mean_of, np.array(values)) is None
+
+
+@pytest.mark.parametrize(("known", "expected"), [(3, (1, 2)), (1, None), (0, None)])
+def test_draws_that_give_no_number_are_left_out_if_they_are_few(known, expected):
+    # Of 24 texts six have a number: one draw in a thousand has none of them; of two, one in eight.
+    values = np.array([[1.0, 1.0], [4.0, 2.0]] * known + [[0.0, 0.0]] * (24 - 2 * known))
+    assert resampled(ratio_of, values) == expected
