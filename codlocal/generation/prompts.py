@@ -117,8 +117,8 @@ class PromptTemplate:
 
     @property
     def text(self) -> str:
-        """The template itself."""
-        return self.path.read_text("utf-8")
+        """The template itself, without the mark that some editors put before it."""
+        return self.path.read_text("utf-8-sig")
 
     @cached_property
     def _template(self) -> jinja2.Template:

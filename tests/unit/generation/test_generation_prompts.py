@@ -171,6 +171,11 @@ def test_a_users_own_prompt_is_used_and_hashed(tmp_path):
     assert len(prompts.load("x", path).sha256) == 64
 
 
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path):
+    path = own(tmp_path, b"\xef\xbb\xbfSay {{ text | json }}")
+    assert render(chosen=path, text="so") == 'Say "so"'
+
+
 @pytest.mark.parametrize(
     "content",
     [
