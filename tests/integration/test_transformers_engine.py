@@ -136,12 +136,13 @@ def log_probabilities(folder, ids):
     return found
 
 
-def test_a_text_is_scored_token_by_token(engine, folder):
-    ids = AutoTokenizer.from_pretrained(folder)("The food", add_special_tokens=False)["input_ids"]
+@pytest.mark.parametrize(("text", "tokens"), [("The food", 7), ("The food was good. " * 7, 132)])
+def test_a_text_is_scored_token_by_token(engine, folder, text, tokens):
+    ids = AutoTokenizer.from_pretrained(folder)(text, add_special_tokens=False)["input_ids"]
     expected = log_probabilities(folder, ids)
-    score = asyncio.run(engine.score("The food"))
-    assert score.tokens == len(expected) == 7
-    assert score.mean == pytest.approx(sum(expected) / 7, abs=1e-4)
+    score = asyncio.run(engine.score(text))
+    assert score.tokens == len(expected) == tokens
+    assert score.mean == pytest.approx(sum(expected) / tokens, abs=1e-4)
     assert score.worst == pytest.approx(min(expected), abs=1e-4)
 
 

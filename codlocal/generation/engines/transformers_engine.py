@@ -39,6 +39,9 @@ os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 _SPACE = "▁"
 """How SentencePiece writes the space before a word."""
 
+_SCORED_AT_ONCE = 64
+"""Tokens of a text; for each of them the whole vocabulary is gone through."""
+
 
 class TransformersEngine:
     """Generates in this process; requests wait for each other.
@@ -216,6 +219,7 @@ class TransformersEngine:
                 "If the model can take longer ones, allow it to (--set "
                 "runtime.max_model_len=8192), or leave such texts out of the data.",
             )
-        logits = self._model(**encoded).logits[0, :-1].float()
-        chosen = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-        return fluency(chosen.tolist())
+        logits, chosen = self._model(**encoded).logits[0, :-1], ids[0, 1:, None]
+        parts = zip(logits.split(_SCORED_AT_ONCE), chosen.split(_SCORED_AT_ONCE), strict=True)
+        found = [rows.float().log_softmax(-1).gather(1, tokens)[:, 0] for rows, tokens in parts]
+        return fluency(torch.cat(found).tolist())
