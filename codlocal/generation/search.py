@@ -33,6 +33,9 @@ _COMPARED_AT_ONCE = 8
 _JUDGED_AT_ONCE = 16
 """Requests whose replies the teacher reads before the verdicts are written."""
 
+_PLANNED_AHEAD = 1000
+"""Plans, with their prompts, that wait for their turn to be asked."""
+
 
 @dataclass(frozen=True)
 class Hooks:
@@ -103,7 +106,7 @@ class Search:
                 self.hooks.on_round(number, time.monotonic() - begun)
 
     async def _round(self, planned: Iterator[Planned]) -> None:
-        asked: asyncio.Queue[Planned | None] = asyncio.Queue()
+        asked: asyncio.Queue[Planned | None] = asyncio.Queue(_PLANNED_AHEAD)
         unjudged: asyncio.Queue[Sequence[Candidate] | None] = asyncio.Queue()
         await _all_or_none(
             self._plan_all(planned, asked, unjudged),
@@ -123,8 +126,8 @@ class Search:
             waiting = [row for row in self._rows(plan) if row.id not in self.known.verdicts]
             unjudged.put_nowait([row for row in waiting if row.text is not None])
             if not self._is_answered(plan):
-                asked.put_nowait(plan)
-        asked.put_nowait(None)
+                await asked.put(plan)
+        await asked.put(None)
 
     async def _beside(self, work: Callable[..., _Result], *given: object) -> _Result:
         """Have a thread do what takes the teacher; one thing at a time, in turn."""

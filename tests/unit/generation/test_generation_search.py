@@ -9,6 +9,7 @@ from fakes import FakeEngine, obedient, score_of
 from search_rig import TEXTS, Rig
 
 from codlocal.core.errors import EngineError
+from codlocal.generation import search
 from codlocal.generation.known import Known
 from codlocal.generation.search import Limits, score_all
 
@@ -222,6 +223,30 @@ def test_requests_are_in_flight_while_the_teacher_still_seeks_edits_for_the_next
     rig.search = dataclasses.replace(rig.search, planner=planner)
     rig.run(["lexical"])
     assert {row.example_id for row in rig.candidates} == {"0", "1", "2", "3"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_planning_runs_ahead_of_the_requests_within_a_bound(monkeypatch, concurrency):
+    monkeypatch.setattr(search, "_PLANNED_AHEAD", 2)
+    ahead = []
+
+    def delay(_request):
+        ahead.append(len(rig.announced) - len(rig.engine.asked))
+        return 0.01
+
+    rig = Rig(FakeEngine(delay=delay), concurrency=concurrency)
+    rig.run()
+    assert 0 < max(ahead) <= 3  # one of them is about to wait
+    undisturbed = Rig().run()
+    assert rig.rows() == undisturbed.rows()
+    assert rig.known.verdicts == undisturbed.known.verdicts
+
+
+def test_an_error_ends_a_planning_that_waits(monkeypatch):
+    monkeypatch.setattr(search, "_PLANNED_AHEAD", 1)
+    rig = Rig(FakeEngine(fail_after=1, failure=EngineError("gone")), concurrency=1)
+    with pytest.raises(EngineError, match="gone"):
+        rig.run()
 
 
 def test_the_teacher_is_asked_for_one_thing_at_a_time():
