@@ -37,7 +37,14 @@ _FIRST_POOL, _LATER_POOL = 2, 4
 """Texts that the generator compares for each one that a first and a later infill round takes."""
 
 _CHARACTERS_A_TOKEN, _FREE_TOKENS = 2, 24
-"""A free reply may have a token for so many characters of its text, and so many more."""
+"""A free reply may have a token for so many characters of its text, and so many more.
+
+Not every tokenizer knows every script: a text that is not ASCII may have more tokens than that.
+"""
+
+
+def _unknown_tokens(_example_id: str) -> int:
+    return 0
 
 
 def _no_edits(_task: Task) -> Sequence[Edit]:
@@ -51,6 +58,7 @@ class Planner:
     `candidates` replies are asked for in a round, and `most` in all rounds of one task.
     `others` are the tasks whose texts may serve as demonstrations, and `edits` knows edits that
     flip the teacher, best first. `span_words` bounds what a run of changed words may become.
+    `tokens` says how many tokens an original has, by its id, as far as it is known.
     """
 
     template: PromptTemplate
@@ -62,6 +70,7 @@ class Planner:
     edits: Callable[[Task], Sequence[Edit]] = _no_edits
     most: int | None = None
     span_words: int | None = None
+    tokens: Callable[[str], int] = _unknown_tokens
 
     def plan(
         self, task: Task, round_number: int, strategy: Strategy, history: History | None = None
@@ -114,7 +123,7 @@ class Planner:
                 constraint=constraint.pattern,
                 count=count,
                 seed=self._seed(request_id),
-                sampling=self._bounded(constraint) if strategy == "free" else self.sampling,
+                sampling=self._bounded(task, constraint) if strategy == "free" else self.sampling,
             )
             planned.append(
                 PlannedRequest(task, round_number, strategy, index, count, request, constraint)
@@ -127,9 +136,13 @@ class Planner:
         used, places = history.words_tried(task), _PLACES if round_number else _FIRST_PLACES
         return [edit.without(used) for edit in self.edits(task)[:places]]
 
-    def _bounded(self, constraint: EditConstraint) -> Sampling:
+    def _bounded(self, task: Task, constraint: EditConstraint) -> Sampling:
         """End free replies: a small model in a JSON string often finds no end of its own."""
-        most = _FREE_TOKENS + len(constraint.window) // _CHARACTERS_A_TOKEN
+        text, length = task.example.text, len(constraint.window)
+        tokens = length // _CHARACTERS_A_TOKEN
+        if not text.isascii():
+            tokens = max(tokens, self.tokens(task.example.id) * length // len(text))
+        most = _FREE_TOKENS + tokens
         return replace(self.sampling, max_tokens=min(self.sampling.max_tokens, most))
 
     def _shown(self, task: Task, history: History) -> PromptInput:

@@ -1,16 +1,18 @@
 """The originals of a run in shards: what a search needs of them is held for one shard at a time.
 
 So the memory of a run does not grow with its originals. Of a text that is not in the shard, only
-its id and the teacher's probabilities are held; all else is on disk.
+its id, its number of tokens and the teacher's probabilities are held; all else is on disk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from codlocal.core import artifacts
+from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
-from codlocal.core.records import Example, Teacher
+from codlocal.core.records import Example, Original, Teacher
 from codlocal.core.run import RunFolder
 from codlocal.generation.confusion import confusion_of
 from codlocal.generation.engines.engine import Sampling
@@ -109,8 +111,20 @@ def open_shards(
             edits=EditFinder(teacher, lexicon, edits),
             most=config.max_candidates,
             span_words=config.span_words,
+            tokens=_tokens_of_originals(run),
         )
         yield Shards(
             run, teacher, lexicon, planner, artifacts.original_ids(run), size,
             confusion_of(run, teacher), texts, attributions,
         )  # fmt: skip
+
+
+def _tokens_of_originals(run: RunFolder) -> Callable[[str], int]:
+    """How many tokens an original has by its score; to be asked once all have theirs."""
+
+    @cache
+    def scored() -> dict[str, int]:
+        rows = read_rows(run.file("originals.jsonl"), Original)
+        return {row.example_id: row.fluency.tokens for row in rows if row.fluency}
+
+    return lambda example_id: scored().get(example_id, 0)

@@ -278,3 +278,17 @@ def test_a_free_reply_may_have_as_many_tokens_as_its_text_needs():
     short = replace(planner(4), sampling=Sampling(max_tokens=30))
     [plan] = short.plan(task(), 0, "free")
     assert plan.request.sampling.max_tokens == 30
+
+
+def test_a_free_reply_in_another_script_may_have_the_tokens_of_its_text():
+    known = {"train/7": 100, "train/8": 9, "train/9": 3000}
+    knowing = replace(planner(4), sampling=Sampling(max_tokens=4000), tokens=known.__getitem__)
+    thai = "ร้านอาหารนี้บริการแย่มาก"
+    for text, name, most in ((thai, "train/7", 100), (thai, "train/8", 12), (TEXT, "train/7", 20)):
+        [plan] = knowing.plan(task(text, importance=(1,), name=name), 0, "free")
+        assert plan.request.sampling.max_tokens == 24 + most
+    long = ". ".join([thai] * 40)
+    [plan] = knowing.plan(task(long, importance=(1,), name="train/9"), 0, "free")
+    window = len(plan.constraint.window)
+    assert window < len(long)
+    assert plan.request.sampling.max_tokens == 24 + 3000 * window // len(long)

@@ -251,3 +251,15 @@ def test_a_label_can_not_end_its_turn_nor_its_line(tmp_path, name):
 def test_ordinary_labels_are_shown_as_they_are():
     for name in ("positive", "card arrival", "Sci/Tech", "5 ★", "très bon", "it's <3", "a (b) [c]"):
         assert quoted_name(name) == name
+
+
+def test_free_replies_are_bounded_by_the_tokens_of_their_originals(tmp_path):
+    class Wordy(FakeEngine):
+        async def score(self, text):
+            return (await super().score(text)).model_copy(update={"tokens": 99})
+
+    with run_with_data(tmp_path, config(generator={"rounds": ["free"]})) as run:
+        found = {one.id.rsplit("/", 3)[0]: one for one in generate(run, Wordy()).requests}
+    for row in REVIEWS:
+        most = len(row.text) // 2 if row.text.isascii() else 99
+        assert found[row.id].sampling.max_tokens == 24 + most
