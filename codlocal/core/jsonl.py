@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -43,15 +44,33 @@ def read_rows_at(path: Path, row_type: type[RowT]) -> Iterator[tuple[int, RowT]]
         for number, line in enumerate(handle, start=1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                yield at, row_type.model_validate_json(line)
-                at += len(line)
-            except ValidationError as error:
-                raise RunError(
-                    f"{path}, line {number}, is not a valid {row_type.__name__} row.",
-                    "Add --redo with the stage that writes it. First problem: "
-                    f"{error.errors()[0]['msg']}",
-                ) from error
+            yield at, _row(path, f"line {number}", line, row_type)
+            at += len(line)
+
+
+def last_row(path: Path, row_type: type[RowT]) -> RowT | None:
+    """The last whole row of a file, the only one that is read; None if there is none.
+
+    Raises:
+        RunError: it is not valid.
+
+    """
+    if not path.exists():
+        return None
+    with path.open("rb") as handle:
+        whole = (line for line in handle if line.endswith(b"\n"))
+        last = deque(whole, maxlen=1)
+    return _row(path, "the last line", last[0], row_type) if last else None
+
+
+def _row(path: Path, place: str, line: bytes, row_type: type[RowT]) -> RowT:
+    try:
+        return row_type.model_validate_json(line)
+    except ValidationError as error:
+        raise RunError(
+            f"{path}, {place}, is not a valid {row_type.__name__} row.",
+            f"Add --redo with the stage that writes it. First problem: {error.errors()[0]['msg']}",
+        ) from error
 
 
 class RowWriter:

@@ -4,7 +4,6 @@ That is our own vLLM server, one that runs already, a model in this process, or 
 another run. None of them is started before a request needs it.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
-from codlocal.core.jsonl import read_rows
+from codlocal.core.jsonl import last_row, read_rows
 from codlocal.core.records import Original
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines import canary
@@ -137,8 +136,8 @@ def _refuse_another(run: RunFolder, generator: Generator) -> None:
 
 def _last_asked(run: RunFolder) -> Generator | None:
     """The generator of a run: the last one, as others may have come before the first score."""
-    last = deque(read_rows(run.file(STORE), Exchange), maxlen=1)
-    return last[0].generator if last else None
+    last = last_row(run.file(STORE), Exchange)
+    return None if last is None else last.generator
 
 
 def _told(weights: str) -> str:

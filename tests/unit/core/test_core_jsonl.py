@@ -27,6 +27,7 @@ def test_any_text_comes_back(tmp_path, texts):
 
 def test_a_missing_file_has_no_rows(tmp_path):
     assert texts_in(tmp_path / "none.jsonl") == []
+    assert jsonl.last_row(tmp_path / "none.jsonl", Example) is None
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,6 +39,8 @@ def test_a_file_cut_anywhere_loses_only_the_torn_row(tmp_path, cut):
     path.write_bytes(whole)
     kept = whole.count(b"\n")
     assert len(texts_in(path)) == kept
+    last = jsonl.last_row(path, Example)
+    assert (last and last.text) == ("é" * (kept - 1) if kept else None)
     with jsonl.RowWriter(path) as writer:
         writer.append([example(9, "new")])
     assert texts_in(path) == ["é" * number for number in range(kept)] + ["new"]
