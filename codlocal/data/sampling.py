@@ -59,7 +59,8 @@ def _refuse_shortage(counts: Sequence[int], k: int, names: Sequence[str]) -> Non
     raise DataError(
         f"{k} balanced texts can't be drawn: the class {names[place]!r} has only "
         f"{counts[place]} training texts.",
-        f"The largest possible k is {even}: add -k {even}, or give more texts of that class."
+        f"The largest possible k is {even}: ask for that (-k {even}, or k in a grid), or give more "
+        "texts of that class."
         if even
-        else "Give at least one training text of each class.",
+        else "Give at least one training text of each class, or leave it out of the label names.",
     )

@@ -112,7 +112,7 @@ def has_head(path: Path) -> bool:
 
 def has_chat_template(path: Path) -> bool:
     """Whether a language model says how a conversation with it is worded."""
-    if path.joinpath("chat_template.jinja").is_file():
+    if any(path.joinpath(f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
         return True
     settings = path / "tokenizer_config.json"
     return settings.is_file() and bool(read_json(settings).get("chat_template"))

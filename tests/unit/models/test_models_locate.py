@@ -101,3 +101,18 @@ def test_a_damaged_configuration_is_a_model_error(tmp_path: Path, text: str):
     tmp_path.joinpath("config.json").write_text(text)
     with pytest.raises(ModelError, match="JSON"):
         locate.has_head(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "has"),
+    [
+        ("chat_template.jinja", "{{ messages }}", True),
+        ("chat_template.json", '{"chat_template": "{{ messages }}"}', True),
+        ("tokenizer_config.json", '{"chat_template": "{{ messages }}"}', True),
+        ("tokenizer_config.json", "{}", False),
+        ("config.json", "{}", False),
+    ],
+)
+def test_a_chat_template_is_found_wherever_models_keep_it(tmp_path: Path, name, content, has):
+    tmp_path.joinpath(name).write_text(content)
+    assert locate.has_chat_template(tmp_path) == has
