@@ -16,19 +16,21 @@ pytestmark = [
 
 STARS = {"awful": "1 star", "bad": "2 stars", "good": "4 stars", "great": "5 stars"}
 NAMES = list(STARS.values())
+SUBJECT = "the service"
 
 
 @pytest.fixture
 def place(toys, monkeypatch):
     """The texts of `mine.csv`, with a label for each of the four words that tell them apart.
 
-    An edit of one is often another of them, so the test split's texts end otherwise.
+    An edit of one is often another of them, so the test split has a subject of its own.
     """
     texts = [line.split(",")[0] for line in (toys / "mine.csv").read_text().splitlines()[1:]]
+    rows = [f"{text},{STARS[text.split()[-2]]}" for text in texts]
     (toys / "stars").mkdir()
-    for split, end in (("train", ""), ("test", "!")):
-        rows = [f"{text}{end},{STARS[text.split()[-2]]}" for text in texts]
-        (toys / f"stars/{split}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    for split, tested in (("train", False), ("test", True)):
+        some = [row for row in rows if row.startswith(SUBJECT) == tested]
+        (toys / f"stars/{split}.csv").write_text("\n".join(["text,label", *some]) + "\n")
     monkeypatch.setenv("CODLOCAL_HOME", str(toys / "home"))
     monkeypatch.chdir(toys)
     return toys
@@ -43,7 +45,7 @@ def test_flips_into_all_labels_make_a_student_of_all(place, call):
         "--set", "verification.fluency_slack=1000", "--set", "verification.max_edit_distance=2.0",
         "--set", "teacher.epochs=30", "--set", "teacher.batch_size=8",
         "--set", "teacher.learning_rate=3e-3", "--set", "distillation.learning_rate=3e-3",
-        "--student-init", "teacher", "--student-layers", "1", "--steps", "80", "--no-baseline",
+        "--steps", "80", "--no-baseline",
         "--set", "runtime.threads=1", "--set", "runtime.dtype=float32", "--device", "cpu",
         "--offline", "--run", "four", "--json",
     )  # fmt: skip
