@@ -116,9 +116,10 @@ def test_a_run_survives_kills_and_ends_whole(
     for name in ("candidates.jsonl", "verdicts.jsonl", "pairs.jsonl", "rejections.jsonl"):
         assert (tmp_path / "replay" / name).read_bytes() == (run / name).read_bytes()
 
-    spent = _seconds_of_children()
+    spent, log = _seconds_of_children(), (run / "server.log").stat().st_mtime_ns
     again = _finish(codlocal(*command))
     assert _seconds_of_children() - spent < 2.0
+    assert (run / "server.log").stat().st_mtime_ns == log
     assert again["metrics"] == summary["metrics"]
 
 
