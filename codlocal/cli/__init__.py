@@ -6,7 +6,6 @@
 import errno
 import importlib
 import json
-import shutil
 import signal
 import sys
 from types import FrameType
@@ -140,11 +139,8 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _os_error(error: OSError) -> tuple[str, str]:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"The disk is full: {error.filename or error.strerror}.", foreign.FREE_SPACE
-    said = error.strerror or str(error)
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
-        said = error.args[0][0][2]  # why the first of the files could not be copied
-    told = f"{said}: {error.filename or ''}".rstrip(": ") + "."
-    return foreign.told(OSError(said)) or (told, _SYSTEM.get(error.errno or 0, ""))
+    told = f"{foreign.said(error)}: {error.filename or ''}".rstrip(": ") + "."
+    return foreign.told(error) or (told, _SYSTEM.get(error.errno or 0, ""))
 
 
 def _fail(message: str, hint: str, code: int) -> None:

@@ -1,5 +1,6 @@
 """What errors of libraries mean to a user: such errors have no type in common, but their words."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,13 @@ _MEMORY = {
 }
 
 
+def said(error: Exception) -> str:
+    """What an error says; of a folder that could not be copied, why its first file could not."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return str(error.args[0][0][2])
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def told(error: Exception) -> tuple[str, str] | None:
     """The message and the hint for an error of a library, those in Rust and C among them."""
     return _told(error, {**_DISK, **_MEMORY})
@@ -36,7 +44,7 @@ def memory_errors() -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         found = _told(error, _MEMORY)
         if found is None:
             raise
@@ -46,5 +54,5 @@ def memory_errors() -> Iterator[None]:
 def _told(error: Exception, table: dict[str, tuple[str, str]]) -> tuple[str, str] | None:
     if isinstance(error, MemoryError):
         return "This machine has too little memory.", _LESS_MEMORY
-    found = next((one for words, one in table.items() if words in str(error)), None)
-    return found and (f"{found[0]}: {error}.", found[1])
+    found = next((one for words, one in table.items() if words in said(error)), None)
+    return found and (f"{found[0]}: {said(error)}.", found[1])

@@ -85,10 +85,8 @@ class Knowledge:
         mask = inputs["attention_mask"]
         with torch.no_grad():
             output = teacher.model(**inputs, output_hidden_states=bool(self.layers))
-        states = []
-        if self.layers:
-            chosen = [layer for layer, _ in self.layers]
-            states = compared_states(teacher.model, output.hidden_states, chosen)
+        chosen = [layer for layer, _ in self.layers]
+        states = compared_states(teacher.model, output.hidden_states or (), chosen)
         if self.filters is not None:
             states = list(self.filters.apply(torch.stack(states)))
         if not self.same_tokens:
