@@ -107,7 +107,7 @@ def check_server(url: str, *, offline: bool) -> Served:
     Raises:
         ConfigError: the address is no http(s) URL, or leaves the machine in an offline run, or
             the key can't be sent.
-        EngineError: nothing answers there, or it refuses the key.
+        EngineError: nothing answers there, it refuses the key, or it fails.
 
     """
     from codlocal.generation.engines.vllm_engine import is_loopback
@@ -162,6 +162,12 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
             raise EngineError(
                 f"The server at {root} refuses the key.",
                 f"Set {KEY_VARIABLE} to the key that it was started with.",
+            )
+        if response.is_server_error:
+            raise EngineError(
+                f"The server at {root} can't say what it serves: it answers HTTP "
+                f"{response.status_code}.",
+                "Is it still starting, or is something in front of it? Its own log says more.",
             )
         response.raise_for_status()
         first = response.json()["data"][0]

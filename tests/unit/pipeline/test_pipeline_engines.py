@@ -128,10 +128,19 @@ def test_a_key_that_can_not_be_sent_is_named_and_not_shown(monkeypatch, key):
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_is_there_all_the_same(monkeypatch, status):
+    with openai_server() as server:
+        monkeypatch.setenv(engines.KEY_VARIABLE, server.key)
+        server.status = status
+        with pytest.raises(EngineError, match=f"answers HTTP {status}"):
+            engines.check_server(server.url, offline=False)
+
+
 def test_nobody_there_or_somebody_else_is_named(monkeypatch):
     with openai_server() as server:
         monkeypatch.setenv(engines.KEY_VARIABLE, server.key)
-        server.status = 500
+        server.status = 404
         with pytest.raises(EngineError, match="no OpenAI-compatible server"):
             engines.check_server(server.url, offline=False)
         url = server.url
