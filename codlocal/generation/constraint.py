@@ -65,6 +65,8 @@ class EditConstraint:
     """The window with the editable words in [brackets], for prompts that say what to change."""
     blanked: str
     """The window with ___ in the place of the editable words, for prompts that are filled in."""
+    keeps_space: bool = False
+    """Whether white space at both ends of the window stays as it is: a free reply leaves it out."""
 
     def allows(self, reply: str) -> bool:
         """Whether a reply is what the pattern describes."""
@@ -72,6 +74,9 @@ class EditConstraint:
 
     def splice(self, edited: str) -> str:
         """The whole text with its window replaced by `edited`."""
+        if self.keeps_space:
+            space, _, more = self.window.partition(self.window.strip() or self.window)
+            edited = space + edited.strip() + more
         return self.before + edited + self.after
 
 
@@ -122,6 +127,7 @@ def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
         after=text[right:],
         marked=window,
         blanked=window,
+        keeps_space=window != text,
     )
 
 

@@ -29,6 +29,21 @@ def test_of_a_long_text_only_the_sentences_around_the_spans_are_repeated():
     assert constraint.splice(parse_reply(reply)) == text.replace("number 30", "item 30")
 
 
+@pytest.mark.parametrize("gap", [" ", "\n\n"])
+@pytest.mark.parametrize("said", ["I hated it.", "I hated it. ", " I hated it.\n"])
+def test_a_rewritten_sentence_of_a_long_text_keeps_the_white_space_around_it(gap, said):
+    text = gap.join([*SENTENCES[:20], "I loved it.", *SENTENCES[20:]])
+    start = text.index("loved")
+    constraint = rewrite_constraint(text, Span(start, start + 5))
+    assert constraint.window.strip() == "I loved it."
+    assert constraint.splice(said) == text.replace("loved", "hated")
+    assert constraint.splice("I loved it.") == text
+
+
+def test_a_text_that_is_rewritten_whole_is_taken_as_it_comes():
+    assert rewrite_constraint("I loved it. ", None).splice("I hated it.") == "I hated it."
+
+
 @pytest.mark.parametrize("mark", [".", "!", "?", "…", "...", '."', ".)", "\n"])
 def test_a_slot_at_the_start_of_a_sentence_is_not_joined_to_the_sentence_before(mark):
     text = "x" * 390 + f" end{mark} Great food here. More " + "text " * 20
