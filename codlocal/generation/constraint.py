@@ -102,22 +102,25 @@ def parse_reply(reply: str) -> str:
         raise ValueError(str(error.errors()[0]["msg"])) from error
 
 
-def within_reach(text: str, spans: Sequence[Span]) -> list[Span]:
+def within_reach(text: str, spans: Sequence[Span], longest: int = LONGEST_WINDOW) -> list[Span]:
     """The first span, and those of the others that fit into one window with it, in order."""
-    if len(text) <= LONGEST_WINDOW:
+    if len(text) <= longest:
         return list(spans)
     kept: list[Span] = []
     for span in spans:
         both = [*kept, span]
         extent = max(one.end for one in both) - min(one.start for one in both)
-        if not kept or extent <= LONGEST_WINDOW // 2:
+        if not kept or extent <= longest // 2:
             kept.append(span)
     return kept
 
 
-def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
-    """Let everything change; of a long text only the sentences around one span."""
-    left, right = sentences_around(text, *((around.start, around.end) if around else (0, 1)))
+def rewrite_constraint(
+    text: str, around: Span | None, longest: int = LONGEST_WINDOW
+) -> EditConstraint:
+    """Let everything change; of a text over the `longest` window, the sentences around a span."""
+    place = around or Span(0, 1)
+    left, right = sentences_around(text, place.start, place.end, longest)
     window = text[left:right]
     return EditConstraint(
         pattern=_ANY_REPLY,
@@ -132,13 +135,18 @@ def rewrite_constraint(text: str, around: Span | None) -> EditConstraint:
 
 
 def edit_constraint(
-    text: str, spans: Sequence[Span], extra_words: int = 1, most: int | None = None
+    text: str,
+    spans: Sequence[Span],
+    extra_words: int = 1,
+    most: int | None = None,
+    longest: int = LONGEST_WINDOW,
 ) -> EditConstraint:
     """Let the given words of `text` change, each run of them by up to `extra_words` more.
 
     Neighbouring spans join into one slot, which may hold one word up to (words in it +
     `extra_words`), or up to `most` words if that is given and not fewer than it has. With extra
     words allowed, a slot may also vanish together with the space before it, if there is one.
+    Of a text over the `longest` window only the sentences around the spans are repeated.
 
     Raises:
         ValueError: no spans, or spans that overlap or lie outside the text.
@@ -152,10 +160,12 @@ def edit_constraint(
         )
         for slot, count in _join_neighbours(text, spans)
     ]
-    return _compose(text, slots)
+    return _compose(text, slots, longest)
 
 
-def choice_constraint(text: str, choices: Sequence[tuple[Span, Sequence[str]]]) -> EditConstraint:
+def choice_constraint(
+    text: str, choices: Sequence[tuple[Span, Sequence[str]]], longest: int = LONGEST_WINDOW
+) -> EditConstraint:
     """Put one of some words or phrases in the place of each of some words of `text`.
 
     A choice of "" drops the word, together with the space before it if there is one.
@@ -172,7 +182,7 @@ def choice_constraint(text: str, choices: Sequence[tuple[Span, Sequence[str]]]) 
             raise ValueError(f"{span} has nothing to choose from")
         some = "|".join(_quote(phrase) for phrase in phrases if phrase)
         slots.append(_Slot(span, f"({some})" if some else "", "" in phrases))
-    return _compose(text, slots)
+    return _compose(text, slots, longest)
 
 
 @dataclass(frozen=True)
@@ -187,9 +197,9 @@ class _Slot:
     may_vanish: bool
 
 
-def _compose(text: str, slots: Sequence[_Slot]) -> EditConstraint:
+def _compose(text: str, slots: Sequence[_Slot], longest: int) -> EditConstraint:
     """The constraint in which everything but the slots, in order, is literal."""
-    left, right = sentences_around(text, slots[0].span.start, slots[-1].span.end)
+    left, right = sentences_around(text, slots[0].span.start, slots[-1].span.end, longest)
     pattern, marked, blanked, at = [], [], [], left
     for slot in slots:
         literal = text[at : slot.span.start]

@@ -10,7 +10,6 @@ from codlocal.core.sections import Strategy
 from codlocal.generation.constraint import (
     EditConstraint,
     edit_constraint,
-    within_reach,
 )
 from codlocal.generation.edits import Edit
 from codlocal.generation.engines.engine import Blank, Request, Sampling
@@ -19,7 +18,7 @@ from codlocal.generation.planned import Place, Planned, PlannedInfill, PlannedRe
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
 from codlocal.generation.scope import decisive_spans, important_spans, scopes
 from codlocal.generation.task import Task
-from codlocal.generation.window import edited_part
+from codlocal.generation.window import edited_part, longest_window
 
 _DEMONSTRATIONS = 3
 """Solved tasks of each of the two labels that a prompt shows."""
@@ -97,9 +96,9 @@ class Planner:
         text, shown = task.example.text, self._shown(task, history)
         later, most = round_number > 0, _places(len(task.importance))
         spans = decisive_spans(task)[: 2 * most] if later else important_spans(task)[:most]
-        places = []
+        longest, places = self._longest(task), []
         for span in spans:
-            constraint = edit_constraint(text, [span], extra_words=0)
+            constraint = edit_constraint(text, [span], extra_words=0, longest=longest)
             prompt = self._prompt(shown, constraint, "infill")
             spaced = text[len(constraint.before) : span.start].endswith(" ")
             places.append(Place(span, Blank(prompt, constraint.begun), spaced))
@@ -114,7 +113,7 @@ class Planner:
         shown = self._shown(task, history)
         planned: list[Planned] = []
         index = 0
-        found = scopes(task, strategy, wanted, edits, self.span_words)
+        found = scopes(task, strategy, wanted, edits, self.span_words, self._longest(task))
         for part, (constraint, count) in enumerate(found):
             request_id = f"{task.example.id}/{task.target_label}/{round_number}/{part}"
             request = Request(
@@ -136,6 +135,10 @@ class Planner:
         used, places = history.words_tried(task), _PLACES if round_number else _FIRST_PLACES
         return [edit.without(used) for edit in self.edits(task)[:places]]
 
+    def _longest(self, task: Task) -> int:
+        """How many characters of a task's text a prompt shows, and a reply repeats, at most."""
+        return longest_window(task.example.text, self.tokens(task.example.id))
+
     def _bounded(self, task: Task, constraint: EditConstraint) -> Sampling:
         """End free replies: a small model in a JSON string often finds no end of its own."""
         text, length = task.example.text, len(constraint.window)
@@ -146,7 +149,12 @@ class Planner:
         return replace(self.sampling, max_tokens=min(self.sampling.max_tokens, most))
 
     def _shown(self, task: Task, history: History) -> PromptInput:
-        """What all prompts of one task in one round have in common."""
+        """What all prompts of one task in one round have in common.
+
+        Flips are of texts that are short as the task's own window goes.
+        """
+        longest = self._longest(task)
+        flips = [one for one in history.nearest(task) if 2 * len(one.text) <= longest]
         return PromptInput(
             text=task.example.text,
             style="free",
@@ -154,9 +162,9 @@ class Planner:
             target_label=self.label_names[task.target_label],
             label_names=self.label_names,
             demonstrations=self._demonstrations(task),
-            flips=[flip.named(self.label_names) for flip in history.nearest(task)],
+            flips=[flip.named(self.label_names) for flip in flips],
             tried=[
-                replace(one, text=edited_part(task.example.text, one.text))
+                replace(one, text=edited_part(task.example.text, one.text, longest))
                 for one in history.best_tried(task)
             ],
         )
@@ -196,8 +204,8 @@ class Planner:
         return found
 
     def _demonstration(self, task: Task) -> Demonstration:
-        text = task.example.text
-        constraint = edit_constraint(text, within_reach(text, important_spans(task))[:1])
+        text, span = task.example.text, important_spans(task)[0]
+        constraint = edit_constraint(text, [span], longest=self._longest(task))
         return Demonstration(
             self.label_names[task.source_label], constraint.blanked, constraint.window
         )

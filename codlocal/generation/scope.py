@@ -22,6 +22,7 @@ from codlocal.generation.constraint import (
 )
 from codlocal.generation.edits import Edit
 from codlocal.generation.task import Task
+from codlocal.generation.window import LONGEST_WINDOW
 
 Scope = tuple[EditConstraint, int]
 """A constraint, and how many replies are asked for under it."""
@@ -52,37 +53,41 @@ def scopes(
     wanted: int,
     edits: Sequence[Edit],
     span_words: int | None = None,
+    longest: int = LONGEST_WINDOW,
 ) -> list[Scope]:
     """The constraints of a round for one task, and the replies to each of them; `wanted` in all.
 
     `edits` are those that a lexical round chooses from, best first. `span_words` is how many words
-    a run of changed ones may become, None what the round has it.
+    a run of changed ones may become, None what the round has it. `longest` bounds the window.
     """
     if strategy == "free":
         around = important_spans(task)[0] if len(task.importance) else None
-        return [(rewrite_constraint(task.example.text, around), wanted)]
+        return [(rewrite_constraint(task.example.text, around, longest), wanted)]
     chosen: list[Scope] = []
     if strategy == "lexical":
-        chosen = _choices(task.example.text, edits, wanted - wanted // _OWN_WORDS)
-    return chosen + _places(task, strategy, wanted - len(chosen), span_words)
+        chosen = _choices(task.example.text, edits, wanted - wanted // _OWN_WORDS, longest)
+    return chosen + _places(task, strategy, wanted - len(chosen), span_words, longest)
 
 
-def _choices(text: str, edits: Sequence[Edit], wanted: int) -> list[Scope]:
+def _choices(text: str, edits: Sequence[Edit], wanted: int, longest: int) -> list[Scope]:
     """Constraints of one reply each, no two of which can give the same text."""
     found: list[Scope] = []
     for edit, count in zip(edits, _halve(wanted, len(edits)), strict=True):
         spare = wanted - len(found) if edit is edits[-1] else count
-        found += [(choice_constraint(text, part.slots), 1) for part in edit.deal(spare)]
+        dealt = edit.deal(spare)
+        found += [(choice_constraint(text, part.slots, longest), 1) for part in dealt]
     return found
 
 
-def _places(task: Task, strategy: Strategy, wanted: int, span_words: int | None) -> list[Scope]:
+def _places(
+    task: Task, strategy: Strategy, wanted: int, span_words: int | None, longest: int
+) -> list[Scope]:
     """Constraints on the most important words, fewest first."""
     text = task.example.text
-    ranked = within_reach(text, important_spans(task))
+    ranked = within_reach(text, important_spans(task), longest)
     sizes = sorted({(min(size, len(ranked)), extra) for size, extra in _SIZES[strategy]})
     return [
-        (edit_constraint(text, ranked[:size], extra, span_words), count)
+        (edit_constraint(text, ranked[:size], extra, span_words, longest), count)
         for (size, extra), count in zip(sizes, _split(wanted, len(sizes)), strict=True)
         if count
     ]

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from grammars import grammar_problem
 
+from codlocal.core.records import Example
+from codlocal.generation import prompts
 from codlocal.generation.constraint import (
     Span,
     edit_constraint,
@@ -13,7 +16,13 @@ from codlocal.generation.constraint import (
     within_reach,
     words,
 )
-from codlocal.generation.window import edited_part
+from codlocal.generation.engines.engine import Sampling
+from codlocal.generation.flips import Solved
+from codlocal.generation.history import History
+from codlocal.generation.plan import Planner
+from codlocal.generation.prompts import Attempt
+from codlocal.generation.task import Task
+from codlocal.generation.window import edited_part, longest_window
 
 SENTENCES = [f"Sentence number {number} is plain." for number in range(60)]
 
@@ -109,3 +118,58 @@ def test_what_is_too_long_for_a_word_is_no_place_to_edit():
     assert [text[span.start : span.end] for span in words(text)] == ["good", "food"]
     for span in words(text):
         assert len(edit_constraint(text, [span]).window) <= 400
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "longest"),
+    [
+        ("word " * 80, 4000, 400),
+        ("“word” " * 50, 116, 400),
+        ("很" * 300, 0, 400),
+        ("很" * 300, 200, 150),
+        ("很" * 300, 900, 33),
+    ],
+)
+def test_a_window_has_no_more_tokens_in_another_script_than_in_english(text, tokens, longest):
+    assert longest_window(text, tokens) == longest
+
+
+ZH = [f"{number}号房间很干净，早餐却让人失望。" * 18 for number in range(8)]
+EN = [f"Room {number} was clean. The breakfast was poor. " * 8 for number in range(8)]
+
+
+def prompts_of(texts, strategy, tokens, *, fill):
+    """The prompts of the first text in a later round, and the longest window of them."""
+    tasks = [
+        Task(Example(id=str(at), text=text, label=at % 2), at % 2, 1 - at % 2,
+             np.arange(1.0, len(words(text)) + 1))
+        for at, text in enumerate(texts)
+    ]  # fmt: skip
+    attempts = {tasks[0].key: [Attempt(texts[0].replace("0", "9", 1), 0.4)]}
+    solved = {("x", 0): Solved(texts[1][:150], texts[1][:140], 1, 0)}
+    planner = Planner(
+        prompts.load("generic"), ("bad", "good"), 4, Sampling(), fill,
+        others=tasks, tokens=lambda _: tokens,
+    )  # fmt: skip
+    planned = planner.plan(tasks[0], 1, strategy, History(attempts, solved))
+    if strategy == "infill":
+        return [place.blank.prompt for place in planned[0].places], 0
+    return [one.request.prompt for one in planned], max(
+        len(one.constraint.window) for one in planned
+    )
+
+
+@pytest.mark.parametrize("fill", [True, False])
+@pytest.mark.parametrize("strategy", ["infill", "guided", "free"])
+def test_prompts_of_a_script_of_many_tokens_are_as_long_as_english_ones(strategy, fill):
+    shown, window = prompts_of(ZH, strategy, len(ZH[0]), fill=fill)
+    assert window <= 100  # tokens: one for each character
+    assert all(sum(not sign.isascii() for sign in prompt) < 13 * 100 for prompt in shown)
+    assert all("号房间" in prompt for prompt in shown)
+
+
+@pytest.mark.parametrize("fill", [True, False])
+@pytest.mark.parametrize("strategy", ["infill", "guided", "free"])
+def test_prompts_of_ascii_texts_heed_no_tokens(strategy, fill):
+    shown = prompts_of(EN, strategy, 4000, fill=fill)
+    assert shown == prompts_of(EN, strategy, 0, fill=fill)
