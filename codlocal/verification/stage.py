@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -55,13 +55,24 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
-                "Ask for more --candidates, or try another --generator; the reasons are in "
-                f"{run.file('rejections.jsonl')}.",
+                f"{_advice(facts)}; the reasons are in {run.file('rejections.jsonl')}.",
             )
     console.info(
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
         f"{facts['flips']} flips among {facts['candidates']} candidates"
     )
+
+
+def _advice(facts: Mapping[str, Any]) -> str:
+    """What may bring more pairs; what an engine refuses is mostly too long for its context."""
+    refused = sum(count for reason, count in facts["reasons"].items() if "refused: " in reason)
+    if 2 * refused > facts["candidates"]:
+        return (
+            f"{refused} of {facts['candidates']} candidates were refused by the engine. If the "
+            "prompts are too long, ask again with a longer context: --set "
+            "runtime.max_model_len=8192 --redo generate (a server of your own: --max-model-len)"
+        )
+    return "Ask for more --candidates, or try another --generator"
 
 
 def _say_what_changed(run: RunFolder, console: Console) -> None:

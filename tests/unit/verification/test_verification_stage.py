@@ -189,6 +189,22 @@ def test_too_few_pairs_are_a_quality_error_and_the_reasons_are_kept(tmp_path):
         run_verify(run, no_teacher, QUIET)
 
 
+@pytest.mark.parametrize("failure", ["refused: 3168 tokens", "cut off (refused: 3168 tokens)"])
+def test_where_most_candidates_were_refused_the_context_is_named(tmp_path, failure):
+    with run_with_data(tmp_path, config(verification={"min_pairs": 2})) as run:
+        generated(run)
+        refused = [
+            row.model_copy(update={"id": f"{row.id}{at}", "text": None, "failure": failure})
+            for row in candidates()
+            for at in range(2)
+        ]
+        jsonl.write_rows(run.file("candidates.jsonl"), [*candidates(), *refused])
+        with pytest.raises(QualityError) as caught:
+            run_verify(run, FakeTeacher, QUIET)
+    assert caught.value.hint.startswith("6 of 9 candidates were refused by the engine.")
+    assert "--set runtime.max_model_len=8192 --redo generate" in caught.value.hint
+
+
 def test_no_pairs_at_all_can_be_allowed(tmp_path):
     settings = config(verification={"min_pairs": 0, "max_edit_distance": 0.01})
     with run_with_data(tmp_path, settings) as run:
