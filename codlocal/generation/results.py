@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.keyed_rows import KeyedRows, sort_rows
-from codlocal.core.records import Candidate, CounterfactualPair, Original, Verdict
+from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.generation.known import Known, candidate_key, verdict_key
 from codlocal.generation.shards import Shard
@@ -41,11 +41,6 @@ class Results:
     def earlier(self, shard: Shard) -> Known:
         """What the searches of earlier distillation rounds have tried with a shard."""
         return Known.read(self.earlier_candidates, self.earlier_verdicts, shard.ids)
-
-    def paired(self) -> frozenset[str]:
-        """The texts of the pairs of earlier distillation rounds: none becomes a pair once more."""
-        pairs = jsonl.read_rows(self.run.file(*artifacts.EARLIER_PAIRS), CounterfactualPair)
-        return frozenset(text for pair in pairs for text in (pair.text, pair.counterfactual))
 
 
 @contextmanager

@@ -28,12 +28,14 @@ class Verification:
     """What the search needs to know of the verify stage.
 
     `judge` gives verdicts on candidates of some examples; `learn` turns the scored originals into
-    the test that a flip must pass to end the search for its original; `alike` tells whether of two
-    edits of a text (first) only one is taken.
+    the test that a flip must pass to end the search for its original; `unusable` tells of a text
+    whether it can be no counterfactual, even so; `alike` tells whether of two edits of a text
+    (first) only one is taken.
     """
 
     judge: Callable[[Mapping[str, Example], Sequence[Candidate]], list[Verdict]]
     learn: Callable[[Iterable[Original]], Callable[[Verdict, Original], bool]]
+    unusable: Callable[[str], bool] = lambda _text: False
     alike: Alike = same_text
 
 
@@ -148,15 +150,14 @@ async def _search(
 ) -> None:
     """Search shard by shard; the tokens that one has cost are missing in the next one's budget."""
     settings, hooks = shards.run.config.generator, _hooks(results, funnel)
-    wanted, paired = shards.run.config.verification.per_example, results.paired()
-    spent, begun = Spent(), 0
+    wanted, spent, begun = shards.run.config.verification.per_example, Spent(), 0
     for shard in shards:
         tasks = list(shards.tasks(shards.readings(shard)))
         originals, known = results.scored(shard), results.known(shard)
         funnel.begin(originals, known)
         begun += len(shard.examples)
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
-        takes = _takes(settings.targets, originals, paired, funnel.good)
+        takes = _takes(settings.targets, originals, verification.unusable, funnel.good)
         search = Search(
             engine=engine,
             teacher=shards.teacher,
@@ -175,18 +176,19 @@ async def _search(
 def _takes(
     targets: Rule,
     originals: Mapping[str, Original],
-    paired: frozenset[str],
+    unusable: Callable[[str], bool],
     good: Callable[[Verdict, Original], bool],
 ) -> Callable[[Candidate, Verdict], bool]:
     """Whether a flip is one that its task needs: the verify stage has to take it.
 
-    It must be good, in no earlier pair, and, under other rules than "runner-up", have the very
-    label that was asked for.
+    It must be good, of a text that can be used, and, under other rules than "runner-up", have the
+    very label that was asked for.
     """
 
     def takes(row: Candidate, verdict: Verdict) -> bool:
         reached = targets == "runner-up" or verdict.label == row.target_label
-        return reached and row.text not in paired and good(verdict, originals[row.example_id])
+        taken = reached and good(verdict, originals[row.example_id])
+        return taken and not unusable(row.text or "")
 
     return takes
 

@@ -146,6 +146,7 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     from codlocal.verification.duplicates import alike
     from codlocal.verification.judge import judge, vocabulary
     from codlocal.verification.selection import learn_gate, refusal
+    from codlocal.verification.stage import read_unusable
 
     known = vocabulary(example.text for example in artifacts.stream_examples(run, "train"))
 
@@ -153,7 +154,12 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
         gate = learn_gate(originals, run.config.verification)
         return lambda verdict, original: refusal(verdict, original, gate) is None
 
-    return Verification(lambda examples, rows: judge(teacher, examples, rows, known), learn, alike)
+    return Verification(
+        lambda examples, rows: judge(teacher, examples, rows, known),
+        learn,
+        read_unusable(run),
+        alike,
+    )
 
 
 def manifest_summary(run: RunFolder) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
@@ -140,6 +141,16 @@ def _held_out(run: RunFolder, candidates: Sequence[Candidate]) -> frozenset[str]
     written = {normalised(row.text) for row in candidates if row.text is not None}
     test = (normalised(row.text) for row in artifacts.stream_examples(run, "test"))
     return frozenset(written.intersection(test))
+
+
+def read_unusable(run: RunFolder) -> Callable[[str], bool]:
+    """Tells of a text whether the test split or an earlier pair has it, whatever its verdict.
+
+    Only hashes of 64 bits are held: the test split may be large.
+    """
+    test = (normalised(row.text) for row in artifacts.stream_examples(run, "test"))
+    known = frozenset(map(hash, chain(test, _earlier(run))))
+    return lambda text: hash(normalised(text)) in known
 
 
 def _judge_missing(

@@ -101,6 +101,7 @@ def _write_data(run: RunFolder, size: int) -> None:
             Example(id=f"train/{at}", text=TEXT.format(at), label=at % 2) for at in range(2 * size)
         )
         count = jsonl.write_rows(run.file(*artifacts.TRAIN), rows)
+        jsonl.write_rows(run.file(*artifacts.TEST), [])
         ids = tuple(f"train/{at}" for at in range(count))
         jsonl.write_rows(run.file(*artifacts.FEW_SHOT), [FewShotSplit(seed=0, ids=ids)])
         spec = DatasetSpec(

@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 
+import pytest
 from fakes import FakeEngine, FakeTeacher
 from runs import REVIEWS, config, run_with_data
 
@@ -60,6 +61,33 @@ def later_round(run):
     )  # fmt: skip
     jsonl.write_rows(run.file(*artifacts.FOCUS), [WRITTEN])
     jsonl.write_rows(run.file(*artifacts.EARLIER_PAIRS), [pair])
+
+
+HELD_OUT = "The food was BAD and the  staff dirty."
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_flip_into_what_verification_refuses_ends_no_search(tmp_path, earlier):
+    """It has the words of an earlier pair or of the test split, in other case and spacing."""
+    same = " ".join(HELD_OUT.lower().split())
+
+    def reply(request, _index):
+        return json.dumps({"text": same if request.id.split("/")[-2] == "0" else OTHER})
+
+    settings = config(generator={"rounds": ["free", "free"]})
+    with run_with_data(tmp_path, settings) as run:
+        later_round(run)
+        [pair] = jsonl.read_rows(run.file(*artifacts.EARLIER_PAIRS), CounterfactualPair)
+        if earlier:
+            again = pair.model_copy(update={"counterfactual": HELD_OUT})
+            jsonl.write_rows(run.file(*artifacts.EARLIER_PAIRS), [pair, again])
+        else:
+            held_out = Example(id="test/0", text=HELD_OUT, label=0)
+            jsonl.write_rows(run.file(*artifacts.TEST), [held_out])
+        assert generate(run, FakeEngine(reply)) == {0, 1}
+        run_verify(run, FakeTeacher, Console(-1))
+        [pair] = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
+    assert pair.counterfactual == OTHER
 
 
 def test_a_flip_back_into_the_text_itself_ends_no_search(tmp_path):
