@@ -25,17 +25,18 @@ _HINT = (
 def recorded_generator(path: Path, wanted: Generator) -> Generator:
     """The generator of a store that is `wanted` but for its weights, which only the store knows.
 
+    It is the last one: a run may have gone on with other weights as long as nothing was scored.
+
     Raises:
         EngineError: the store has answers of others only.
         RunError: the file is damaged.
 
     """
-    others: dict[Generator, None] = {}
-    for row in read_rows(path, Exchange):
-        if row.generator.is_like(wanted):
-            return row.generator
-        others[row.generator] = None
-    names = ", ".join(_name(one) for one in others) or "nobody"
+    asked = {row.generator: at for at, row in enumerate(read_rows(path, Exchange))}
+    alike = [one for one in asked if one.is_like(wanted)]
+    if alike:
+        return max(alike, key=asked.__getitem__)
+    names = ", ".join(map(_name, asked)) or "nobody"
     raise EngineError(
         f"{path} has no answers of {_name(wanted)}, only of {names}.",
         _HINT.format(folder=path.parent),

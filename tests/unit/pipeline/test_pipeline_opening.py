@@ -218,6 +218,13 @@ def test_other_weights_under_the_same_name_are_asked_anew(tmp_path, model, own):
     assert len(own.servers) == 4
 
 
+def test_a_replay_of_a_run_that_went_on_with_other_weights_has_their_replies(tmp_path, model, own):
+    ask(tmp_path / "theirs", own.config, replace(REQUEST, seed=99))
+    model.joinpath("config.json").write_text('{"another": 1}')
+    replies, _ = ask(tmp_path / "theirs", own.config)
+    assert ask(tmp_path / "ours", settings(replay=str(tmp_path / "theirs")))[0] == replies
+
+
 def test_other_weights_do_not_go_on_once_an_original_is_scored(tmp_path, model, own):
     ask(tmp_path / "run", own.config)
     model.joinpath("config.json").write_text('{"another": 1}')
