@@ -66,6 +66,8 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
         yield _need("engine", lambda: _engine(run))
         if not (config.runtime.replay or config.runtime.server_url):
             yield _model("generator", config.generator.model, run)
+        if config.generator.confused_student:
+            yield _need("confused student", lambda: _confused_student(run))
     if "distill" in missing:
         yield _need("student", lambda: _student(run))
 
@@ -157,6 +159,11 @@ def _place(name: str, run: RunFolder) -> str:
 def _student(run: RunFolder) -> str:
     preflight.check_student(run.config)
     return _place(run.config.distillation.student, run)
+
+
+def _confused_student(run: RunFolder) -> str:
+    preflight.check_confused_student(run.config)
+    return str(run.config.generator.confused_student)
 
 
 def _offline(name: str) -> str:

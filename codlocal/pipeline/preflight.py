@@ -6,7 +6,7 @@ from pathlib import Path
 from codlocal.core import artifacts, paths
 from codlocal.core.config import Config
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, DeviceError
+from codlocal.core.errors import ConfigError, DeviceError, ModelError
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.models import locate
@@ -35,13 +35,15 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
     Raises:
         ConfigError: a package is missing.
         DeviceError: a GPU is.
-        ModelError: the student can't be made as asked.
+        ModelError: the student can't be made as asked, or the one that shows confusions is none.
 
     """
     missing = HEAVY.intersection(run.missing(until, redo))
     if missing:
         check_device(run.config)
         check_packages(run.config)
+    if "generate" in missing:
+        check_confused_student(run.config)
     if "distill" in missing:
         check_student(run.config)
 
@@ -71,6 +73,26 @@ def check_student(config: Config) -> None:
     folder = locate.at_hand(config.teacher.model if of_teacher else settings.student)
     if folder is not None:
         check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
+
+
+def check_confused_student(config: Config) -> None:
+    """Refuse a folder without a classifier where it is to show which labels it confuses.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    settings = config.generator
+    if settings.targets != "confusion" or settings.confused_student is None:
+        return
+    folder = Path(settings.confused_student)
+    if folder.is_dir():
+        locate.check_folder(folder)
+    if not folder.is_dir() or not locate.has_head(folder):
+        raise ModelError(
+            f"There is no student in {folder}.",
+            "--confused-student takes the folder of a trained one, such as RUN/student.",
+        )
 
 
 def check_device(config: Config) -> None:

@@ -50,6 +50,11 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
     [
         (("--offline", "--generator", "some/model"), "generator", "not in the local hub cache"),
         (("--student", "./none"), "student", "no model folder"),
+        (
+            ("--targets", "confusion", "--confused-student", "none"),
+            "confused student",
+            "no student in",
+        ),
         (("--data", "none.csv"), "texts", "none.csv"),
         (("-k", "4000"), "texts", "4000 balanced texts can't be drawn"),
         (("--prompt", "none.jinja"), "prompt", "none.jinja"),

@@ -1,14 +1,21 @@
 """What is found missing before a run begins."""
 
 import importlib.util
+import json
 import sys
 
 import pytest
 
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError
-from codlocal.pipeline.preflight import check_engine, check_packages, fetch_generator
+from codlocal.core.errors import ConfigError, ModelError
+from codlocal.core.run import RunFolder
+from codlocal.pipeline.preflight import (
+    check_engine,
+    check_machine,
+    check_packages,
+    fetch_generator,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,32 @@ def test_a_file_without_replies_can_not_be_replayed(tmp_path, content):
     with pytest.raises(ConfigError, match="no recorded replies") as caught:
         check_engine(config)
     assert "--replay takes a run folder" in caught.value.hint
+
+
+def test_a_folder_without_a_student_is_not_asked_what_it_confuses(tmp_path):
+    folder = tmp_path / "student"
+
+    def check(until="generate", targets="confusion"):
+        chosen = {"targets": targets, "confused_student": str(folder)}
+        check_machine(RunFolder(tmp_path / "run", resolve([{"generator": chosen}])), until)
+
+    with pytest.raises(ModelError, match="no student in") as caught:
+        check()
+    assert "RUN/student" in caught.value.hint
+    check(until="teacher")
+    check(targets="all")
+    folder.mkdir()
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        check()
+    for name in ("model.safetensors", "tokenizer.json"):
+        folder.joinpath(name).touch()
+    for kind, known in (("ForCausalLM", False), ("ForSequenceClassification", True)):
+        folder.joinpath("config.json").write_text(json.dumps({"architectures": [f"Bert{kind}"]}))
+        if known:
+            check()
+        else:
+            with pytest.raises(ModelError, match="no student in"):
+                check()
 
 
 @pytest.mark.parametrize("check", [check_engine, lambda one: fetch_generator(one, Console(-1))])
