@@ -12,10 +12,14 @@ def order_originals(run: RunFolder, teacher: Callable[[], Teacher]) -> None:
     """Put every seed's texts in the order in which the teacher would have them flipped.
 
     Its closest calls come first: they lie next to the boundary already, so that their
-    counterfactuals are small edits. Done once a run, and only if the settings ask for it.
+    counterfactuals are small edits. Done once a run, and only if the settings ask for it: an order
+    that was made under others, before anything was generated, is dropped.
     """
     path = run.file(artifacts.ORDER)
-    if run.config.generator.select_originals == "first" or path.exists():
+    if run.config.generator.select_originals == "first":
+        path.unlink(missing_ok=True)
+        return
+    if path.exists():
         return
     train = artifacts.read_examples(run, "train")
     splits = []

@@ -159,6 +159,17 @@ def test_texts_of_a_sweep_are_ordered_though_nothing_is_generated(tmp_path, monk
     assert artifacts.read_few_shot(run) != drawn
 
 
+def test_an_order_from_before_the_settings_were_changed_is_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "_teacher", FakeTeacher())
+    with run_with_data(tmp_path, config(generator={"select_originals": "active"})) as run:
+        drawn = artifacts.read_few_shot(run)
+        Session(run, QUIET).order_originals()
+        assert artifacts.read_few_shot(run) != drawn  # and stopped before anything is generated
+    with run_with_data(tmp_path) as run:
+        Session(run, QUIET).order_originals()
+        assert artifacts.read_few_shot(run) == drawn
+
+
 def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
     engine = FakeEngine()
 
