@@ -59,7 +59,7 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
 
 def _look_ahead(given: dict[str, Any], rounds: int) -> int:
     """Show what a run would do and needs; the exit code is that of the first problem."""
-    from codlocal.pipeline import outlook
+    from codlocal.pipeline import outlook, preflight
 
     console, path = console_of(given), run_path(given)
     run = RunFolder(path, config_of(given, RunFolder.saved_settings(path)))
@@ -75,6 +75,8 @@ def _look_ahead(given: dict[str, Any], rounds: int) -> int:
     problems = {one.name: one.problem for one in needs if one.problem is not None}
     for name, problem in problems.items():
         console.warn(f"{name}: {problem.message} {problem.hint}".strip())
+    if "distill" in run.missing(redo=redo):
+        preflight.warn_of_unseen_pairs(run.config, console)
     return next((one.exit_code for one in problems.values()), 0)
 
 

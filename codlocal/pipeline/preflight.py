@@ -188,6 +188,16 @@ def check_prompt(run: RunFolder) -> None:
     template.check(spec.label_names)
 
 
+def warn_of_unseen_pairs(config: Config, console: Console) -> None:
+    """Say so if more counterfactuals are sought than a student will see."""
+    if config.verification.per_example > 1 and config.generator.budget == "paper":
+        console.warn(
+            f"{config.verification.per_example} counterfactuals of an original are sought, and "
+            "under the paper's budget a student sees one: the others only cost time. Add "
+            "--budget max to have them all used."
+        )
+
+
 def warn_of_low_disk(run: Path, console: Console) -> None:
     """Say so if the disk of the run or of the store is nearly full."""
     for place in {run, paths.home()}:

@@ -49,6 +49,8 @@ class Session:
             "evaluate": self._evaluate,
         }
         preflight.check_machine(self.run, until)
+        if "distill" in missing:
+            preflight.warn_of_unseen_pairs(self.run.config, self.console)
         heavy = [stage for stage in missing if stage in preflight.HEAVY]
         for stage in missing:
             if heavy and stage == heavy[0]:

@@ -72,6 +72,22 @@ def test_what_would_stop_a_run_is_said_before_it(look, place, options, need, wor
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        (("--cfe-per-example", "3"), True),
+        (("--cfe-per-example", "3", "--budget", "max"), False),
+        (("--cfe-per-example", "1"), False),
+    ],
+)
+def test_counterfactuals_that_no_student_will_see_are_warned_of(look, options, warned):
+    code, _, err = look(*options)
+    said = " ".join(err.split())
+    assert code == 0
+    assert ("3 counterfactuals of an original are sought" in said) is warned
+    assert ("--budget max" in said) is warned
+
+
 def model_at_hand(place, config):
     folder = place / "deep"
     folder.mkdir()

@@ -170,6 +170,19 @@ def test_an_order_from_before_the_settings_were_changed_is_dropped(tmp_path, mon
         assert artifacts.read_few_shot(run) == drawn
 
 
+@pytest.mark.parametrize(("until", "warned"), [("verify", False), ("distill", True)])
+def test_a_run_warns_of_counterfactuals_that_no_student_will_see(
+    tmp_path, until, warned, monkeypatch, capsys
+):
+    finished(tmp_path, "teacher")
+    with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
+        session = Session(run, Console())
+        recording(session, monkeypatch)
+        session.advance(until)
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("2 counterfactuals of an original are sought" in said) is warned
+
+
 def test_the_pieces_of_a_run_fit_together(tmp_path, monkeypatch):
     engine = FakeEngine()
 
