@@ -32,7 +32,7 @@ def stages(run: RunFolder, redo: str | None) -> dict[str, str]:
     config = run.config
     students = config.dataset.seeds * (1 + config.distillation.baseline)
     to_do = dict.fromkeys(STAGES, "to do")
-    to_do["generate"] = f"to do: up to {_originals(run)} originals, {_replies(run)} replies each"
+    to_do["generate"] = f"to do: up to {_originals(run)} originals, {_replies(run)}"
     to_do["distill"] = f"to do: {students} students"
     missing = run.missing(redo=redo)
     return {stage: to_do[stage] if stage in missing else "done" for stage in STAGES}
@@ -43,10 +43,12 @@ def _originals(run: RunFolder) -> int:
     return each * run.config.dataset.seeds
 
 
-def _replies(run: RunFolder) -> int:
+def _replies(run: RunFolder) -> str:
     settings = run.config.generator
     asked = settings.candidates * len(settings.rounds[: settings.max_rounds])
-    return min(asked, settings.max_candidates or asked)
+    count = min(asked, settings.max_candidates or asked)
+    each = "for each other label" if settings.targets == "all" else "each"
+    return f"{count} replies {each}"
 
 
 def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:

@@ -46,6 +46,15 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
 
 
 @pytest.mark.parametrize(
+    ("targets", "replies"),
+    [("all", "24 replies for each other label"), ("confusion", "24 replies each")],
+)
+def test_replies_are_told_for_each_label_that_is_a_target(look, targets, replies):
+    _, found, _ = look("-k", "8", "--seeds", "1", "--targets", targets)
+    assert found["stages"]["generate"] == f"to do: up to 4 originals, {replies}"
+
+
+@pytest.mark.parametrize(
     ("options", "need", "words"),
     [
         (("--offline", "--generator", "some/model"), "generator", "not in the local hub cache"),
