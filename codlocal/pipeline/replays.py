@@ -38,7 +38,7 @@ def _has_replies(path: Path) -> bool:
 def differences(run: RunFolder, recorded: Path) -> list[str]:
     """In what a recorded run differs from this one, as far as its folder tells."""
     other = RunFolder(recorded, Config())
-    found = []
+    found = ["the recorded run has not finished its generate stage"] if _is_open(other) else []
     if other.file("run.toml").is_file():
         # As they stand there: another version of codlocal may have had other settings.
         ours, saved = (
@@ -51,6 +51,14 @@ def differences(run: RunFolder, recorded: Path) -> list[str]:
     )
     found += _if_both(run, other, "the teacher has other weights", _teacher)
     return found
+
+
+def _is_open(run: RunFolder) -> bool:
+    """Whether a run has begun to generate, and may have asked only a part of its requests."""
+    try:
+        return "generate" in run.manifest.stages and not run.is_done("generate")
+    except RunError:
+        return False
 
 
 def _teacher(run: RunFolder) -> str:
