@@ -93,7 +93,8 @@ def number_labels(
     """The class names in order, and the class index of each label that occurs.
 
     The order is the user's (`wanted`), else the source's (`given`), else sorted: by value if
-    every label is a whole number. With the user's names, labels may be names or indices.
+    every label is a whole number. With the user's names, labels may be names or indices, or as
+    many other whole numbers as there are names, the lowest one first.
 
     Raises:
         DataError: too few or too many classes, or labels that the user's names don't cover.
@@ -120,11 +121,17 @@ def number_labels(
     by_number = {str(number): number for number in range(len(names))}
     if found <= by_number.keys():
         return names, by_number
+    if wanted and len(found) == len(names) and _are_numbers(found):
+        return names, {label: at for at, label in enumerate(_sorted_labels(found))}
     raise _unknown_labels(found, names, where)
 
 
+def _are_numbers(labels: Iterable[str]) -> bool:
+    return all(re.fullmatch(r"-?[0-9]{1,99}", label) for label in labels)
+
+
 def _sorted_labels(found: Iterable[str]) -> list[str]:
-    if all(re.fullmatch(r"-?[0-9]{1,99}", label) for label in found):
+    if _are_numbers(found):
         return sorted(found, key=lambda label: (int(label), label))
     return sorted(found)
 
@@ -136,8 +143,9 @@ def _unknown_labels(found: set[str], names: Sequence[str], where: str) -> DataEr
     guess = f" Did you mean {near[0]!r} by {unknown[0]!r}?" if near else ""
     return DataError(
         f"{where} has labels that are not among the label names: {shown}.",
-        f"Label names: {', '.join(names)}.{guess} Set dataset.label_names to the labels in the "
-        "data, or leave it out to take them as they are.",
+        f"Label names: {', '.join(names)}.{guess} dataset.label_names names labels that "
+        "are numbers, one name for each, the lowest one first. Labels that are words keep their "
+        "own names: leave it out, or write other words into the data.",
     )
 
 

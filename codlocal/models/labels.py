@@ -47,9 +47,10 @@ def column_order(model_names: Sequence[str], data_names: Sequence[str]) -> list[
     missing = missing or [name for name in data_names if name not in model_names]
     raise ModelError(
         f"The model has no label named {_join(missing)}; its labels are {_join(model_names)}.",
-        "Name the labels of your own data as the model does: --set dataset.label_names='[...]', "
-        "in the order of the label numbers. For a named dataset choose another model, or one "
-        "without a head, which is fine-tuned.",
+        "Name the labels of your own data as the model does: where they are numbers with --set "
+        "dataset.label_names='[...]', one name for each, the lowest one first; where they are "
+        "words, in the data itself. For a named dataset choose another model, or one without a "
+        "head, which is fine-tuned.",
     )
 
 

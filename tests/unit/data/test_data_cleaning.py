@@ -97,6 +97,11 @@ def test_indices_into_the_users_names_are_understood():
     assert number_labels({"0", "1"}, ("bad", "good"), None, "x")[1] == {"0": 0, "1": 1}
 
 
+def test_the_users_names_go_to_whatever_numbers_there_are_the_lowest_first():
+    index = number_labels({"10", "5", "-1"}, ("bad", "so-so", "good"), None, "x")[1]
+    assert index == {"-1": 0, "5": 1, "10": 2}
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "message", "hint"),
     [
@@ -105,7 +110,8 @@ def test_indices_into_the_users_names_are_understood():
         ({str(number) for number in range(1001)}, None, "1001 different labels", "--label-column"),
         ({"posit", "neg"}, ("neg", "positive"), "label names: 'posit'", "mean 'positive'"),
         ({"zzz", "neg"}, ("neg", "positive"), "'zzz'", "leave it out"),
-        ({"0", "2"}, ("neg", "pos"), "'0', '2'", "leave it out"),
+        ({"1", "5"}, ("neg", "so", "pos"), "'1', '5'", "one name for each"),
+        ({"good", "bad"}, ("neg", "pos"), "'bad', 'good'", "into the data"),
         ({"a", "b"}, ("a", "a"), "not two or more different names", "label_names"),
         ({"a", "b"}, ("a",), "not two or more different names", "label_names"),
     ],

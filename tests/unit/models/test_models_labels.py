@@ -38,4 +38,4 @@ def test_another_number_of_labels_is_refused():
 def test_a_label_that_the_model_lacks_is_named():
     with pytest.raises(ModelError, match="no label named positive") as caught:
         column_order(("NEGATIVE", "POS"), ("negative", "positive"))
-    assert "dataset.label_names" in caught.value.hint
+    assert "where they are numbers with --set dataset.label_names" in caught.value.hint
