@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
 from codlocal.models import hub, packages
 from codlocal.models.folders import TOKENIZER_FILES
+
+_GENERATES = re.compile(r"(ForCausalLM|ForConditionalGeneration|LMHeadModel)$")
 
 
 def resolve(name: str, *, console: Console, offline: bool) -> Path:
@@ -108,6 +111,12 @@ def has_head(path: Path) -> bool:
     """Whether the model is a classifier already, by the architecture in its configuration."""
     architectures = read_json(path / "config.json").get("architectures") or []
     return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+
+def generates(path: Path) -> bool:
+    """Whether the model writes text; one whose configuration names no architecture may."""
+    architectures = read_json(path / "config.json").get("architectures")
+    return not architectures or any(_GENERATES.search(name) for name in architectures)
 
 
 def has_chat_template(path: Path) -> bool:

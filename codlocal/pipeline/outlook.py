@@ -67,7 +67,7 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
     if "generate" in missing:
         yield _need("engine", lambda: _engine(run))
         if not (config.runtime.replay or config.runtime.server_url):
-            yield _model("generator", config.generator.model, run)
+            yield _need("generator", lambda: _generator(run))
         if config.generator.confused_student:
             yield _need("confused student", lambda: _confused_student(run))
     if "distill" in missing:
@@ -156,6 +156,12 @@ def _place(name: str, run: RunFolder) -> str:
     if folder is None and run.config.runtime.offline:
         return _offline(name)
     return f"{name}: {folder or 'not here, to be fetched'}"
+
+
+def _generator(run: RunFolder) -> str:
+    name = run.config.generator.model
+    preflight.check_generator(run.config, locate.at_hand(name))
+    return _place(name, run)
 
 
 def _student(run: RunFolder) -> str:

@@ -35,7 +35,8 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
     Raises:
         ConfigError: a package is missing.
         DeviceError: a GPU is.
-        ModelError: the student can't be made as asked, or the one that shows confusions is none.
+        ModelError: the student can't be made as asked, the generator is none, or the one that
+            shows confusions is no student.
 
     """
     missing = HEAVY.intersection(run.missing(until, redo))
@@ -44,6 +45,8 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
         check_packages(run.config)
     if "generate" in missing:
         check_confused_student(run.config)
+        if not _answers_elsewhere(run.config):
+            check_generator(run.config, locate.at_hand(run.config.generator.model))
     if "distill" in missing:
         check_student(run.config)
 
@@ -136,10 +139,8 @@ def check_engine(config: Config) -> None:
     A replay needs neither, only the recorded replies.
 
     Raises:
-        ConfigError: the server's address can't be used, there is nothing to replay, or the
-            generator can't be asked as the settings say.
+        ConfigError: the server's address can't be used, or there is nothing to replay.
         EngineError: there is no engine.
-        ModelError: the generator's folder holds no model.
 
     """
     if config.runtime.replay:
@@ -148,7 +149,6 @@ def check_engine(config: Config) -> None:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
         find_engine(config.runtime.engine_python)
-        _check_prompting(config, locate.at_hand(config.generator.model))
 
 
 def fetch_generator(config: Config, console: Console) -> None:
@@ -156,18 +156,38 @@ def fetch_generator(config: Config, console: Console) -> None:
 
     Raises:
         ConfigError: it can't be asked as the settings say.
-        ModelError: it can't be had.
+        ModelError: it can't be had, or does not generate.
 
     """
-    if not (config.runtime.replay or config.runtime.server_url):
+    if not _answers_elsewhere(config):
         name, offline = config.generator.model, config.runtime.offline
-        _check_prompting(config, locate.resolve(name, console=console, offline=offline))
+        check_generator(config, locate.resolve(name, console=console, offline=offline))
 
 
-def _check_prompting(config: Config, model: Path | None) -> None:
-    """Refuse a base model that vLLM is to chat with; in this process one is asked without."""
+def _answers_elsewhere(config: Config) -> bool:
+    return bool(config.runtime.replay or config.runtime.server_url)
+
+
+def check_generator(config: Config, model: Path | None) -> None:
+    """Refuse a model that doesn't generate, and a base model that vLLM is to chat with.
+
+    In this process a base model is asked without. None stands for a model that is not at hand.
+
+    Raises:
+        ConfigError: it is a base model.
+        ModelError: it does not generate.
+
+    """
     settings = config.generator
-    if (settings.engine, settings.prompting) != ("vllm", "chat") or model is None:
+    if model is None:
+        return
+    if not locate.generates(model):
+        raise ModelError(
+            f"The generator {settings.model} is not a language model that generates text.",
+            "Choose one that is (its config.json names a …ForCausalLM), such as "
+            "--generator gemma-3-270m.",
+        )
+    if (settings.engine, settings.prompting) != ("vllm", "chat"):
         return
     if not locate.has_chat_template(model):
         raise ConfigError(

@@ -96,6 +96,23 @@ def test_a_head_is_told_by_the_architecture(tmp_path: Path, architectures, expec
     assert locate.has_head(tmp_path) is expected
 
 
+@pytest.mark.parametrize(
+    ("architectures", "expected"),
+    [
+        (["Gemma3ForConditionalGeneration"], True),
+        (["LlamaForCausalLM"], True),
+        (["GPT2LMHeadModel"], True),
+        (["BertModel"], False),
+        (["BertForMaskedLM"], False),
+        (["LlamaForSequenceClassification"], False),
+        (None, True),
+    ],
+)
+def test_a_generator_is_told_by_the_architecture(tmp_path: Path, architectures, expected):
+    tmp_path.joinpath("config.json").write_text(json.dumps({"architectures": architectures}))
+    assert locate.generates(tmp_path) is expected
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_damaged_configuration_is_a_model_error(tmp_path: Path, text: str):
     tmp_path.joinpath("config.json").write_text(text)

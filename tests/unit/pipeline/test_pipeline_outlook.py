@@ -128,6 +128,14 @@ def test_a_pooling_that_a_model_at_hand_can_not_have_is_refused(look, place):
     assert list(place.iterdir()) == [place / "deep"]
 
 
+def test_a_generator_at_hand_that_does_not_generate_is_refused(look, place):
+    model_at_hand(place, '{"architectures": ["BertModel"]}')
+    code, found, err = look("--generator", "deep", "--engine", "vllm", "--engine-python", "none")
+    assert (code, found["needs"]["generator"]["ok"]) == (3, False)
+    assert "not a language model" in found["needs"]["generator"]["state"]
+    assert err.count("not a language model") == 1
+
+
 def test_rounds_that_have_room_are_told(look):
     code, found, _ = look("--rounds", "3", "--budget", "max")
     assert (code, found["needs"]["rounds"]["state"]) == (0, "3 in all")

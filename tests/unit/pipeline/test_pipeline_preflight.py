@@ -10,8 +10,10 @@ from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, ModelError
 from codlocal.core.run import RunFolder
+from codlocal.models import locate
 from codlocal.pipeline.preflight import (
     check_engine,
+    check_generator,
     check_machine,
     check_packages,
     fetch_generator,
@@ -81,10 +83,21 @@ def test_a_folder_without_a_student_is_not_asked_what_it_confuses(tmp_path):
                 check()
 
 
-@pytest.mark.parametrize("check", [check_engine, lambda one: fetch_generator(one, Console(-1))])
+def model_in(folder, config="{}"):
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        folder.joinpath(name).write_text("{}")
+    folder.joinpath("config.json").write_text(config)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda one: check_generator(one, locate.at_hand(one.generator.model)),
+        lambda one: fetch_generator(one, Console(-1)),
+    ],
+)
 def test_a_base_model_is_not_chatted_with(tmp_path, check):
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
-        tmp_path.joinpath(name).write_text("{}")
+    model_in(tmp_path)
 
     def asked(**generator):
         settings = {"model": str(tmp_path), **generator}
@@ -97,3 +110,17 @@ def test_a_base_model_is_not_chatted_with(tmp_path, check):
     asked(engine="transformers")
     tmp_path.joinpath("chat_template.jinja").write_text("{{ messages }}")
     asked()
+
+
+def test_an_encoder_is_no_generator_and_is_refused_before_anything_is_set_aside(tmp_path):
+    model_in(tmp_path, '{"architectures": ["BertModel"]}')
+    generator = {"model": str(tmp_path), "prompting": "completion"}
+
+    def check(**runtime):
+        config = resolve([{"generator": generator, "runtime": {"device": "cpu", **runtime}}])
+        check_machine(RunFolder(tmp_path / "run", config), "generate", "generate")
+
+    with pytest.raises(ModelError, match="not a language model that generates text"):
+        check()
+    check(replay="theirs")
+    check(server_url="http://127.0.0.1:9")
