@@ -8,7 +8,7 @@ import click
 from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options
 from codlocal.core import config as settings
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.run import RunFolder
 
 
@@ -42,8 +42,10 @@ def measures(pairs: Path | None, perplexity: bool, **given: Any) -> None:
     console = console_of(given)
     path = given["run"]
     saved = RunFolder.saved_settings(path)
-    if saved:  # the generator is asked itself, also of a run that replayed its replies
-        saved = settings.merge(saved, {"runtime": {"replay": None}})
+    if saved is None:
+        raise RunError(f"There is no run in {path}.", "Check the path.")
+    # The generator is asked itself, also of a run that replayed its replies.
+    saved = settings.merge(saved, {"runtime": {"replay": None}})
     run = RunFolder(path, config_of(given, saved))
     generation = read_generation(run)
     found = {"run": str(path), **generation.model_dump(mode="json")}

@@ -79,10 +79,12 @@ def planned_results(folder: Path) -> list[CellResult]:
     """
     try:
         keys = TypeAdapter(list[str]).validate_json(folder.joinpath(PLAN).read_bytes())
-    except (OSError, ValueError) as error:
+    except FileNotFoundError as error:
         raise RunError(
-            f"{folder / PLAN} is missing or damaged.", "Run `codlocal ablate` first, or again."
+            f"There is no sweep in {folder}.", "Check the path. `codlocal ablate` makes sweeps."
         ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / PLAN} is damaged.", "Run `codlocal ablate` again.") from error
     rows = read_results(folder)
     return [rows[key] for key in keys if key in rows]
 

@@ -50,7 +50,7 @@ def read_generation(run: RunFolder) -> Generation:
         return Generation.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise RunError(
-            f"{path} is missing or damaged.",
+            f"{path} is {'damaged' if path.exists() else 'missing'}.",
             f"Run `codlocal verify --run {run.path}`, with --redo verify if that stage is done.",
         ) from error
 

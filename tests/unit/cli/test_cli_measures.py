@@ -115,7 +115,9 @@ def test_there_is_nothing_to_show_before_the_verify_stage(place):
     result = invoke("measures", "--run", "r")
     assert isinstance(result.exception, RunError)
     assert "codlocal verify" in result.exception.hint
-    assert isinstance(invoke("measures", "--run", "nowhere").exception, RunError)
+    nowhere = invoke("measures", "--run", "nowhere").exception
+    assert isinstance(nowhere, RunError)
+    assert nowhere.message == "There is no run in nowhere."
     assert not place.joinpath("nowhere").exists()
     assert invoke("measures").exit_code == 2
 

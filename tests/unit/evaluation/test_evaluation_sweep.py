@@ -89,14 +89,14 @@ def test_rows_of_earlier_grids_are_left_out(tmp_path):
     jsonl.write_rows(tmp_path / RESULTS, [new, old])
     jsonl.write_json(tmp_path / PLAN, ["not done", "new"])
     assert planned_results(tmp_path) == [new]
-    with pytest.raises(RunError, match=r"plan\.json is missing"):
+    with pytest.raises(RunError, match=r"There is no sweep in .*nowhere"):
         planned_results(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", ["5", '{"a": 1}', "[[1]]", "["])
 def test_a_plan_of_something_else_is_damaged(tmp_path, content):
     jsonl.write_text(tmp_path / PLAN, content)
-    with pytest.raises(RunError, match=r"plan\.json is missing or damaged"):
+    with pytest.raises(RunError, match=r"plan\.json is damaged"):
         planned_results(tmp_path)
 
 

@@ -175,9 +175,9 @@ def test_a_table_fits_a_narrow_terminal(generation, capsys):
 
 def test_missing_measures_say_how_to_get_them(tmp_path):
     run = RunFolder(tmp_path, Config())
-    with pytest.raises(RunError, match="missing or damaged") as caught:
+    with pytest.raises(RunError, match="json is missing") as caught:
         read_generation(run)
     assert "codlocal verify" in caught.value.hint
     run.file("generation.json").write_text("{}")
-    with pytest.raises(RunError, match="missing or damaged"):
+    with pytest.raises(RunError, match="json is damaged"):
         read_generation(run)
