@@ -173,7 +173,7 @@ def pipeline(rounds: int, *, dry_run: bool, **given: Any) -> int:
 @options("data")
 def data(**given: Any) -> None:
     """Load the data and draw each seed's k labelled texts."""
-    _advance("data", given)
+    _go_on("data", given)
 
 
 @click.group()
@@ -189,7 +189,7 @@ def train(**given: Any) -> None:
     A fine-tuned teacher is kept by content hash: the same model, texts and settings are never
     trained twice.
     """
-    _advance("teacher", given)
+    _go_on("teacher", given)
 
 
 @click.command(cls=Command)

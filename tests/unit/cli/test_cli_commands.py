@@ -96,7 +96,7 @@ def test_bad_data_leaves_a_run_that_can_be_corrected(place):
     assert error_of("data", "--data", "none.csv", "--run", "r").exit_code == 1
     place.joinpath("empty.csv").touch()
     assert error_of("data", "--data", "empty.csv", "--run", "r").exit_code == 1
-    assert "k must be even" in error_of("data", "-k", 7, "--run", "r").message
+    assert "k must be even" in error_of("data", "--dataset", "yelp", "-k", 7, "--run", "r").message
     succeed("data", "--profile", "embedded", "--run", "r")
 
 

@@ -9,7 +9,7 @@ import pytest
 from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
 from codlocal.cli.stages import pipeline
-from codlocal.core.config import Config, differences, profile_settings, resolve
+from codlocal.core.config import STAGES, Config, differences, profile_settings, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DataError, RunError
 from codlocal.core.run import RunFolder
@@ -252,8 +252,7 @@ def test_redo_sets_the_old_results_aside(tmp_path, capsys):
     given = {"run": tmp_path / "run", "profile": "embedded"}
     finish(given)
     with open_run({**given, "k": 8, "redo": "data"}, Console()) as run:
-        assert run.config.dataset.k == 8
-        assert not run.is_done("data")
+        assert (run.config.dataset.k, run.is_done("data")) == (8, False)
     assert (tmp_path / "run/archive/1/data").is_dir()
     assert "aside in" in capsys.readouterr().err
     with open_run({"run": tmp_path / "new", "redo": "data"}, QUIET) as run:
@@ -290,10 +289,10 @@ def test_a_run_that_another_process_works_on_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("command", ["generate", "verify", "distill", "evaluate"])
-def test_a_mistyped_run_is_not_begun_by_a_later_stage(call, tmp_path, monkeypatch, command):
+@pytest.mark.parametrize("command", ["data", "teacher train", *STAGES[2:]])
+def test_a_mistyped_run_is_not_begun_by_a_stage(call, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    code, _, err = call(command, "--run", "tpyo", "-k", "8")
+    code, _, err = call(*command.split(), "--run", "tpyo", "-k", "8")
     assert code == 1
     assert "There is no run in tpyo." in err
     assert "--dataset or --data" in err
