@@ -8,6 +8,7 @@ import importlib
 import json
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -148,5 +149,11 @@ def _fail(message: str, hint: str, code: int) -> None:
 
     Console().error(message, hint)
     if "--json" in sys.argv:
-        sys.stdout.write(json.dumps({"error": message, "hint": hint, "exit_code": code}) + "\n")
+        told = json.dumps({"error": message, "hint": hint, "exit_code": code}) + "\n"
+        try:
+            sys.stdout.write(told)
+            sys.stdout.flush()
+        except BrokenPipeError:  # or Python would flush it again, in vain, at its end
+            with suppress(BrokenPipeError):
+                sys.stdout.close()
     sys.exit(code)

@@ -216,6 +216,15 @@ def test_a_reader_that_left_is_no_error():
     assert "Traceback" not in done.stderr
 
 
+def test_a_reader_that_left_is_spared_an_error_in_json():
+    command = (
+        f"{sys.executable} -m codlocal measures --run r --json | true; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: There is no run in r.\nHint: Check the path.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
