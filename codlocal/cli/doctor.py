@@ -37,4 +37,8 @@ def doctor(**given: Any) -> int:
         table.add_row(area, name, state, found, remedy)
     summary = as_json(findings)
     console.result(summary, table)
+    if given["quiet"]:
+        for one in findings:
+            if one.state == "missing":
+                console.warn(f"{one.name}: {one.value}. {one.remedy}")
     return 0 if summary["ready"] else 3

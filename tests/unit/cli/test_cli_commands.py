@@ -164,19 +164,6 @@ def test_the_teacher_is_trained_before_nothing_else(place):
     assert "teacher stage" in succeed("teacher", "train", "--run", "r").stderr
 
 
-def test_doctor_reports_and_exits_with_3_if_something_is_missing(monkeypatch):
-    monkeypatch.setattr(engine_module, "imported_version", lambda _python: "0.32.0")
-    result = CliRunner().invoke(cli, ["doctor", "--json"], standalone_mode=False)
-    summary = json.loads(result.stdout)
-    assert summary["ready"] is False
-    assert result.return_value == 3
-    chosen = CliRunner().invoke(
-        cli, ["doctor", "--engine-python", "/tmp/[/x]/python"], standalone_mode=False
-    )
-    assert chosen.return_value == 0
-    assert "0.32.0 in /tmp/[/x]/python" in " ".join(chosen.stdout.replace("│", " ").split())
-
-
 @pytest.mark.parametrize(
     ("option", "gpu", "kind"),
     [("--cpu", True, "cpu"), ("--gpu", False, "gpu"), (None, True, "gpu"), (None, False, "cpu")],
