@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,26 @@ def find_engine(chosen: str | None) -> Path:
         "Run `codlocal engine install`, name an interpreter that has it with --engine-python, "
         "or generate without it: --engine transformers.",
     )
+
+
+def check_interpreter(python: Path) -> None:
+    """Refuse an interpreter that has no vLLM; whether that can be imported takes long to tell.
+
+    Raises:
+        EngineError: that is so, or it can't be asked.
+
+    """
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    hint = (
+        "Name an interpreter that has it with --engine-python, or leave that out and run "
+        "`codlocal engine install`."
+    )
+    try:
+        done = subprocess.run([python, "-c", look], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"{python} can't be asked whether it has vLLM: {error}.", hint) from error
+    if done.returncode:
+        raise EngineError(f"{python} has no vLLM.", hint)
 
 
 def check_server(url: str, *, offline: bool) -> Served:

@@ -1,6 +1,6 @@
 """What a run would do, and whether it has what that takes: nothing is written, fetched or begun."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from codlocal.core import artifacts
@@ -61,9 +61,9 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
     if preflight.HEAVY.intersection(missing):
         yield _need("device", lambda: _checked(preflight.check_device, run, config.runtime.device))
         yield _need("packages", lambda: _checked(preflight.check_packages, run, "installed"))
-    yield from _texts(run, missing)
+    spec = yield from _texts(run, missing)
     if "teacher" in missing:
-        yield _model("teacher", config.teacher.model, run)
+        yield _need("teacher", lambda: _teacher(run, spec))
     if "generate" in missing:
         yield _need("engine", lambda: _engine(run))
         if not (config.runtime.replay or config.runtime.server_url):
@@ -97,17 +97,20 @@ def _rounds(run: RunFolder, rounds: int) -> str:
     return f"{rounds} in all"
 
 
-def _texts(run: RunFolder, missing: Sequence[str]) -> Iterator[Need]:
-    """Load the texts, unless the run has read them, and try a prompt to be used on their labels."""
+def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, DatasetSpec | None]:
+    """Load the texts, unless the run has read them, and try a prompt to be used on their labels.
+
+    Returns what the texts are, as far as that is known.
+    """
     dataset, generator = run.config.dataset, run.config.generator
     try:
         spec = _drawn(run) if "data" in missing else artifacts.read_spec(run)
     except CodlocalError as error:
         yield Need("texts", error.message, error)
-        return
+        return None
     if spec is None:
         yield Need("texts", f"{dataset.name}: not here, to be fetched")
-        return
+        return None
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
     yield Need("texts", f"{spec.name}: {counts}")
 
@@ -118,6 +121,7 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Iterator[Need]:
 
     if "generate" in missing:
         yield _need("prompt", prompt)
+    return spec
 
 
 def _drawn(run: RunFolder) -> DatasetSpec | None:
@@ -147,15 +151,19 @@ def _engine(run: RunFolder) -> str:
     return "transformers, in this process"
 
 
-def _model(role: str, name: str, run: RunFolder) -> Need:
-    return _need(role, lambda: _place(name, run))
-
-
 def _place(name: str, run: RunFolder) -> str:
     folder = locate.at_hand(name)
     if folder is None and run.config.runtime.offline:
         return _offline(name)
     return f"{name}: {folder or 'not here, to be fetched'}"
+
+
+def _teacher(run: RunFolder, spec: DatasetSpec | None) -> str:
+    name = run.config.teacher.model
+    folder = locate.at_hand(name)
+    if folder is not None and spec is not None:
+        preflight.check_labels(folder, spec.label_names)
+    return _place(name, run)
 
 
 def _generator(run: RunFolder) -> str:

@@ -1,6 +1,7 @@
 """What can be known to be missing before anything is loaded, downloaded or trained."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from codlocal.core import artifacts, paths
@@ -10,9 +11,10 @@ from codlocal.core.errors import ConfigError, DeviceError, ModelError
 from codlocal.core.run import RunFolder
 from codlocal.generation import prompts
 from codlocal.models import locate
+from codlocal.models.labels import column_order, names_of
 from codlocal.models.teacher import check_teacher, read_teacher
 from codlocal.models.trainable import check_start
-from codlocal.pipeline.engines import check_server, find_engine, has_gpu
+from codlocal.pipeline.engines import check_interpreter, check_server, find_engine, has_gpu
 from codlocal.pipeline.replays import store_of
 
 _LOW_DISK_GB = 3.0
@@ -98,6 +100,18 @@ def check_confused_student(config: Config) -> None:
         )
 
 
+def check_labels(teacher: Path, label_names: Sequence[str]) -> None:
+    """Refuse a classifier whose labels are not the data's, as far as its configuration names them.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    named = locate.read_json(teacher / "config.json").get("id2label")
+    if named and locate.has_head(teacher):
+        column_order(names_of(named), label_names)
+
+
 def check_device(config: Config) -> None:
     """Refuse settings that need a GPU where there is none.
 
@@ -148,7 +162,9 @@ def check_engine(config: Config) -> None:
     elif config.runtime.server_url:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
-        find_engine(config.runtime.engine_python)
+        python = find_engine(config.runtime.engine_python)
+        if config.runtime.engine_python:
+            check_interpreter(python)
 
 
 def fetch_generator(config: Config, console: Console) -> None:

@@ -36,6 +36,7 @@ def make_place(folder, rounds, seed=0):
     python.write_text(
         f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(TESTS)!r})\n"
         "from fake_server import serve_like_vllm\n"
+        "if '-c' in sys.argv: sys.exit()  # asked whether it has vLLM\n"
         "serve_like_vllm(sys.argv, slow=float(os.environ.get('SLOW', '0')))\n"
     )
     python.chmod(0o755)

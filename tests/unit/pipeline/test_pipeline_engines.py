@@ -10,6 +10,7 @@ from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ConfigError, EngineError, ModelError
 from codlocal.pipeline import engines
 from codlocal.pipeline.engines import Served
+from codlocal.pipeline.preflight import check_engine
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,21 @@ def test_a_chosen_interpreter_must_be_there(tmp_path):
         engines.find_engine(str(tmp_path / "python"))
     with pytest.raises(EngineError, match="no interpreter"):
         engines.find_engine(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [("#!/bin/sh\nexit 1\n", "has no vLLM"), ("#!/nowhere\n", "can't be asked")],
+)
+def test_a_chosen_interpreter_must_have_vllm(tmp_path, script, message):
+    python = interpreter(tmp_path / "python")
+    chosen = resolve([{"runtime": {"engine_python": str(python)}}])
+    python.chmod(0o755)
+    check_engine(chosen)
+    python.write_text(script)
+    with pytest.raises(EngineError, match=message) as caught:
+        check_engine(chosen)
+    assert "engine install" in caught.value.hint
 
 
 def test_attaching_uses_the_servers_first_model_and_the_key(monkeypatch):

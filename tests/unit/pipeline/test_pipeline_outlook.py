@@ -99,7 +99,7 @@ def test_counterfactuals_that_no_student_will_see_are_warned_of(look, options, w
 
 def model_at_hand(place, config):
     folder = place / "deep"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in ("model.safetensors", "tokenizer.json"):
         folder.joinpath(name).touch()
     folder.joinpath("config.json").write_text(config)
@@ -126,6 +126,25 @@ def test_a_pooling_that_a_model_at_hand_can_not_have_is_refused(look, place):
     assert (code, found["needs"]["student"]["ok"]) == (1, False)
     assert "can't be chosen" in found["needs"]["student"]["state"]
     assert list(place.iterdir()) == [place / "deep"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ('{"0": "bad", "1": "good"}', "no label named negative, positive"),
+        ('{"0": "negative", "1": "neutral", "2": "positive"}', "3 labels, the data 2"),
+        ('{"0": "Positive", "1": "Negative"}', "deep"),
+        ("{}", "deep"),
+    ],
+)
+def test_the_labels_of_a_classifier_at_hand_have_to_be_the_datas(look, place, labels, words):
+    head = '"architectures": ["BertForSequenceClassification"]'
+    model_at_hand(place, f'{{{head}, "id2label": {labels}}}')
+    code, found, _ = look("--teacher", "deep")
+    assert (code == 0) is found["needs"]["teacher"]["ok"] is (words == "deep")
+    assert words in found["needs"]["teacher"]["state"]
+    model_at_hand(place, f'{{"id2label": {labels}}}')
+    assert look("--teacher", "deep")[0] == 0, "an encoder is fine-tuned"
 
 
 def test_a_generator_at_hand_that_does_not_generate_is_refused(look, place):
