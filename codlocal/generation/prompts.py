@@ -23,6 +23,8 @@ COPY = "prompt.jinja"
 """What a run folder calls the prompt that it began with."""
 
 STYLES = ("fill", "mark", "free")
+_MADE_UP = "zyxqw"
+"""A text that no template has of its own."""
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
@@ -151,13 +153,14 @@ class PromptTemplate:
         """Word made-up requests of every style, of a first round and of a later one.
 
         Raises:
-            ConfigError: the template can't word one of them.
+            ConfigError: the template can't word one of them, or shows the text in none.
 
         """
         first, second = label_names[:2]
         turns = ((first, second), (second, first))
+        shown = False
         for style in STYLES:
-            bare = PromptInput("___", style, first, second, label_names)
+            bare = PromptInput(_MADE_UP, style, first, second, label_names)
             full = replace(
                 bare,
                 demonstrations=[Demonstration(first, "so ___", "so good")],
@@ -165,7 +168,12 @@ class PromptTemplate:
                 tried=[Attempt("so fine", 0.5)],
             )
             for given in (bare, full):
-                self.render(given)
+                shown |= _MADE_UP in self.render(given).casefold()
+        if not shown:
+            raise ConfigError(
+                f"The prompt {self.path} never shows the text.",
+                "Put {{ text | json }} where the text to be edited belongs.",
+            )
 
 
 def names() -> list[str]:

@@ -196,6 +196,18 @@ def test_the_templates_of_the_package_pass_their_check(task):
     prompts.load(task).check(LABELS.get(task, ("negative", "positive")))
 
 
+@pytest.mark.parametrize("content", ["Rewrite it nicely.", "text,label\na,b\n", "{{ style }}"])
+def test_a_prompt_that_never_shows_the_text_is_refused(tmp_path, content):
+    with pytest.raises(ConfigError, match="never shows the text") as caught:
+        prompts.load("x", own(tmp_path, content)).check(("negative", "positive"))
+    assert "{{ text | json }}" in caught.value.hint
+
+
+def test_a_prompt_may_show_the_text_in_its_own_way(tmp_path):
+    own_way = "{% if style == 'fill' %}{{ text | upper }}{% endif %}"
+    prompts.load("x", own(tmp_path, own_way)).check(("negative", "positive"))
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
