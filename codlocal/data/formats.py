@@ -100,6 +100,7 @@ def _read_separated(path: Path, columns: Columns, separator: str) -> RawSplit:
         header = next((row for row in reader if row), [])
         if not header:
             return make_split([], [], str(path))
+        _refuse_other_separator(path, header, separator)
         require_columns(header, columns, str(path))
         text_at, label_at = (header.index(name) for name in columns)
         for row in reader:
@@ -114,6 +115,16 @@ def _read_separated(path: Path, columns: Columns, separator: str) -> RawSplit:
     except csv.Error as error:
         _refuse_line(path, reader.line_num, str(error), error)
     return make_split(texts, labels, str(path))
+
+
+def _refuse_other_separator(path: Path, header: Sequence[str], separator: str) -> None:
+    """Refuse a header that is one field to `separator`, and several to another one."""
+    other = next((one for one in ";\t,|" if one in header[0]), None)
+    if len(header) == 1 and other is not None:
+        raise DataError(
+            f"{path} has its fields separated by {other!r}, not by {separator!r}.",
+            "Save it with commas as .csv, or with tabs as .tsv.",
+        )
 
 
 def _refuse_line(path: Path, line: int, problem: str, cause: Exception | None = None) -> NoReturn:

@@ -71,6 +71,15 @@ def test_odd_texts_come_out_as_they_went_in(tmp_path, ending):
     assert split.rows == list(range(len(ODD)))
 
 
+@pytest.mark.parametrize(("ending", "other"), [("csv", ";"), ("csv", "\t"), ("tsv", ",")])
+def test_another_separator_is_named(tmp_path, ending, other):
+    path = write_csv(tmp_path / f"rows.{ending}", [["id", *COLUMNS], ["1", "so", "a"]], other)
+    with pytest.raises(DataError, match="has its fields separated by") as caught:
+        read_file(path, COLUMNS)
+    assert repr(other) in caught.value.message
+    assert "commas as .csv" in caught.value.hint
+
+
 @settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
 )
