@@ -36,12 +36,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class LoadedData:
-    """A dataset ready for use, and how many rows were dropped for which reason."""
+    """A dataset ready for use, and how many rows were dropped for which reason.
+
+    `held_out` says whether the test texts are a part of the training rows, and `unread` which
+    splits were left alone.
+    """
 
     spec: DatasetSpec
     train: list[Example]
     test: list[Example]
     dropped: Mapping[str, int]
+    held_out: bool = False
+    unread: Sequence[str] = ()
 
 
 def assemble(
@@ -81,7 +87,8 @@ def assemble(
         dropped_rows=dropped.total(),
         sha256=fingerprint(names, train_rows, test_rows),
     )
-    return LoadedData(spec, train_rows, test_rows, {k: v for k, v in dropped.items() if v})
+    counts = {reason: count for reason, count in dropped.items() if count}
+    return LoadedData(spec, train_rows, test_rows, counts, held_out=test is None)
 
 
 def number_labels(

@@ -1,5 +1,6 @@
 """`--data`: one file, a folder with train and test files, or a saved Hugging Face dataset."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from codlocal.data.tables import RawSplit, make_split
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+_VALIDATION = {"validation", "valid", "val", "dev"}
 
 
 def refuse_missing(path: Path) -> None:
@@ -49,12 +53,14 @@ def load_path(config: DatasetConfig, path: Path) -> LoadedData:
 def _load_path(config: DatasetConfig, path: Path) -> LoadedData:
     refuse_missing(path)
     columns = (config.text_column, config.label_column)
+    unread: list[str] = []
     if path.is_dir():
         train, test = _read_folder(path, columns)
+        unread = sorted({one.stem for one in path.iterdir()} & _VALIDATION)
     else:
         train, test = read_file(path, columns), None
     origin = Origin(name=path.resolve().stem, source="file", location=str(path))
-    return assemble(origin, train, test, config.label_names)
+    return replace(assemble(origin, train, test, config.label_names), unread=unread)
 
 
 def _read_folder(folder: Path, columns: Columns) -> tuple[RawSplit, RawSplit | None]:

@@ -7,6 +7,7 @@ from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
+from codlocal.data.cleaning import LoadedData
 from codlocal.data.loaders import load
 from codlocal.data.sampling import few_shot
 
@@ -33,19 +34,24 @@ def run_data(run: RunFolder, console: Console) -> None:
         jsonl.write_rows(run.file(*artifacts.FEW_SHOT), splits)
         jsonl.write_json(run.file(*artifacts.SPEC), spec.model_dump(mode="json"))
         facts.update(_facts(spec, loaded.dropped))
-    _say(spec, loaded.dropped, config.k, console)
+    _say(loaded, config.k, console)
 
 
 def _facts(spec: DatasetSpec, dropped: Mapping[str, int]) -> dict[str, Any]:
     return {**spec.model_dump(mode="json"), "dropped": dict(dropped)}
 
 
-def _say(spec: DatasetSpec, dropped: Mapping[str, int], k: int, console: Console) -> None:
+def _say(loaded: LoadedData, k: int, console: Console) -> None:
+    spec, dropped = loaded.spec, loaded.dropped
     place = {
         "file": spec.location,
         "bundled": f"bundled {spec.attribution}",
     }.get(spec.source, f"{spec.source}, {spec.location}, {spec.attribution}")
-    console.info(f"{spec.name}: {place}; {spec.train_rows} train / {spec.test_rows} test texts")
+    counts = f"{spec.train_rows} train / {spec.test_rows} test texts"
+    held_out = ", held out of the training texts" if loaded.held_out else ""
+    console.info(f"{spec.name}: {place}; {counts}{held_out}")
+    if loaded.unread:
+        console.info(f"{spec.name}: not used: {', '.join(loaded.unread)}")
     if dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         console.info(f"{spec.name}: {spec.dropped_rows} rows dropped: {counts}")

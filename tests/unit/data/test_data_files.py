@@ -57,11 +57,13 @@ def test_a_folder_may_mix_formats_and_its_validation_split_is_not_read(tmp_path)
     loaded = load_file(tmp_path)
     assert (loaded.spec.train_rows, loaded.spec.test_rows) == (20, 1)
     assert loaded.spec.name == tmp_path.name
+    assert (loaded.held_out, loaded.unread) == (False, ["validation"])
 
 
 def test_a_folder_with_train_alone_is_split(tmp_path):
     (tmp_path / "train.csv").write_text(CSV)
-    assert load_file(tmp_path).spec.test_rows == 6
+    loaded = load_file(tmp_path)
+    assert (loaded.spec.test_rows, loaded.held_out, loaded.unread) == (6, True, [])
 
 
 def test_a_folder_without_train_or_with_two_is_refused(tmp_path):
@@ -84,6 +86,7 @@ def test_a_saved_dataset_dict_is_read_with_its_class_names(tmp_path, with_test):
     loaded = load_file(tmp_path / "saved", text_column="body", label_column="kind")
     assert loaded.spec.label_names == ("no", "yes")
     assert (loaded.spec.train_rows, loaded.spec.test_rows) == ((20, 6) if with_test else (14, 6))
+    assert (loaded.held_out, loaded.unread) == (not with_test, ["validation"])
 
 
 def test_a_saved_single_dataset_is_split(tmp_path):

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_the_stage_writes_what_later_stages_read(tmp_path, capsys):
     assert [example.id for example in artifacts.originals(run)] == list(dict.fromkeys(halves))
     said = capsys.readouterr().err
     assert "yelp: bundled UCI Sentiment" in said
-    assert "CC BY 4.0; 595 train / 300 test texts" in said
+    assert "CC BY 4.0; 595 train / 300 test texts\n" in said
 
 
 def test_the_facts_name_source_counts_and_fingerprint(tmp_path):
@@ -88,7 +88,7 @@ def test_dropped_rows_and_a_small_k_are_said(tmp_path, capsys):
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "", "label": "a"}]))
     run_stage(tmp_path / "run", config_of(path=str(path), k=2, seeds=1))
     said = capsys.readouterr().err
-    assert f"mine: {path}; 21 train / 9 test texts" in said
+    assert f"mine: {path}; 21 train / 9 test texts, held out of the training texts" in said
     assert "mine: 1 rows dropped: 1 without text" in said
     assert "k = 2 is less than the 3 classes" in said
 
@@ -97,15 +97,17 @@ def test_cached_data_is_said_to_be_cached(tmp_path, capsys, monkeypatch):
     loaded = load_bundled(REGISTRY["imdb"])
     spec = loaded.spec.model_copy(update={"source": "cache", "location": "repo at abc"})
 
-    @dataclass
-    class Loaded:
-        spec: object
-        train: object
-        test: object
-        dropped: dict
-
-    monkeypatch.setattr(
-        stage, "load", lambda config, offline: Loaded(spec, loaded.train, loaded.test, {})
-    )
+    monkeypatch.setattr(stage, "load", lambda config, offline: replace(loaded, spec=spec))
     run_stage(tmp_path / "run", config_of(name="imdb"))
     assert "imdb: cache, repo at abc, UCI" in capsys.readouterr().err
+
+
+def test_a_split_that_is_not_used_is_said(tmp_path, capsys):
+    for name in ("train", "test", "dev"):
+        rows = [{"text": f"{name} {n}", "label": n % 2} for n in range(10)]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        tmp_path.joinpath(f"{name}.jsonl").write_text(lines)
+    run_stage(tmp_path / "run", config_of(path=str(tmp_path)))
+    said = capsys.readouterr().err
+    assert "10 train / 10 test texts\n" in said
+    assert "not used: dev\n" in said
