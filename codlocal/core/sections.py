@@ -131,7 +131,8 @@ class VerificationConfig(Section):
     the likeliest text, or the one least like those chosen before. `per_example` is how many
     counterfactuals an original gets at most, the preferred one first, and one of every label before
     a second of any: with targets "all" it takes as many as there are other labels to keep a flip
-    into each. `min_pairs` counts them all.
+    into each. `min_pairs` counts them all. `max_edit_distance` is the most words and marks that may
+    be edited, as a share of the original's; one may always be.
     """
 
     select: Literal["minimal", "boundary", "fluent", "diverse"] = "minimal"
