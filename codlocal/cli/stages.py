@@ -82,6 +82,8 @@ def _look_ahead(given: dict[str, Any], rounds: int) -> int:
 
 def _states(title: str, states: dict[str, str]) -> Table:
     table = Table(title=escape(title), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, state in states.items():
         table.add_row(escape(name), escape(state))
     return table
@@ -131,7 +133,7 @@ def _stage_table(run: RunFolder) -> Table:
     table = Table(title=escape(f"Run {run.path}"))
     table.add_column("stage")
     table.add_column("seconds", justify="right")
-    table.add_column("what it did")
+    table.add_column("what it did", overflow="fold")
     for stage in STAGES:
         record = run.manifest.stages.get(stage)
         if record is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import socket
 import time
 
@@ -69,6 +70,14 @@ def test_the_table_says_what_was_done(place):
     assert "source bundled" in words
     assert "sha256" not in words
     assert succeed("data", "--run", "[red]r", "-q").stdout == ""
+
+
+def test_a_narrow_terminal_cuts_nothing_off(place, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    write_csv(place / "mine.csv", ["text", "label"], [(f"t{n}", "ab"[n % 2]) for n in range(90)])
+    place.joinpath("mine.csv").rename(place / f"{60 * 'x'}.csv")
+    result = succeed("data", "--data", f"{60 * 'x'}.csv", "--run", "r")
+    assert 60 * "x" in re.sub(r"[\s│]", "", result.stdout)
 
 
 def write_csv(path, header, rows):

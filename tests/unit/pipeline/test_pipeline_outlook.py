@@ -1,6 +1,7 @@
 """A dry run: what would be done, and what is missing for it."""
 
 import json
+import re
 
 import pytest
 from runs import config, run_with_data
@@ -43,6 +44,12 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
     assert needs["engine"] == "transformers, in this process"
     assert needs["generator"] == "gemma-3-270m: not here, to be fetched"
     assert list(place.iterdir()) == []
+
+
+def test_a_narrow_terminal_cuts_no_path_off(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = call(*(one for one in EMBEDDED if one != "--json"), "--student", "/" + 60 * "x")
+    assert 60 * "x" in re.sub(r"[\s│]", "", out)
 
 
 @pytest.mark.parametrize(
