@@ -25,7 +25,8 @@ _output = (
 )  # fmt: skip
 
 _run = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
-               help="Run folder. [default: runs/DATASET-PROFILE]")  # fmt: skip
+               help="Run folder. [default: runs/DATASET-PROFILE, of --data "
+               "runs/FILENAME-PROFILE]")  # fmt: skip
 
 _finished = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR", required=True,
                     help="Run folder.")  # fmt: skip
@@ -56,10 +57,11 @@ _common = (
 
 _dataset = (
     _of_texts("--dataset", metavar="NAME",
-              help="sst2, sentiment140, imdb, cola, amazon, yelp, ag_news or banking77. "
-              "[default: yelp]"),
+              help="sst2, sentiment140, imdb, cola, amazon, yelp, ag_news or banking77; "
+              "with --data just the name that the run gets. [default: yelp]"),
     _of_texts("--data", metavar="FILE|DIR",
-              help="Your own data: CSV, TSV, JSONL, Parquet, or a saved Hugging Face dataset."),
+              help="Your own data: CSV, TSV, JSON, JSONL or Parquet, a folder with train and test "
+              "files, or a saved Hugging Face dataset."),
     _of_texts("--text-column", metavar="NAME", help="Column of the texts. [default: text]"),
     _of_texts("--label-column", metavar="NAME", help="Column of the labels. [default: label]"),
     _of_texts("--source", type=click.Choice(["auto", "bundled", "cache", "hub"]),

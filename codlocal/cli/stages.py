@@ -157,7 +157,7 @@ def _describe(stage: str, facts: dict[str, Any]) -> str:
 _EXAMPLES = """\b
 Examples:
   codlocal pipeline --dataset yelp --profile embedded
-  codlocal pipeline --data reviews.csv --text-column body --label-column stars -k 16
+  codlocal pipeline --profile embedded --data reviews.csv --text-column body --label-column mood
 """
 
 
