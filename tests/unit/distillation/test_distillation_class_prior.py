@@ -30,7 +30,7 @@ def centred(values):
 
 
 def test_originals_alone_shift_nothing():
-    shift = prior_shift(paired(0, 1, 1, fill=3), torch.randn(3, 2))
+    shift = prior_shift(paired(0, 1, 1, 0, fill=4), torch.randn(4, 2))
     assert shift.tolist() == [0.0, 0.0]
 
 
@@ -48,21 +48,21 @@ def test_flips_of_one_class_alone_are_made_up_for():
 
 
 def test_what_the_teacher_says_counts_and_not_how_sure_it_is():
-    texts = paired(1, None, 1, None)
+    texts = paired(1, None, 0, None)
     unsure = prior_shift(texts, sure_of(1, 0, 1, 0, by=0.1))
     assert unsure.tolist() == prior_shift(texts, sure_of(1, 0, 1, 0)).tolist()
 
 
 def test_fill_that_evens_out_the_classes_says_nothing_of_them():
     logits = sure_of(1, 0, 1, 0)
-    filled = prior_shift(paired(1, None, 1, 0, fill=1), logits)
-    # Drawn were two texts of class 1: 3/4 of the originals; the texts are even.
+    filled = prior_shift(paired(1, None, 0, 0, fill=1), logits)
+    # Of the two that were drawn both are called 1: 3/4 of the originals; the texts are even.
     expected = [math.log((3 / 6) / (1 / 4)), math.log((3 / 6) / (3 / 4))]
     assert filled.tolist() == pytest.approx(centred(expected), abs=1e-6)
 
 
 def test_counterfactuals_with_an_assumed_label_are_no_originals():
-    known = paired(1, None, 1, None)
+    known = paired(1, None, 0, None)
     assumed = tuple(replace(one, assumed=0) if one.gold is None else one for one in known.texts)
     texts = replace(known, texts=assumed)
     logits = sure_of(1, 0, 1, 0)
@@ -70,14 +70,14 @@ def test_counterfactuals_with_an_assumed_label_are_no_originals():
 
 
 def test_the_less_evidence_is_trusted_the_more_the_originals_shares_count():
-    texts, logits = paired(1, None, 1, None), sure_of(1, 0, 1, 0)
+    texts, logits = paired(1, None, 0, None), sure_of(1, 0, 1, 0)
     whole, half = (prior_shift(texts, logits, trust=trust) for trust in (1.0, 0.5))
     shares = torch.tensor([1 / 4, 3 / 4]).log()
     assert (whole - half).tolist() == pytest.approx(centred(shares.tolist()), abs=1e-6)
 
 
 def test_shares_never_outweigh_what_the_teacher_says_of_an_ordinary_text():
-    texts, logits = paired(1, None, 1, None), sure_of(1, 0, 1, 0, by=2.0)
+    texts, logits = paired(1, None, 0, None), sure_of(1, 0, 1, 0, by=2.0)
     shift = prior_shift(texts, logits, trust=0.02)
     assert float(shift[0] - shift[1]) == pytest.approx(2.0)
 
@@ -89,7 +89,7 @@ def test_even_originals_are_the_same_for_any_trust():
 
 
 def test_a_model_that_has_learned_the_texts_gives_back_the_originals_shares():
-    shift = prior_shift(paired(1, None, 1, None), sure_of(1, 0, 1, 0))
+    shift = prior_shift(paired(1, None, 0, None), sure_of(1, 0, 1, 0))
     found = (torch.tensor([0.5, 0.5]).log() - shift).softmax(dim=-1)
     assert found.tolist() == pytest.approx([0.25, 0.75], abs=1e-6)
 
@@ -98,4 +98,19 @@ def test_many_classes_and_the_dtype_are_kept():
     shift = prior_shift(paired(0, 1, None), sure_of(0, 1, 2, classes=5).to(torch.float32))
     assert shift.shape == (5,)
     assert shift.dtype == torch.float32
-    assert shift[2] > 0 > shift[0]
+    assert shift[0] == shift[2] > 0 > shift[3]
+
+
+def test_a_draw_that_ends_amid_a_turn_says_nothing_of_the_classes():
+    texts, logits = paired(0, None, 1, None, 0, None), sure_of(0, 1, 1, 0, 0, 1)
+    assert prior_shift(texts, logits, trust=0.35).abs().max() < 1e-6
+    # Of four classes the turns have come to three.
+    filled = prior_shift(paired(0, 1, 2, 3, fill=1), sure_of(0, 1, 2, 3, classes=4), trust=0.35)
+    assert filled.abs().max() < 1e-6
+
+
+def test_what_the_teacher_says_beyond_an_unfinished_turn_counts():
+    # Drawn were 0, 1, 0 and are called 0, 0, 0: with one more text of each class 0 has 4 to 1 there
+    # where the draw has 3 to 2, which makes 8 to 3, and 4 to 4 of all texts.
+    shift = prior_shift(paired(0, None, 1, None, 0, None), sure_of(0, 1, 0, 1, 0, 1))
+    assert shift.tolist() == pytest.approx(centred([-math.log(8), -math.log(3)]), abs=1e-6)
