@@ -62,7 +62,7 @@ def mixed_logits(
 ) -> torch.Tensor:
     """Logits of inputs between a text and its counterfactual.
 
-    The texts' tokens are aligned; beside a token that is alone stands padding.
+    The texts' tokens are aligned and cut as a text is; beside a token that is alone stands padding.
 
     Args:
         model: `classifier.model`, or a module that calls it and has `logits` in its output.
@@ -74,7 +74,9 @@ def mixed_logits(
         float [m, classes], in the columns of `model`.
 
     """
-    aligned = [pair.aligned() for pair in pairs]
+    # Two texts may align to more places than a model has positions.
+    longest = classifier.encoder.max_length
+    aligned = [pair.aligned()[:longest] for pair in pairs]
     # Every place counts, whichever text has a token there.
     either = [[next(one for one in places if one is not None) for places in row] for row in aligned]
     inputs = classifier.encoder.collate(either, classifier.device)

@@ -94,6 +94,15 @@ def test_a_text_that_lacks_words_is_an_end_of_the_segment_all_the_same(family: C
     np.testing.assert_allclose(found, family.logits(["the food was not so good"]), atol=1e-5)
 
 
+def test_texts_that_align_to_more_than_the_model_reads_are_cut(family: Classifier):
+    many = "the food was good and " * 200
+    short, long = family.encoder.encode([many, f"the food was really bad and {many}"])
+    assert len(short) == len(long) == family.encoder.max_length
+    with torch.no_grad():
+        found = mixed_logits(family.model, family, [TokenPair(short, long)], torch.tensor([0.5]))
+    assert found.isfinite().all()
+
+
 def test_between_the_ends_lies_something_else(family: Classifier):
     middle = _mixed(family, 0.5)
     assert np.abs(middle - _mixed(family, 0.0)).max() > 1e-6
