@@ -54,7 +54,7 @@ class Arm:
         unscreened: whether it needs edits that the teacher had no say in (`UNSCREENED`).
         learner: what is made of the texts (see `learners`).
         settings: distillation settings that make the arm.
-        random_soft_labels: whether the teacher's logits are exchanged among texts of one label.
+        soft_labels: whose they are: a text's own, a random text's with the same label, or nobody's.
 
     """
 
@@ -65,7 +65,7 @@ class Arm:
     unscreened: bool = False
     learner: Literal["student", "start", "logistic", "setfit"] = "student"
     settings: Mapping[str, object] = field(default_factory=dict)
-    random_soft_labels: bool = False
+    soft_labels: Literal["own", "random", "none"] = "own"
 
 
 def _originals(material: Material) -> TrainingSet:
@@ -188,13 +188,21 @@ ARMS: Mapping[str, Arm] = {
         True,
         # Whatever else the teacher says would tell of the true ones.
         settings={"method": "kd", "interpolation_weight": 0.0, "recombined": 0},
-        random_soft_labels=True,
+        soft_labels="random",
     ),
     "alpha0": Arm(
         "verified pairs, no soft labels (kd, whatever the method)",
         _verified,
         True,
-        settings={"method": "kd", "kl_weight": 0.0},
+        settings={
+            "method": "kd",
+            "kl_weight": 0.0,
+            "pair_weight": 0.0,
+            "interpolation_weight": 0.0,
+            "recombined": 0,
+        },
+        # The class prior and a warm start read the teacher's logits, too.
+        soft_labels="none",
     ),
     "untrained": Arm("the student's start, not trained", _originals, learner="start"),
     "logistic": Arm(

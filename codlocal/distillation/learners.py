@@ -18,6 +18,9 @@ from codlocal.distillation.student import StudentJob, hard_labels, train_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs
 from codlocal.models.student import load_student
 
+_SURE = 5.0
+"""How far a label's logit is above the others where the teacher's confidence is not to be known."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -46,8 +49,9 @@ def learn(arm: Arm, lesson: Lesson) -> Teacher:
         ModelError: a model can't be loaded, training broke down, or a package is missing.
 
     """
-    if arm.random_soft_labels:
-        lesson = replace(lesson, knowledge=random_soft_labels(lesson.knowledge, lesson.job))
+    if arm.soft_labels != "own":
+        change = random_soft_labels if arm.soft_labels == "random" else no_soft_labels
+        lesson = replace(lesson, knowledge=change(lesson.knowledge, lesson.job))
     return LEARNERS[arm.learner](lesson)
 
 
@@ -62,6 +66,16 @@ def random_soft_labels(knowledge: Knowledge, job: StudentJob) -> Knowledge:
         logits[places] = logits[generator.permutation(places)]
     rows = {one: row for row, one in enumerate(ids)}
     return replace(knowledge, outputs=TeacherOutputs(rows, logits))
+
+
+def no_soft_labels(knowledge: Knowledge, job: StudentJob) -> Knowledge:
+    """Leave of the teacher's logits its label, with one confidence for all texts."""
+    ids = [text.id for text in job.training_set.texts]
+    logits = knowledge.outputs.of(ids)
+    labels = logits.argmax(axis=1)
+    rows = {one: row for row, one in enumerate(ids)}
+    alike = _SURE * np.eye(logits.shape[1], dtype=logits.dtype)[labels]
+    return replace(knowledge, outputs=TeacherOutputs(rows, alike))
 
 
 def _student(lesson: Lesson) -> Teacher:

@@ -76,7 +76,7 @@ def test_work_is_of_the_settings_that_an_arm_heeds():
     once, each = (1, 2), (2, 2)
     assert counts(method=["kd", "lwd"]) == [each, once, once, once, once]
     for axis, heeding in {
-        "interpolation_weight": [each, each, once, once, once],
+        "interpolation_weight": [each, once, once, once, once],
         "kl_weight": [each, once, once, once, once],
         "steps": [each, each, once, once, each],
         "student_layers": [each] * 5,
