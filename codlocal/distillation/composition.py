@@ -38,6 +38,7 @@ class TrainingSet:
         pairs: how many counterfactuals there are.
         singles: originals that were to have a counterfactual and have none.
         fill: further originals that make up the number of texts.
+        unsplit: the groups before those that no batch can hold were split, if they were.
 
     """
 
@@ -46,6 +47,12 @@ class TrainingSet:
     pairs: int = 0
     singles: int = 0
     fill: int = 0
+    unsplit: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def families(self) -> tuple[tuple[int, ...], ...]:
+        """Every original with all of its counterfactuals, whether or not a batch can hold them."""
+        return self.unsplit or self.groups
 
 
 def baseline_set(originals: Sequence[Example]) -> TrainingSet:
@@ -74,12 +81,12 @@ def full_set(originals: Sequence[Example], pairs: Pairs, largest: int) -> Traini
     Where an original has more, those beyond its own group form further groups.
     """
     whole = _assemble([(example, pairs.get(example.id, ())) for example in originals])
-    groups = (
+    groups = tuple(
         group[start : start + largest]
         for group in whole.groups
         for start in range(0, len(group), largest)
     )
-    return replace(whole, groups=tuple(groups))
+    return replace(whole, groups=groups, unsplit=whole.groups)
 
 
 def _balancing(others: Sequence[Example], labels: Sequence[int], count: int) -> list[Example]:

@@ -112,7 +112,7 @@ def distil(
     shift = torch.zeros(teacher_logits.shape[1])
     if config.class_prior == "originals":
         features = torch.from_numpy(FrozenEncoder(student).features(words))
-        trust = trust_in_evidence(features, teacher_logits, job.training_set.groups)
+        trust = trust_in_evidence(features, teacher_logits, job.training_set.families)
         shift = prior_shift(job.training_set, teacher_logits, trust)
     targets = Targets(*(one.to(student.device) for one in (teacher_logits, labels, shift)))
     made = recombine(words, _RECOMBINED if config.recombined else 0, job.seed)

@@ -90,3 +90,4 @@ def test_a_full_set_splits_groups_that_no_batch_can_hold(largest: int):
     found = full_set(_originals(4), _pairs({0, 3}, 4), largest)
     assert max(map(len, found.groups)) <= largest
     assert sorted(at for group in found.groups for at in group) == list(range(len(found.texts)))
+    assert found.families == full_set(_originals(4), _pairs({0, 3}, 4), 8).groups

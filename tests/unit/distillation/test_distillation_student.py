@@ -1,13 +1,21 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny import tiny_model
 
 from codlocal.core.config import resolve
+from codlocal.core.console import Console
 from codlocal.core.errors import RunError
+from codlocal.core.records import LossTerms
+from codlocal.distillation import student as student_module
 from codlocal.distillation.composition import TrainingSet, TrainingText
-from codlocal.distillation.student import StudentJob, hard_labels
+from codlocal.distillation.knowledge import Knowledge
+from codlocal.distillation.starting import start_student
+from codlocal.distillation.student import StudentJob, distil, hard_labels
 from codlocal.distillation.student_record import RECORD_FILE, read_student
+from codlocal.distillation.teacher_outputs import TeacherOutputs
 
 TEXTS = (
     TrainingText("a", "good", gold=1),
@@ -31,3 +39,29 @@ def test_a_record_of_another_version_is_a_run_error(tmp_path: Path):
     with pytest.raises(RunError, match="of another version") as caught:
         read_student(tmp_path)
     assert "--redo distill" in caught.value.hint
+
+
+def _distil(folder: Path, training_set: TrainingSet, **settings: object) -> LossTerms:
+    """Train a student for a step under a teacher that calls originals "p" and their flips "n"."""
+    base, labels = tiny_model(folder / "base"), ("n", "p")
+    settings = {"student_init": "pretrained", "steps": 1, **settings}
+    config = resolve([{"distillation": settings, "runtime": {"device": "cpu"}}])
+    texts = training_set.texts
+    rows = {text.id: row for row, text in enumerate(texts)}
+    logits = np.array([[0, -3 if one.gold is None else 3] for one in texts], dtype=np.float32)
+    student = start_student(config, base, labels, 0)
+    job = StudentJob(config, base, labels, "student", 0, training_set, "sha")
+    knowledge = Knowledge(TeacherOutputs(rows, logits), student)
+    return distil(student, job, knowledge, folder / "student", Console(-1))
+
+
+def test_evidence_is_trusted_by_originals_left_out_with_all_their_flips(tmp_path, monkeypatch):
+    asked = []
+    trust = student_module.trust_in_evidence
+    monkeypatch.setattr(
+        student_module, "trust_in_evidence", lambda *given: asked.append(given[2]) or trust(*given)
+    )
+    flips = [TrainingText(f"a/{at}", f"bad {at}", gold=None) for at in range(3)]
+    texts = (TEXTS[0], *flips, TEXTS[2])
+    _distil(tmp_path, TrainingSet(texts, ((0, 1), (2, 3), (4,)), unsplit=((0, 1, 2, 3), (4,))))
+    assert asked == [((0, 1, 2, 3), (4,))]
