@@ -6,12 +6,15 @@ its adapters and its head are.
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from codlocal.core import jsonl
+from codlocal.models.folders import sync_files
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -30,6 +33,7 @@ def save_checkpoint(
     save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
     state = {"step": step, "key": key, "weights": _count(model)}
     jsonl.write_json(partial / "state.json", state)
+    sync_files(partial)
     finished = folder / f"checkpoint-{step:07d}"
     shutil.rmtree(finished, ignore_errors=True)
     partial.replace(finished)
@@ -41,13 +45,23 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: str
 ) -> int:
-    """Restore the newest state of this training; return its step, or 0 if there is none."""
+    """Restore the newest state of this training; return its step, or 0 if there is none.
+
+    A state that can't be read is passed over with a warning.
+    """
     for checkpoint in reversed(_checkpoints(folder)):
-        state = json.loads(checkpoint.joinpath("state.json").read_bytes())
-        if (state["key"], state.get("weights")) == (key, _count(model)):
-            _restore_weights(model, checkpoint / "model.safetensors")
-            _restore_moments(model, optimizer, checkpoint / "optimizer.safetensors")
-            return int(state["step"])
+        try:
+            state = json.loads(checkpoint.joinpath("state.json").read_bytes())
+            if (state["key"], state.get("weights")) != (key, _count(model)):
+                continue
+            weights = load_file(checkpoint / "model.safetensors")
+            moments = load_file(checkpoint / "optimizer.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            warnings.warn(f"{checkpoint} can't be read and is passed over: {error}", stacklevel=2)
+            continue
+        _restore_weights(model, weights)
+        _restore_moments(model, optimizer, moments)
+        return int(state["step"])
     return 0
 
 
@@ -73,10 +87,10 @@ def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _restore_weights(model: torch.nn.Module, path: Path) -> None:
+def _restore_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, tensor in load_file(path).items():
+        for name, tensor in tensors.items():
             parameters[name].copy_(tensor)
 
 
@@ -89,8 +103,9 @@ def _moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
     }
 
 
-def _restore_moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    tensors = load_file(path)
+def _restore_moments(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
     for name, parameter in model.named_parameters():
         if f"{name}/step" in tensors:
             optimizer.state[parameter] = {

@@ -1,6 +1,7 @@
 """Folders that are either whole or not there, and that two processes never build at once."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ def locked(path: Path, console: Console) -> Iterator[None]:
 def build_folder(target: Path, build: Callable[[Path], object], *, resumable: bool = False) -> None:
     """Let `build` fill a sibling of `target`, then put it in the target's place in one step.
 
+    Its files are written to the disk before: no loss of power leaves an empty one in its place.
     A resumable build finds what it left in the sibling when it was interrupted.
     """
     partial = target.with_name(target.name + ".partial")
@@ -43,11 +45,20 @@ def build_folder(target: Path, build: Callable[[Path], object], *, resumable: bo
     partial.mkdir(parents=True, exist_ok=True)
     try:
         build(partial)
+        sync_files(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
     finally:
         if not resumable:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def sync_files(folder: Path) -> None:
+    """Have every file of a folder written to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -1,5 +1,8 @@
 """What all unit tests have in common."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +12,15 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CODLOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CODLOCAL_ENGINE", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The names of the files that were synced to disk, without waiting for the disk."""
+    names = set()
+
+    def fsync(number):
+        names.add(Path(f"/proc/self/fd/{number}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return names

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,35 @@ def test_a_checkpoint_that_was_cut_off_is_not_read(tmp_path: Path):
     assert load_checkpoint(tmp_path, model, optimizer, "k") == 5
     save_checkpoint(tmp_path, 10, model, optimizer, "k")
     assert load_checkpoint(tmp_path, model, optimizer, "k") == 10
+
+
+@pytest.mark.parametrize("damaged", ["state.json", "model.safetensors", "optimizer.safetensors"])
+def test_a_checkpoint_that_cant_be_read_is_passed_over(tmp_path: Path, damaged: str):
+    whole = _train(tmp_path / "whole")
+    folder = tmp_path / "cut"
+    with pytest.raises(StoppedError):
+        _train(folder, stop_at=7)
+    folder.joinpath("checkpoint-0000006", damaged).write_bytes(b"")
+    with pytest.warns(UserWarning, match="checkpoint-0000006 can't be read"):
+        assert _same(whole, _train(folder))
+    assert _log(folder) == _log(tmp_path / "whole")
+
+
+def test_before_one_that_cant_be_read_comes_the_older_checkpoint(tmp_path: Path):
+    model = _model()
+    optimizer = _adam(model)
+    save_checkpoint(tmp_path, 5, model, optimizer, "k")
+    newest = tmp_path / "checkpoint-0000010"
+    shutil.copytree(tmp_path / "checkpoint-0000005", newest)
+    newest.joinpath("optimizer.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match="checkpoint-0000010 can't be read"):
+        assert load_checkpoint(tmp_path, model, optimizer, "k") == 5
+
+
+def test_the_files_of_a_checkpoint_are_on_the_disk(tmp_path: Path, synced):
+    model = _model()
+    save_checkpoint(tmp_path, 5, model, _adam(model), "k")
+    assert synced >= {"model.safetensors", "optimizer.safetensors", "state.json"}
 
 
 def test_a_checkpoint_of_another_number_of_weights_is_not_resumed(tmp_path: Path):

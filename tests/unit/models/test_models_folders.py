@@ -35,6 +35,16 @@ def test_a_resumable_build_finds_its_files_again(tmp_path: Path):
     assert not tmp_path.joinpath("t.partial").exists()
 
 
+def test_the_files_of_a_folder_are_on_the_disk(tmp_path: Path, synced):
+    def build(folder: Path) -> None:
+        folder.joinpath("inner").mkdir()
+        for name in ("weights", "inner/more"):
+            folder.joinpath(name).touch()
+
+    build_folder(tmp_path / "t", build)
+    assert {"weights", "more"} <= synced
+
+
 def _hold(path: Path, log: Path) -> None:
     with locked(path, Console(0)):
         log.touch()
