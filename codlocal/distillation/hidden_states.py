@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BATCH = 32
+_NESTED = {
+    "esm": "encoder.emb_layer_norm_after",
+    "megatron-bert": "encoder.ln",
+    "opt": "decoder.final_layer_norm",
+    "xlm-roberta-xl": "encoder.LayerNorm",
+}
+"""By family, where the last norm is if not beside the layers' own module."""
 
 
 def compared_states(
@@ -42,9 +49,12 @@ def compared_states(
 
 def is_pre_norm(model: "PreTrainedModel") -> bool:
     """Whether the blocks of a model leave their sum to a norm after the last of them."""
+    body = model.base_model
+    if _NESTED.get(model.config.model_type) in dict(body.named_modules()):
+        return True
     return any(
         type(part).__name__.endswith("Norm") and "emb" not in name
-        for name, part in model.base_model.named_children()
+        for name, part in body.named_children()
     )
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import transformers
 from tiny import tiny_model
 
 from codlocal.distillation.hidden_states import compared_states, hidden_states, is_pre_norm
@@ -35,6 +36,29 @@ def test_states_of_pre_norm_models_alone_are_scaled(tmp_path, kind):
         scale = raw[layer].square().mean(dim=-1, keepdim=True).sqrt()
         torch.testing.assert_close(states * scale, raw[layer], rtol=1e-3, atol=1e-4)
         assert states.square().mean(dim=-1).sqrt().sub(1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "expected"),
+    [
+        ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32}, True),
+        ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32, "do_layer_norm_before": False}, False),
+        ("MegatronBert", {"intermediate_size": 64}, True),
+        ("XLMRobertaXL", {"intermediate_size": 64}, True),
+        ("Esm", {"intermediate_size": 64}, True),
+    ],
+)
+def test_a_last_norm_within_the_encoder_or_decoder_is_found(family, settings, expected):
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=1,
+        **settings,
+    )
+    model = getattr(transformers, f"{family}ForSequenceClassification")(config)
+    assert is_pre_norm(model) == expected
 
 
 def test_how_large_the_states_are_changes_nothing(tmp_path):
