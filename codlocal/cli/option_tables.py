@@ -170,11 +170,11 @@ _student = (
                 help="teacher: made of the teacher's own layers and head; auto: so where the "
                 "student would have N layers of the teacher's own model. [default: auto]"),
     _of_student("--student-layers", type=int, metavar="N",
-                help="Layers of the student, evenly spaced. "
+                help="Layers of the student: evenly spaced ones, or a decoder's first. "
                 "[default: all, of a teacher half; embedded: 3]"),
-    _of_student("--warm-start", type=click.Choice(["none", "head", "contrastive"]),
+    _of_student("--warm-start", type=click.Choice(["auto", "none", "head", "contrastive"]),
                 help="head: fit the head on frozen features first; contrastive: pull features "
-                "of a label together before that. [default: none]"),
+                "of a label together before that; auto: head for decoders. [default: auto]"),
     _of_student("--pooling", type=click.Choice(["first", "mean"]),
                 help="What the student's head reads: the first token or the mean of all; only "
                 "for ModernBERT and EuroBERT. [default: as its configuration says]"),

@@ -155,10 +155,11 @@ class DistillationConfig(Section):
     `method` "lwd" adds the hidden states, and "ted" what task-aware filters keep of them; for the
     filters a student is first tuned on its texts, for as many steps again. `warm_start` "head" fits
     the head on frozen features first; "contrastive" trains the features before, for half as many
-    steps. `pair_weight` weighs the step of the logits from an original to its counterfactual,
-    `interpolation_weight` the soft outputs at inputs between the two. So many `recombined` texts
-    in each step are cut and joined from the student's own: on these the student learns what the
-    teacher says, with the weights of `method`, and no hard label.
+    steps; "auto" fits the head of a decoder, unless it is the whole teacher's. `pair_weight` weighs
+    the step of the logits from an original to its counterfactual, `interpolation_weight` the soft
+    outputs at inputs between the two. So many `recombined` texts in each step are cut and joined
+    from the student's own: on these the student learns what the teacher says, with the weights of
+    `method`, and no hard label.
 
     `student_init` "teacher" makes the student of the teacher's own layers, "pretrained" of its own
     model's; "auto" of the teacher's where the student, too, would be so many layers of that very
@@ -177,7 +178,7 @@ class DistillationConfig(Section):
     student_init: Literal["auto", "pretrained", "teacher"] = "auto"
     student_layers: Positive | None = None
     teacher_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    warm_start: Literal["none", "head", "contrastive"] = "none"
+    warm_start: Literal["auto", "none", "head", "contrastive"] = "auto"
     pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"
     steps: Positive | None = None

@@ -103,6 +103,20 @@ def layer_means(
     return torch.cat(parts, dim=1)
 
 
+def last_token(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The last token that counts of each text, whose tokens are padded on the right.
+
+    Args:
+        states: float [n, tokens, width].
+        mask: [n, tokens], 1 where a token counts.
+
+    Returns:
+        float [n, width].
+
+    """
+    return states[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
+
+
 def mean_over_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Means over the tokens that count.
 

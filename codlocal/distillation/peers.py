@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from codlocal.distillation.hidden_states import mean_over_tokens
+from codlocal.distillation.hidden_states import last_token, mean_over_tokens
 from codlocal.models.classifier import Classifier
+from codlocal.models.trainable import is_decoder
 
 _BATCH = 64
 _ITERATIONS = 1000
@@ -23,7 +24,7 @@ class FrozenEncoder:
         self._known: dict[str, npt.NDArray[np.float32]] = {}
 
     def features(self, texts: Sequence[str]) -> Array:
-        """The mean over a text's tokens of the last hidden state.
+        """The last hidden state: the mean over a text's tokens, or a decoder's last token.
 
         Returns:
             Shape [len(texts), width].
@@ -42,8 +43,12 @@ class FrozenEncoder:
         model.train(mode=False)
         with torch.inference_mode():
             states = model(**inputs, output_hidden_states=True).hidden_states[-1].float()
-        means = mean_over_tokens(states, inputs["attention_mask"])[:, 0]
-        features: npt.NDArray[np.float32] = means.cpu().numpy()
+        mask = inputs["attention_mask"]
+        if is_decoder(model.config.model_type):
+            chosen = last_token(states, mask)
+        else:
+            chosen = mean_over_tokens(states, mask)[:, 0]
+        features: npt.NDArray[np.float32] = chosen.cpu().numpy()
         return features
 
 

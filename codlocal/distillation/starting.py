@@ -9,6 +9,7 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.locate import check_folder, read_json
+from codlocal.models.trainable import is_decoder, layers_of
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
@@ -17,7 +18,7 @@ _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quant
 def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config, Path]:
     """The settings with their start decided, and the model folder that students are made of.
 
-    That is the student's own or the teacher's.
+    That is the student's own or the teacher's. Of "auto" nothing is left.
 
     Raises:
         ModelError: the student is to be made of a teacher of another family.
@@ -28,9 +29,23 @@ def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config,
         init = "teacher" if _gains_nothing_pretrained(config, student, teacher) else "pretrained"
     elif init == "teacher":
         _refuse_other_family(config, student, teacher)
-    settings = config.distillation.model_copy(update={"student_init": init})
-    decided = config.model_copy(update={"distillation": settings})
-    return decided, teacher if init == "teacher" else student
+    base = teacher if init == "teacher" else student
+    decided = {"student_init": init, "warm_start": _warm_start(config, base, init)}
+    settings = config.distillation.model_copy(update=decided)
+    return config.model_copy(update={"distillation": settings}), base
+
+
+def _warm_start(config: Config, base: Path, init: str) -> str:
+    """A new head of a decoder is fitted first, and so is the teacher's on fewer layers.
+
+    Few texts don't bring a decoder to its features from a head drawn at random; a logistic
+    regression finds them at once.
+    """
+    settings = config.distillation
+    if settings.warm_start != "auto":
+        return settings.warm_start
+    whole = init == "teacher" and settings.student_layers == layers_of(base)
+    return "head" if is_decoder(str(_shape(base)["model_type"])) and not whole else "none"
 
 
 def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> bool:
@@ -39,7 +54,8 @@ def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> b
     A warm start, or a pooling of its own, is for a student with a new head.
     """
     settings = config.distillation
-    if settings.student_layers is None or settings.pooling or settings.warm_start != "none":
+    new_head = settings.pooling or settings.warm_start not in {"auto", "none"}
+    if settings.student_layers is None or new_head:
         return False
     return _shape(student) == _shape(teacher)
 
@@ -86,16 +102,16 @@ def go_back_toward_start(student: Classifier, config: Config, folder: Path, seed
 
     Where the start knows the task, weights between the two generalise better than those that
     followed a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). So only
-    a student made of the teacher's layers is mixed, and none whose training was that of adapters.
+    a student made of the teacher's layers and head is mixed, and none whose training was that of
+    adapters.
 
     Raises:
         ModelError: the folder can't be loaded.
 
     """
     settings = config.distillation
-    made_of_teacher = settings.student_init == "teacher" and settings.quantization == "none"
-    share = settings.teacher_share
-    if not (share and made_of_teacher):
+    share, asked = settings.teacher_share, (settings.student_init, settings.warm_start)
+    if not share or asked != ("teacher", "none") or settings.quantization != "none":
         return
     start = start_student(config, folder, student.label_names, seed)
     with torch.no_grad():

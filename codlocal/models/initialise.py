@@ -12,7 +12,12 @@ from codlocal.models.classifier import Classifier, load_encoder, load_model, pla
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.locate import check_folder
-from codlocal.models.trainable import pooling_options, refuse_more_layers, refuse_quantized
+from codlocal.models.trainable import (
+    is_decoder,
+    pooling_options,
+    refuse_more_layers,
+    refuse_quantized,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -30,8 +35,8 @@ def new_classifier(
 ) -> Classifier:
     """Load a body in float32 and put a head drawn from `seed` on it, whatever head it had.
 
-    `layers` keeps that many of its layers, evenly spaced and the last among them. `pooling` has
-    the head read a text's "first" token or the "mean" of its tokens; None leaves it as it is.
+    `layers` keeps that many of its layers (`kept_layers`). `pooling` has the head read a text's
+    "first" token or the "mean" of its tokens; None leaves it as it is.
 
     Raises:
         ModelError: the folder can't be loaded, is quantised, has fewer layers, or its family has
@@ -70,7 +75,7 @@ def shortened_classifier(
     device: str = "auto",
     max_length: int = 256,
 ) -> Classifier:
-    """Load a classifier in float32 with evenly spaced layers of its own, and keep its head.
+    """Load a classifier in float32 with some of its layers (`kept_layers`), and keep its head.
 
     `layers` is how many to keep, by default half of them. The columns of its logits are put in
     the order of `label_names`.
@@ -136,13 +141,20 @@ def _draw_head(model: "PreTrainedModel", seed: int) -> None:
                         module.bias.zero_()
 
 
-def spaced_layers(count: int, kept: int) -> list[int]:
-    """Indices of `kept` of `count` layers, evenly spaced, with the last: 6, 3 -> 1, 3, 5."""
+def kept_layers(family: str, count: int, kept: int) -> list[int]:
+    """Indices of the layers that a student of `kept` layers takes of a model with `count`.
+
+    Those of an encoder are evenly spaced, with the last: 6, 3 -> 1, 3, 5. A decoder's are its
+    first ones: what a text is about is known half way, the rest is for the word that comes next,
+    and a decoder with gaps says nothing of use.
+    """
+    if is_decoder(family):
+        return list(range(kept))
     return [round((index + 1) * count / kept) - 1 for index in range(kept)]
 
 
 def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
-    """Return a model with `kept` evenly spaced layers of another, everything else being equal.
+    """Return a model with `kept` layers of another (`kept_layers`), all else being equal.
 
     Raises:
         ModelError: the model has fewer layers, or keeps them in an unknown place.
@@ -152,7 +164,7 @@ def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
     if kept == count:
         return model
     refuse_more_layers(count, kept)
-    chosen = spaced_layers(count, kept)
+    chosen = kept_layers(model.config.model_type, count, kept)
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
     shorter = type(model)(_shorter_config(model.config, count, chosen))
     shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)

@@ -47,6 +47,14 @@ def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
     return {"classifier_pooling": _POOLING[family][pooling]}
 
 
+def is_decoder(family: str) -> bool:
+    """Whether models of a family write text, so that a classification head reads the last token."""
+    from transformers.models.auto import modeling_auto as known
+
+    writes = family in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return writes and family not in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
 def is_quantized(path: Path) -> bool:
     """Whether the weights of a model folder are quantised already."""
     return "quantization_config" in read_json(path / "config.json")

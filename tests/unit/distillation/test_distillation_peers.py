@@ -6,6 +6,7 @@ from tiny import tiny_model
 from codlocal.core.errors import ModelError
 from codlocal.distillation import setfit_peer
 from codlocal.distillation.peers import FrozenEncoder, LogisticPeer
+from codlocal.distillation.warm_start import head_features
 from codlocal.models.initialise import new_classifier
 
 TEXTS = ["the food was good", "the food was bad", "great", "the service is awful and bad"]
@@ -25,6 +26,13 @@ def test_features_are_token_means_and_batches_do_not_matter(encoder):
         with torch.inference_mode():
             states = classifier.model(**inputs, output_hidden_states=True).hidden_states[-1][0]
         assert row == pytest.approx(states.mean(dim=0).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_features_of_a_decoder_are_those_of_its_last_token(tmp_path, kind):
+    classifier = new_classifier(tiny_model(tmp_path, kind), ("no", "yes"), device="cpu")
+    together = FrozenEncoder(classifier).features(TEXTS)
+    np.testing.assert_allclose(together, head_features(classifier, TEXTS), atol=1e-5)
 
 
 def test_known_texts_are_not_computed_again(encoder, monkeypatch):

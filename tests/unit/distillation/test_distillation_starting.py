@@ -23,13 +23,13 @@ def _config(**settings: object) -> Config:
 
 def _decide(config: Config, student: Path, teacher: Path) -> tuple[str, Path]:
     decided, folder = decided_start(config, student, teacher)
-    expected = config.distillation.model_dump() | {"student_init": mock.ANY}
+    expected = config.distillation.model_dump() | {"student_init": mock.ANY, "warm_start": mock.ANY}
     assert decided.distillation.model_dump() == expected
     return decided.distillation.student_init, folder
 
 
 def test_a_pretrained_student_is_made_of_its_own_folder(tmp_path: Path):
-    student, teacher = tmp_path / "student", tmp_path / "teacher"
+    student, teacher = tiny_model(tmp_path / "student"), tmp_path / "teacher"
     config = _config(student_init="pretrained")
     assert _decide(config, student, teacher) == ("pretrained", student)
 
@@ -64,6 +64,24 @@ def test_a_teacher_in_4_bits_has_no_layers_to_give(tmp_path: Path):
     settings = read_json(teacher / "config.json") | {"quantization_config": {"load_in_4bit": True}}
     write_json(teacher / "config.json", settings)
     assert _decide(_config(student_layers=1), student, teacher) == ("pretrained", student)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize(
+    ("settings", "of_decoder"),
+    [
+        ({"student_init": "pretrained"}, "head"),
+        ({"student_init": "teacher"}, "head"),
+        ({"student_init": "teacher", "student_layers": 3}, "head"),
+        ({"student_init": "teacher", "student_layers": 4}, "none"),
+    ],
+)
+def test_a_decoders_head_is_fitted_first_where_it_is_new(tmp_path, kind, settings, of_decoder):
+    model = tiny_model(tmp_path, kind, layers=4, labels=NAMES)
+    for asked in ("auto", "none", "head", "contrastive"):
+        decided, _ = decided_start(_config(warm_start=asked, **settings), model, model)
+        fitting = of_decoder if kind == "llama" else "none"
+        assert decided.distillation.warm_start == (fitting if asked == "auto" else asked)
 
 
 @pytest.mark.parametrize(("init", "steps"), [("pretrained", 360), ("teacher", 120)])
@@ -117,12 +135,13 @@ def _weights(student: Classifier) -> torch.Tensor:
         ({"student_init": "teacher"}, 0.0),
         ({"student_init": "teacher", "teacher_share": 0.25}, 0.25),
         ({"student_init": "teacher", "teacher_share": 0.5, "quantization": "nf4"}, 0.0),
+        ({"student_init": "teacher", "teacher_share": 0.5, "warm_start": "head"}, 0.0),
         ({"student_init": "pretrained", "teacher_share": 0.5}, 0.0),
     ],
 )
 def test_only_a_student_of_the_teachers_layers_goes_back_toward_them(tmp_path, settings, share):
     folder = tiny_model(tmp_path, labels=NAMES)
-    config = _config(student_layers=1, **settings)
+    config = _config(**{"student_layers": 1, "warm_start": "none", **settings})
     student = start_student(config, folder, NAMES, seed=0)
     start = _weights(student).clone()
     with torch.no_grad():

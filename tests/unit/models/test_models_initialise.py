@@ -12,9 +12,9 @@ from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import (
     keep_layers,
+    kept_layers,
     new_classifier,
     shortened_classifier,
-    spaced_layers,
 )
 
 TEXTS = ["good food", "the service was awful"]
@@ -25,17 +25,22 @@ def _new(path: Path, **options: object) -> Classifier:
     return new_classifier(path, ("negative", "positive"), device="cpu", **options)
 
 
-def test_layers_are_spaced_evenly_with_the_last_among_them():
-    assert spaced_layers(6, 3) == [1, 3, 5]
-    assert spaced_layers(12, 6) == [1, 3, 5, 7, 9, 11]
-    assert spaced_layers(28, 4) == [6, 13, 20, 27]
+def test_an_encoders_layers_are_spaced_evenly_with_the_last_among_them():
+    assert kept_layers("bert", 6, 3) == [1, 3, 5]
+    assert kept_layers("deberta-v2", 12, 6) == [1, 3, 5, 7, 9, 11]
+    assert kept_layers("modernbert", 28, 4) == [6, 13, 20, 27]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3", "gemma3_text", "gpt2", "mistral"])
+def test_a_decoders_layers_are_its_first_ones(family: str):
+    assert kept_layers(family, 28, 4) == [0, 1, 2, 3]
 
 
 @given(st.integers(1, 80), st.integers(1, 80))
 def test_kept_layers_are_different_and_in_order(count: int, kept: int):
     if kept > count:
         return
-    chosen = spaced_layers(count, kept)
+    chosen = kept_layers("bert", count, kept)
     assert len(set(chosen)) == kept
     assert chosen == sorted(chosen)
     assert chosen[-1] == count - 1
@@ -87,6 +92,17 @@ def test_the_kept_layers_are_those_of_the_body(tmp_path: Path):
         expected = whole.model.bert.encoder.layer[index].state_dict()
         found = short.model.bert.encoder.layer[position].state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma3"])
+def test_a_shortened_decoder_computes_what_the_whole_one_does_half_way(kind: str, tmp_path: Path):
+    tiny_model(tmp_path, kind, layers=4)
+    whole, short = _new(tmp_path), _new(tmp_path, layers=2)
+    inputs = whole.encoder.collate(whole.encoder.encode(TEXTS), whole.device)
+    with torch.no_grad():
+        expected = whole.model(**inputs, output_hidden_states=True).hidden_states[:2]
+        found = short.model(**inputs, output_hidden_states=True).hidden_states[:2]
+    assert all(map(torch.equal, found, expected))
 
 
 def test_more_layers_than_there_are_is_a_model_error(tmp_path: Path):
