@@ -45,7 +45,6 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
 
 def _introduction(rows: Sequence[CellResult]) -> list[str]:
     done = [row for row in rows if row.metrics is not None]
-    tested = {row.dataset: (row.teacher_accuracy, row.metrics.n) for row in done if row.metrics}
     seeds = f", seeds {_listed({row.seed for row in done})}" if done else ""
     lines = [
         f"{len(done)} results{seeds}. "
@@ -53,12 +52,14 @@ def _introduction(rows: Sequence[CellResult]) -> list[str]:
         "seed). Every figure is on the full test split, after a fixed number of steps.",
         "",
     ]
-    lines += [
+    tested = [(row.dataset, row.teacher_accuracy, row.metrics.n) for row in done if row.metrics]
+    teachers = [
         f"- {name}: teacher's accuracy {accuracy:.3f}, {count} test texts"
-        for name, (accuracy, count) in tested.items()
+        for name, accuracy, count in tested
         if accuracy is not None
     ]
-    return lines
+    # A dataset has a line for each of its teachers.
+    return [*lines, *dict.fromkeys(teachers)]
 
 
 def _listed(values: set[int]) -> str:

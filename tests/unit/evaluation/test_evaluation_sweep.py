@@ -195,6 +195,18 @@ def test_the_report_has_the_numbers_the_losses_and_the_failures(tmp_path):
     assert (tmp_path / "figure-1.svg").read_bytes() == before
 
 
+def test_every_teacher_of_a_dataset_is_in_the_report(tmp_path):
+    rows = [
+        row("student", 8, seed, 0.8, teacher_accuracy=accuracy, settings={"teacher.epochs": epochs})
+        for epochs, accuracy in ((1, 0.7), (4, 0.95))
+        for seed in (0, 1)
+    ]
+    write_report(rows, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for accuracy in ("0.700", "0.950"):
+        assert text.count(f"- sst2: teacher's accuracy {accuracy}, 100 test texts") == 1
+
+
 def test_a_student_behind_another_arm_is_reported(tmp_path):
     rows = [*ROWS, *(row("logistic", 8, seed, 0.9 + 0.01 * seed) for seed in (0, 1))]
     lost = write_report(rows, tmp_path)
