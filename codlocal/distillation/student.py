@@ -79,6 +79,7 @@ def train_student(
 
     def build(partial: Path) -> None:
         student = start_student(job.config, job.base, job.labels, job.seed)
+        _warn_of_unread(student, job, console)
         terms = distil(student, job, knowledge, partial, console)
         go_back_toward_start(student, job.config, job.base, job.seed)
         lost = _save(student, job, partial, console)
@@ -89,6 +90,23 @@ def train_student(
 
     build_folder(folder, build, resumable=True)
     return read_student(folder)
+
+
+def _warn_of_unread(student: Classifier, job: StudentJob, console: Console) -> None:
+    """Tell of counterfactuals that a student can't tell from their originals."""
+    texts, encoder = job.training_set.texts, student.encoder
+    rows = encoder.encode([text.text for text in texts])
+    count = sum(
+        texts[other].gold is None and rows[other] == rows[original]
+        for original, *others in job.training_set.families
+        for other in others
+    )
+    if count:
+        console.warn(
+            f"{job.name} can't tell {count} of its counterfactuals from their originals: in the "
+            f"{encoder.max_length} tokens that it reads at most they are the same. Raise "
+            "distillation.max_length, or use another student."
+        )
 
 
 def distil(

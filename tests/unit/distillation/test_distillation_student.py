@@ -8,13 +8,12 @@ from tiny import tiny_model
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
-from codlocal.core.records import LossTerms
 from codlocal.distillation import student as student_module
 from codlocal.distillation.composition import TrainingSet, TrainingText
 from codlocal.distillation.knowledge import Knowledge
 from codlocal.distillation.starting import start_student
-from codlocal.distillation.student import StudentJob, distil, hard_labels
-from codlocal.distillation.student_record import RECORD_FILE, read_student
+from codlocal.distillation.student import StudentJob, hard_labels, train_student
+from codlocal.distillation.student_record import RECORD_FILE, StudentRecord, read_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs
 
 TEXTS = (
@@ -41,7 +40,7 @@ def test_a_record_of_another_version_is_a_run_error(tmp_path: Path):
     assert "--redo distill" in caught.value.hint
 
 
-def _distil(folder: Path, training_set: TrainingSet, **settings: object) -> LossTerms:
+def _train(folder: Path, training_set: TrainingSet, **settings: object) -> StudentRecord:
     """Train a student for a step under a teacher that calls originals "p" and their flips "n"."""
     base, labels = tiny_model(folder / "base"), ("n", "p")
     settings = {"student_init": "pretrained", "steps": 1, **settings}
@@ -49,10 +48,10 @@ def _distil(folder: Path, training_set: TrainingSet, **settings: object) -> Loss
     texts = training_set.texts
     rows = {text.id: row for row, text in enumerate(texts)}
     logits = np.array([[0, -3 if one.gold is None else 3] for one in texts], dtype=np.float32)
-    student = start_student(config, base, labels, 0)
     job = StudentJob(config, base, labels, "student", 0, training_set, "sha")
-    knowledge = Knowledge(TeacherOutputs(rows, logits), student)
-    return distil(student, job, knowledge, folder / "student", Console(-1))
+    teacher = start_student(config, base, labels, 0)
+    knowledge = Knowledge(TeacherOutputs(rows, logits), teacher)
+    return train_student(job, knowledge, folder / "student", Console(-1))
 
 
 def test_evidence_is_trusted_by_originals_left_out_with_all_their_flips(tmp_path, monkeypatch):
@@ -63,5 +62,17 @@ def test_evidence_is_trusted_by_originals_left_out_with_all_their_flips(tmp_path
     )
     flips = [TrainingText(f"a/{at}", f"bad {at}", gold=None) for at in range(3)]
     texts = (TEXTS[0], *flips, TEXTS[2])
-    _distil(tmp_path, TrainingSet(texts, ((0, 1), (2, 3), (4,)), unsplit=((0, 1, 2, 3), (4,))))
+    _train(tmp_path, TrainingSet(texts, ((0, 1), (2, 3), (4,)), unsplit=((0, 1, 2, 3), (4,))))
     assert asked == [((0, 1, 2, 3), (4,))]
+
+
+@pytest.mark.parametrize(("length", "warned"), [(8, True), (64, False)])
+def test_flips_beyond_what_a_student_reads_are_told_of(tmp_path, capsys, length, warned):
+    texts = (
+        TrainingText("a", "the food was " * 5 + "good", gold=1),
+        TrainingText("a/0", "the food was " * 5 + "bad", gold=None),
+        TrainingText("a/1", "bad " + "the food was " * 5, gold=None),
+    )
+    _train(tmp_path, TrainingSet(texts, ((0, 1, 2),), pairs=2), max_length=length)
+    told = "student-seed0 can't tell 1 of its counterfactuals from their originals"
+    assert (told in capsys.readouterr().err) == warned
