@@ -21,7 +21,8 @@ from codlocal.generation.window import LONGEST_WINDOW, sentences_around
 
 _LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*"
 """Letters and digits of any script with spaces, with the marks that are written on them."""
-_WORD = regex.compile(rf"{CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*", regex.V1)
+# A script has signs, too, that are no words: radicals, circled characters.
+_WORD = regex.compile(rf"(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*", regex.V1)
 _LONGEST_WORD = 200
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
 _ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from fakes import sample
 from grammars import ODD_TEXTS, grammar_problem, guidance_accepts, texts
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codlocal.generation.constraint import (
@@ -217,6 +217,7 @@ def test_a_rewrite_may_quote():
 
 
 @given(st.text(st.characters(codec="utf-8")))
+@example("⺀")
 @settings(deadline=None)
 def test_words_cover_letters_and_digits_and_nothing_else(text):
     covered = "".join(text[span.start : span.end] for span in words(text))
