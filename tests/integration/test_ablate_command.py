@@ -246,7 +246,7 @@ def test_the_report_reads_sweeps_and_mixes_none(place, call):
     failed, _ = call("report", "sweep", "second", code=1)
     assert "unequal cells under one name (mine, lwd, student, k = 4, seed 0)" in failed["error"]
     failed, _ = call("report", "nothing", code=1)
-    assert "nothing/plan.json is missing" in failed["error"]
+    assert "no sweep in nothing" in failed["error"]
 
 
 def test_the_theory_is_drawn(place, call):
