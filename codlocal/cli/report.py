@@ -27,6 +27,7 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     SVG for each dataset and method. Of equal cells in several DIRs the last result counts; cells
     that look alike and are not equal are refused. Needs matplotlib: pip install 'codlocal[report]'.
     """
+    from codlocal.evaluation.comparison import panel_title
     from codlocal.evaluation.gathering import gather
     from codlocal.evaluation.written import REPORT, write_report
 
@@ -38,13 +39,15 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     lost = write_report(rows, target)
     console.info(f"Report: {target / REPORT}")
     for one in lost:
-        console.info(f"The student lost to {one.other} at k = {one.k}: {one}")
+        name = f"{panel_title(one.panel)}, {one.series}"
+        console.info(f"{name} lost to {one.other} at k = {one.k}: {one}")
     console.result(
         {
             "report": str(target / REPORT),
             "results": len(rows),
             "lost": [
                 {
+                    **dict(zip(("dataset", "method", "setting"), one.panel, strict=True)),
                     "student": one.series,
                     "other": one.other,
                     "k": one.k,

@@ -139,6 +139,11 @@ def _words(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{axis.split('.')[1]} {value}" for axis, value in settings.items())
 
 
+def panel_title(panel: tuple[str, str, str]) -> str:
+    """What the series of one figure have in common, in words."""
+    return ", ".join(part for part in panel if part)
+
+
 def panels(series: Iterable[Series]) -> dict[tuple[str, str, str], list[Series]]:
     """The series by the figure that they belong to."""
     found: dict[tuple[str, str, str], list[Series]] = {}
@@ -151,6 +156,7 @@ def panels(series: Iterable[Series]) -> dict[tuple[str, str, str], list[Series]]
 class Difference:
     """A series minus another at one k, paired by seed; None for an interval from one seed."""
 
+    panel: tuple[str, str, str]
     series: str
     other: str
     k: int
@@ -185,5 +191,5 @@ def compare(one: Series, other: Series, measure: str) -> list[Difference]:
         gap = difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
         worse = tuple(seed for seed in seeds if ours[seed] < theirs[seed])
         bounds = tuple(gap["interval"]) if gap["interval"] else None
-        found.append(Difference(one.arm, other.arm, k, gap["mean"], bounds, worse))
+        found.append(Difference(one.panel, one.arm, other.arm, k, gap["mean"], bounds, worse))
     return found

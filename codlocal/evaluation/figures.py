@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codlocal.core.errors import ConfigError
-from codlocal.evaluation.comparison import Series
+from codlocal.evaluation.comparison import Series, panel_title
 from codlocal.evaluation.published import published
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def draw_panel(series: Sequence[Series], path: Path) -> None:
 def _panel(series: Sequence[Series]) -> "Figure":
     from matplotlib.figure import Figure
 
-    dataset, method, setting = series[0].panel
+    dataset, method, _ = series[0].panel
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    figure.suptitle(", ".join(part for part in (dataset, method, setting) if part))
+    figure.suptitle(panel_title(series[0].panel))
     left, right = figure.subplots(1, 2)
     _draw(left, series, "teacher_agreement", "agreement with the teacher")
     _draw(right, series, "accuracy", "accuracy")

@@ -1,10 +1,10 @@
 """The report of sweeps in Markdown: figures, the numbers behind them, and where it lost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codlocal.core import jsonl
-from codlocal.evaluation.comparison import Difference, Series, by_arm, compare, panels
+from codlocal.evaluation.comparison import Difference, Series, by_arm, compare, panel_title, panels
 from codlocal.evaluation.figures import draw_panel
 from codlocal.evaluation.published import published
 from codlocal.evaluation.results import CellResult
@@ -30,17 +30,17 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
 
     """
     lines = ["# Ablation", "", *_introduction(rows)]
-    compared: dict[str, list[Difference]] = {}
+    compared: list[Difference] = []
     for number, (panel, members) in enumerate(panels(by_arm(rows)).items(), start=1):
         name = f"figure-{number}"
         draw_panel(members, folder / name)
-        title = ", ".join(part for part in panel if part)
-        found = compared[title] = _differences(members)
-        lines += ["", f"## {title}", "", f"![{title}]({name}.png)"]
+        found = _differences(members)
+        compared += found
+        lines += ["", f"## {panel_title(panel)}", "", f"![{panel_title(panel)}]({name}.png)"]
         lines += [*_tables(members), *_published(members), *_compared(found)]
     lines += [*_lost(compared), *_failed(rows)]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
-    return [one for found in compared.values() for one in found if one.mean < 0]
+    return [one for one in compared if one.mean < 0]
 
 
 def _introduction(rows: Sequence[CellResult]) -> list[str]:
@@ -121,21 +121,21 @@ def _compared(found: Sequence[Difference]) -> Iterator[str]:
         yield _row([f"{name} - {other}", *(str(cells.get(k, "")) for k in sizes)])
 
 
-def _lost(compared: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
+def _lost(compared: Sequence[Difference]) -> Iterator[str]:
     yield from ("", "## Where the student lost", "")
-    if not any(compared.values()):
+    if not compared:
         yield "No student was compared with another arm."
         return
-    lost = [(panel, one) for panel, found in compared.items() for one in found if one.worse_seeds]
+    lost = [one for one in compared if one.worse_seeds]
     if not lost:
         yield "In no run was another arm closer to the teacher."
         return
     yield from _head(["", "against", "k", "difference", "beyond the interval", "seeds that lost"])
-    for panel, one in lost:
+    for one in lost:
         behind = "yes" if one.verdict == "behind" else "no"
         yield _row(
             [
-                f"{panel}, {one.series}",
+                f"{panel_title(one.panel)}, {one.series}",
                 one.other,
                 str(one.k),
                 str(one),

@@ -1,6 +1,7 @@
 """The rows of a sweep, from the table to the report."""
 
 import csv
+import json
 
 import pyarrow.parquet
 import pytest
@@ -213,6 +214,21 @@ def test_a_student_behind_another_arm_is_reported(tmp_path):
     assert [(one.other, one.k, one.worse_seeds) for one in lost] == [("logistic", 8, (0, 1))]
     text = (tmp_path / "report.md").read_text()
     assert "| logistic | 8 | -0.100 (-0.100 to -0.100) | yes | 0, 1 |" in text
+
+
+def test_what_is_printed_says_of_which_data_and_method_a_student_lost(tmp_path, call):
+    rows = [
+        row(arm, 8, 0, agreement, dataset=dataset, settings={"distillation.steps": 5})
+        for dataset, ahead in (("sst2", 0.7), ("imdb", 0.9))
+        for arm, agreement in (("student", 0.8), ("baseline", ahead))
+    ]
+    jsonl.write_rows(tmp_path / RESULTS, rows)
+    jsonl.write_json(tmp_path / PLAN, [one.key for one in rows])
+    code, out, err = call("report", str(tmp_path), "--json")
+    assert code == 0
+    (lost,) = json.loads(out)["lost"]
+    assert (lost["dataset"], lost["method"], lost["setting"]) == ("imdb", "kd", "steps 5")
+    assert "imdb, kd, steps 5, student lost to baseline at k = 8: -0.100" in err
 
 
 @pytest.mark.parametrize(
