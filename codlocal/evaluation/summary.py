@@ -73,7 +73,8 @@ def _differences(student: Sequence[Metrics], baseline: Sequence[Metrics]) -> dic
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """The mean of `ours` minus `theirs`, paired by seed; its interval is None for one seed."""
+    mean_gap = sum(ours) / len(ours) - sum(theirs) / len(theirs)
     return {
-        "mean": sum(ours) / len(ours) - sum(theirs) / len(theirs),
+        "mean": round(mean_gap, 12) + 0.0,  # a tie is 0, not the -0.0 or -1e-17 of a sum's order
         "interval": list(paired_interval(ours, theirs)) if len(ours) > 1 else None,
     }

@@ -231,6 +231,13 @@ def test_what_is_printed_says_of_which_data_and_method_a_student_lost(tmp_path, 
     assert "imdb, kd, steps 5, student lost to baseline at k = 8: -0.100" in err
 
 
+def test_equal_means_are_a_tie_whatever_the_order_of_the_seeds(tmp_path):
+    figures = {"student": (0.3, 0.2, 0.1), "baseline": (0.1, 0.2, 0.3)}
+    rows = [row(arm, 8, seed, it) for arm, them in figures.items() for seed, it in enumerate(them)]
+    assert write_report(rows, tmp_path) == []
+    assert "| student - baseline | +0.000 (" in (tmp_path / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [([failed("student", 8, 0), failed("baseline", 8, 0)], "0 results. "),
