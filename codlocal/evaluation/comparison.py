@@ -136,7 +136,12 @@ def _of_counterfactuals(axis: str) -> bool:
 
 
 def _words(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis.split('.')[1]} {value}" for axis, value in settings.items())
+    return ", ".join(f"{_name(axis)} {value}" for axis, value in settings.items())
+
+
+def _name(axis: str) -> str:
+    section, _, name = axis.partition(".")
+    return f"teacher {name}" if section == "teacher" else name  # students have some of one name
 
 
 def panel_title(panel: tuple[str, str, str]) -> str:

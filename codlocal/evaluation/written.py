@@ -37,7 +37,7 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
         found = _differences(members)
         compared += found
         lines += ["", f"## {panel_title(panel)}", "", f"![{panel_title(panel)}]({name}.png)"]
-        lines += [*_tables(members), *_published(members), *_compared(found)]
+        lines += [*_teachers(members), *_tables(members), *_published(members), *_compared(found)]
     lines += [*_lost(compared), *_failed(rows)]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
     return [one for one in compared if one.mean < 0]
@@ -46,20 +46,20 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
 def _introduction(rows: Sequence[CellResult]) -> list[str]:
     done = [row for row in rows if row.metrics is not None]
     seeds = f", seeds {_listed({row.seed for row in done})}" if done else ""
-    lines = [
+    return [
         f"{len(done)} results{seeds}. "
         "± and brackets are 95 % intervals (Student's t over seeds; differences are paired by "
-        "seed). Every figure is on the full test split, after a fixed number of steps.",
-        "",
+        "seed). Every figure is on the full test split, after a fixed number of steps."
     ]
-    tested = [(row.dataset, row.teacher_accuracy, row.metrics.n) for row in done if row.metrics]
-    teachers = [
-        f"- {name}: teacher's accuracy {accuracy:.3f}, {count} test texts"
-        for name, accuracy, count in tested
-        if accuracy is not None
-    ]
-    # A dataset has a line for each of its teachers.
-    return [*lines, *dict.fromkeys(teachers)]
+
+
+def _teachers(members: Sequence[Series]) -> Iterator[str]:
+    """Of the teacher that a panel's arms are to copy: there are several where sweeps had others."""
+    rows = (row for one in members for row in one.rows)
+    tested = dict.fromkeys((row.teacher_accuracy, row.metrics.n) for row in rows if row.metrics)
+    for accuracy, count in tested:
+        if accuracy is not None:
+            yield from ("", f"Teacher's accuracy {accuracy:.3f}, {count} test texts.")
 
 
 def _listed(values: set[int]) -> str:

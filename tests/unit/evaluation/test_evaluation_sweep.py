@@ -196,16 +196,26 @@ def test_the_report_has_the_numbers_the_losses_and_the_failures(tmp_path):
     assert (tmp_path / "figure-1.svg").read_bytes() == before
 
 
-def test_every_teacher_of_a_dataset_is_in_the_report(tmp_path):
+def test_every_teacher_is_in_the_report_beside_what_it_was_the_teacher_of(tmp_path):
     rows = [
         row("student", 8, seed, 0.8, teacher_accuracy=accuracy, settings={"teacher.epochs": epochs})
         for epochs, accuracy in ((1, 0.7), (4, 0.95))
         for seed in (0, 1)
     ]
     write_report(rows, tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    for accuracy in ("0.700", "0.950"):
-        assert text.count(f"- sst2: teacher's accuracy {accuracy}, 100 test texts") == 1
+    panels = (tmp_path / "report.md").read_text().split("\n## ")
+    for panel, epochs, accuracy in zip(panels[1:3], (1, 4), ("0.700", "0.950"), strict=True):
+        assert panel.startswith(f"sst2, kd, teacher epochs {epochs}\n")
+        assert panel.count("Teacher's accuracy ") == 1
+        assert f"Teacher's accuracy {accuracy}, 100 test texts." in panel
+
+
+def test_settings_of_one_name_are_told_apart():
+    found = by_arm(
+        row("baseline", k, 0, 0.7, settings={f"{section}.max_length": 64})
+        for k, section in ((8, "teacher"), (16, "distillation"))
+    )
+    assert [one.setting for one in found] == ["teacher max_length 64", "max_length 64"]
 
 
 def test_a_student_behind_another_arm_is_reported(tmp_path):
