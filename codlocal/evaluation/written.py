@@ -103,9 +103,16 @@ def _differences(members: Sequence[Series]) -> list[Difference]:
         found
         for student in students
         for other in others
-        if other.rows[0].generator in {None, student.rows[0].generator}
+        if _of_one_making(student.rows[0], other.rows[0])
         for found in compare(student, other, "teacher_agreement")
     ]
+
+
+def _of_one_making(student: CellResult, other: CellResult) -> bool:
+    """Whether an arm's counterfactuals, if it has any, were made as the student's own."""
+    makings = [(other.generator, student.generator)]
+    makings += [(value, student.settings.get(axis)) for axis, value in other.settings.items()]
+    return all(theirs in (None, ours) for theirs, ours in makings)
 
 
 def _compared(found: Sequence[Difference]) -> Iterator[str]:

@@ -241,6 +241,21 @@ def test_what_is_printed_says_of_which_data_and_method_a_student_lost(tmp_path, 
     assert "imdb, kd, steps 5, student lost to baseline at k = 8: -0.100" in err
 
 
+def test_students_are_compared_with_arms_of_the_same_counterfactuals(tmp_path):
+    rounds = (["infill"], ["guided"], None)
+    rows = [
+        row(arm, 8, 0, agreement, generator=one and "gemma", settings={"generator.rounds": one})
+        for arm, agreement in (("student", 0.8), ("any-flip", 0.9), ("baseline", 0.95))
+        for one in rounds
+        if (one is None) == (arm == "baseline")
+    ]
+    assert [(one.series, one.other) for one in write_report(rows, tmp_path)] == [
+        (f"student (rounds {one})", other)
+        for one in rounds[:2]
+        for other in (f"any-flip (rounds {one})", "baseline")
+    ]
+
+
 def test_equal_means_are_a_tie_whatever_the_order_of_the_seeds(tmp_path):
     figures = {"student": (0.3, 0.2, 0.1), "baseline": (0.1, 0.2, 0.3)}
     rows = [row(arm, 8, seed, it) for arm, them in figures.items() for seed, it in enumerate(them)]
