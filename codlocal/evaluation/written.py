@@ -68,17 +68,25 @@ def _listed(values: set[int]) -> str:
 
 def _tables(members: Sequence[Series]) -> Iterator[str]:
     sizes = sorted({k for one in members for k in one.sizes})
+    seeds = len({row.seed for one in members for row in one.rows})
     for measure, title in _TABLES.items():
-        curves = [(one.arm, {point.k: point for point in one.curve(measure)}) for one in members]
         body = [
-            _row([arm, *(str(points.get(k, "")) for k in sizes)])
-            for arm, points in curves
-            if points
+            _row([one.arm, *(_mean(one, measure, k, seeds) for k in sizes)])
+            for one in members
+            if one.curve(measure)
         ]
         if body:
             yield from ("", f"### {title}", "")
             yield from _head(["arm", *(f"k = {k}" for k in sizes)])
             yield from body
+
+
+def _mean(one: Series, measure: str, k: int, seeds: int) -> str:
+    """A figure at k, and of how many seeds it is the mean where others have more."""
+    point, count = one.point(measure, k), len(one.values(measure, k))
+    if point is None:
+        return ""
+    return str(point) if count == seeds else f"{point}, {count} of {seeds} seeds"
 
 
 def _published(members: Sequence[Series]) -> Iterator[str]:

@@ -256,6 +256,15 @@ def test_students_are_compared_with_arms_of_the_same_counterfactuals(tmp_path):
     ]
 
 
+def test_a_mean_of_fewer_seeds_says_so(tmp_path):
+    rows = [row("student", 8, seed, 0.8) for seed in range(3)]
+    rows += [row("baseline", 8, 1, 0.7), failed("baseline", 8, 2)]
+    write_report(rows, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| student | 0.800 ±0.000 |" in text
+    assert "| baseline | 0.700, 1 of 3 seeds |" in text
+
+
 def test_equal_means_are_a_tie_whatever_the_order_of_the_seeds(tmp_path):
     figures = {"student": (0.3, 0.2, 0.1), "baseline": (0.1, 0.2, 0.3)}
     rows = [row(arm, 8, seed, it) for arm, them in figures.items() for seed, it in enumerate(them)]
