@@ -86,7 +86,8 @@ def by_arm(rows: Iterable[CellResult]) -> list[Series]:
     """Bring rows together that differ in k and seed only, in the order in which they come.
 
     Raises:
-        RunError: two rows would be the same point and are not equal cells.
+        RunError: two rows would be the same point and are not equal cells, or points of one curve
+            and differ in more than k and the seed.
 
     """
     series = _series(list(rows))
@@ -99,7 +100,7 @@ def by_arm(rows: Iterable[CellResult]) -> list[Series]:
 
 
 def mixed(rows: Sequence[CellResult]) -> list[tuple[CellResult, CellResult]]:
-    """Rows that would be the same point of a curve and are not equal cells."""
+    """Rows that would be one point and are no equal cells, or one curve and differ otherwise."""
     return list(_mixed(_series(rows)))
 
 
@@ -111,10 +112,13 @@ def place_of(row: CellResult) -> str:
 def _mixed(series: Iterable[Series]) -> Iterator[tuple[CellResult, CellResult]]:
     for one in series:
         seen: dict[tuple[int, int], CellResult] = {}
+        curve = next((row for row in one.rows if row.curve), one.rows[0])
         for row in one.rows:
             first = seen.setdefault((row.k, row.seed), row)
             if first.key != row.key:
                 yield first, row
+            elif row.curve and row.curve != curve.curve:
+                yield curve, row
 
 
 def _series(everything: Sequence[CellResult]) -> list[Series]:

@@ -16,7 +16,7 @@ def gather(folders: Sequence[Path]) -> list[CellResult]:
     """The rows of sweeps; of equal cells the last one with a result counts.
 
     Raises:
-        RunError: a folder is no sweep, or two rows would be the same point and are not equal cells.
+        RunError: a folder is no sweep, or rows of unequal settings would make one curve.
 
     """
     rows: dict[str, CellResult] = {}

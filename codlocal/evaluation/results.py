@@ -40,7 +40,8 @@ class CellResult(Row):
     """One cell: its place in the grid, and its figures or the reason why it has none.
 
     `generator` is None where no counterfactual is used. `settings` has the values of the grid's
-    further axes, None where an axis does not touch the cell. `teacher_accuracy` is that of the
+    further axes, None where an axis does not touch the cell. `curve` is a hash of all settings but
+    k and the seed; rows of earlier versions have none. `teacher_accuracy` is that of the
     teacher on the same test split. `seconds` is what the figures took; where they do not depend on
     the method or on another axis, rows of the same figures repeat it.
     """
@@ -53,6 +54,7 @@ class CellResult(Row):
     k: int
     seed: int
     settings: dict[str, Any]
+    curve: str | None = None
     teacher_accuracy: float | None = None
     metrics: Metrics | None = None
     facts: SetFacts | None = None
@@ -108,7 +110,7 @@ def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:
 
 
 def _flat(row: CellResult) -> dict[str, Any]:
-    values = row.model_dump(exclude={"settings", "metrics", "facts"})
+    values = row.model_dump(exclude={"settings", "curve", "metrics", "facts"})
     figures = {name: None for part in (Metrics, SetFacts) for name in part.model_fields}
     for part in (row.metrics, row.facts):
         if part is not None:

@@ -17,6 +17,7 @@ from codlocal.pipeline.grid import Grid, combinations
 
 _COUNTERFACTUALS = ("generator", "verification")
 _ORDER = "generator.select_originals"
+_OFF_CURVE = {"k", "seed", "path"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Cell:
         key: a hash of all settings of its place in the grid.
         work: a hash of those that its figures depend on: peers have the same ones whatever the
             method, and cells of the same work share them.
+        curve: a hash of the settings that the points of its curve, over k and seeds, have in
+            common. Where a file of one's own lies is none of them.
         config: the settings, with k and the seed of the cell.
         arm: a name in `ARMS`.
         settings: the values of the grid's further axes, None where one does not touch the cell.
@@ -35,6 +38,7 @@ class Cell:
 
     key: str
     work: str
+    curve: str
     config: Config
     arm: str
     settings: dict[str, Any]
@@ -42,7 +46,7 @@ class Cell:
     def shares(self, result: CellResult) -> CellResult:
         """The cell's row with the figures of another cell of the same work."""
         blank = self.blank
-        place = {"key": blank.key, "method": blank.method, "settings": blank.settings}
+        place = blank.model_dump(include={"key", "curve", "method", "settings"})
         return result.model_copy(update=place)
 
     @property
@@ -51,6 +55,7 @@ class Cell:
         config = self.config
         return CellResult(
             key=self.key,
+            curve=self.curve,
             dataset=config.dataset.name,
             generator=config.generator.model if ARMS[self.arm].counterfactuals else None,
             method=config.distillation.method,
@@ -184,8 +189,10 @@ def _cell(
         counts |= kept
         source = ""
     key = hashing.of_value([counts, arm, source])
+    texts = {it: value for it, value in counts["dataset"].items() if it not in _OFF_CURVE}
+    curve = hashing.of_value([{**counts, "dataset": texts}, arm])
     counts["distillation"] = heeded(ARMS[arm], config.distillation)
-    return Cell(key, hashing.of_value([counts, arm, source]), own, arm, varied)
+    return Cell(key, hashing.of_value([counts, arm, source]), curve, own, arm, varied)
 
 
 def _served(config: Config) -> tuple[str, str]:

@@ -67,3 +67,16 @@ def test_unequal_cells_are_refused_also_where_the_runs_are_gone(tmp_path):
     folders = [sweep(tmp_path / name, row(name)) for name in "ab"]
     with pytest.raises(RunError, match=r"seed 0\)\.$"):
         gather(folders)
+
+
+def test_points_of_one_curve_differ_in_k_and_seed_only(tmp_path):
+    first = sweep(tmp_path / "a", row("x", curve="1"), distillation={"steps": 5})
+    more = sweep(tmp_path / "b", row("y", seed=1, curve="1"), row("z", k=16, curve="1"))
+    assert len(gather([first, more])) == 3
+    old = sweep(tmp_path / "c", row("u", k=4))  # of an earlier version
+    assert len(gather([old, first])) == 2
+    other = sweep(tmp_path / "d", row("v", k=16, curve="2"), distillation={"steps": 9})
+    for folders in ([first, other], [old, first, other]):
+        with pytest.raises(RunError, match="unequal cells") as caught:
+            gather(folders)
+        assert "distillation.steps: 5 -> 9" in caught.value.message

@@ -102,6 +102,21 @@ def test_keys_follow_what_a_result_depends_on():
     assert not set(changed.values()) & set(base.values())
 
 
+def test_a_curve_is_of_all_settings_but_k_and_seed(tmp_path):
+    def curves(**changes):
+        return {cell.curve for one in plan(grid_of(arm="student", **changes)) for cell in one.cells}
+
+    assert len(curves()) == 1
+    assert curves() == curves(k=[32], seed=7, seeds=1)
+    assert not curves() & curves(settings={"distillation": {"steps": 7}})
+    assert not curves() & curves(settings={"generator": {"candidates": 3}})
+    for folder in "ab":
+        tmp_path.joinpath(folder).mkdir()
+        tmp_path.joinpath(folder, "x.csv").touch()
+    first, second = (curves(dataset={"path": str(tmp_path / it / "x.csv")}) for it in "ab")
+    assert first == second
+
+
 def test_settings_lie_over_the_profile_and_datasets_may_be_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("own.jinja", "mine.csv", "news.csv"):
