@@ -98,10 +98,10 @@ def plan(grid: Grid) -> list[Source]:
     """All cells of a grid, each once, by the run that serves them.
 
     Raises:
-        ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or the
-            cells could not be compared: the texts of a smaller k would be no prefix of those of a
-            larger one, a student would see more than k texts, or edits that are to show what
-            verification is worth were chosen by the teacher.
+        ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or an axis
+            was to change its counterfactuals, or the cells could not be compared: the texts of a
+            smaller k would be no prefix of those of a larger one, a student would see more than k
+            texts, or edits that are to show what verification is worth were chosen by the teacher.
         RunError: results of unequal cells could not be told apart.
 
     """
@@ -217,6 +217,12 @@ def _lenders(grid: Grid, configs: Sequence[Config]) -> dict[tuple[str, str], Pat
         elif serves in lenders:
             mistakes.append(f"pairs_from: {name} and {lenders[serves]} are of the same part.")
         lenders[serves] = path
+    idle = [axis for axis in grid.axes if axis.startswith("generator.") and axis != _ORDER]
+    if idle and lenders:
+        mistakes.append(f"pairs_from: counterfactuals that are there know no {' and '.join(idle)}.")
     if mistakes:
-        raise ConfigError(listed("The grid", mistakes), "Give finished runs, one for each part.")
+        raise ConfigError(
+            listed("The grid", mistakes),
+            "Give finished runs, one for each part, and no axes of the generator.",
+        )
     return lenders

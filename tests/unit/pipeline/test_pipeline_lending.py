@@ -129,3 +129,16 @@ def test_the_rounds_of_a_borrowed_run_count_and_not_the_grid_s(lender):
     own = {"generator": {"rounds": ["guided"]}}
     with pytest.raises(ConfigError, match="is infill"):
         plan(grid_of(**wanted, settings=own, pairs_from=str(lender)))
+
+
+def test_no_axis_is_to_change_counterfactuals_that_are_there(lender):
+    grid = {"dataset": {"name": "tiny", "path": str(lender)}, "generator": "gemma", "k": 8}
+
+    def planned(axis, values):
+        section, key = axis.split(".")
+        return plan(grid_of(**grid, vary={section: {key: values}}, pairs_from=str(lender)))
+
+    with pytest.raises(ConfigError, match=r"pairs_from: .* know no generator\.candidates\."):
+        planned("generator.candidates", [2, 4])
+    assert len(planned("generator.select_originals", ["first", "active"])) == 2
+    assert len(planned("verification.select", ["minimal", "fluent"])) == 2
