@@ -68,7 +68,7 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     A cell is one row of results.jsonl, results.csv and results.parquet; `codlocal report` draws
     them. What fails is kept with its reason, the rest goes on, and the command exits with 4.
     """
-    from codlocal.pipeline.ablation import run_ablation
+    from codlocal.pipeline.ablation import check_texts, run_ablation
     from codlocal.pipeline.cells import plan
     from codlocal.pipeline.grid import read_grid
 
@@ -78,6 +78,7 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
         assignments.setdefault("runtime", {})["offline"] = given["offline"]
     folder = out or Path("runs") / grid.stem
     sources = plan(read_grid(grid, assignments))
+    check_texts(sources, folder)
     if dry_run:
         console.result(*_planned(sources, folder))
         return 0

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from codlocal.core import jsonl
+from codlocal.core.config import listed
 from codlocal.core.console import Console, Task
-from codlocal.core.errors import CodlocalError
+from codlocal.core.errors import CodlocalError, ConfigError
 from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
@@ -21,6 +22,7 @@ from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results,
 from codlocal.models.folders import locked
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
+from codlocal.pipeline.outlook import drawn
 from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
 
@@ -46,6 +48,29 @@ def state_of(source: Source, folder: Path) -> str:
     if RunFolder(folder / "runs" / source.name, source.config).is_done("verify"):
         return f"{model}, there already"
     return f"{model}, from {source.lender}" if source.lender else f"{model}, to be written"
+
+
+def check_texts(sources: Sequence[Source], folder: Path) -> None:
+    """Refuse texts at hand that a sweep can't use before it runs; those that it has read are fine.
+
+    Raises:
+        ConfigError: a file of one's own has no such column, too few texts for k, or the like.
+
+    """
+    mistakes: dict[str, None] = {}
+    for dataset, source in {source.config.dataset: source for source in sources}.items():
+        run = RunFolder(folder / "runs" / source.name, source.config)
+        if (dataset.path or dataset.source == "bundled") and not run.is_done("data"):
+            try:
+                drawn(run)
+            except CodlocalError as error:
+                mistakes[f"{error.message} {error.hint}"] = None
+    if mistakes:
+        raise ConfigError(
+            listed("The grid", list(mistakes)),
+            "A dataset's table names its columns: "
+            '{ path = "reviews.csv", text_column = "body", label_column = "mood" }',
+        )
 
 
 def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> list[CellResult]:

@@ -104,7 +104,7 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
     """
     dataset, generator = run.config.dataset, run.config.generator
     try:
-        spec = _drawn(run) if "data" in missing else artifacts.read_spec(run)
+        spec = drawn(run) if "data" in missing else artifacts.read_spec(run)
     except CodlocalError as error:
         yield Need("texts", error.message, error)
         return None
@@ -124,8 +124,13 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
     return spec
 
 
-def _drawn(run: RunFolder) -> DatasetSpec | None:
-    """What the texts are, having drawn the originals from them; None if they are to be fetched."""
+def drawn(run: RunFolder) -> DatasetSpec | None:
+    """What the texts are, having drawn the originals from them; None if they are to be fetched.
+
+    Raises:
+        DataError: they can't be used, or are too few for k.
+
+    """
     dataset = run.config.dataset
     from_hub = dataset.path is None and dataset.source in {"auto", "hub"}
     try:

@@ -220,6 +220,27 @@ def test_settings_are_checked_before_anything_runs(tmp_path):
     ).settings == {"distillation": {"steps": 3}}
 
 
+def test_texts_that_no_cell_could_use_are_refused_before_anything_runs(tmp_path, call):
+    for name in ("one", "two"):
+        rows = "".join(f"{name} {label} {at},{label}\n" for at in range(9) for label in "ab")
+        tmp_path.joinpath(f"{name}.csv").write_text("text,mood\n" + rows)
+    words = """profile = "embedded"
+dataset = ["yelp", {{ path = "{0}/one.csv" }}, {{ path = "{0}/two.csv", label_column = "mood" }}]
+k = {1}
+"""
+
+    def told(k):
+        grid = written(tmp_path, words.format(tmp_path, k))
+        code, _, err = call("ablate", str(grid), "--out", str(tmp_path / "sweep"))
+        assert code == 1 and not tmp_path.joinpath("sweep").exists()
+        return err
+
+    assert "two.csv" not in (err := told(8)) and "yelp" not in err
+    assert "one.csv has no column 'label'. Columns: text, mood." in err
+    assert "label_column = " in err
+    assert "64 balanced texts can't be drawn: the class 'a' has only" in told(64)
+
+
 def test_texts_that_the_teacher_orders_are_of_one_k_only():
     settings = {"generator": {"select_originals": "active"}}
     with pytest.raises(ConfigError, match="not nested"):
