@@ -244,5 +244,5 @@ def _dataset(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:
-    section, key = name.split(".")
+    section, key = name.split(".", 1)
     return {section: {key: value}}

@@ -209,12 +209,12 @@ def test_axes_that_are_left_out_leave_their_setting_free(tmp_path):
 def test_settings_are_checked_before_anything_runs(tmp_path):
     grid = grid_of(
         method=["kd", "magic"],
-        vary={"distillation": {"steps": [0, 5]}, "generator": {"sampling": [1]}},
+        vary={"distillation": {"steps": [0, 5]}, "generator": {"sampling": [1], "a.b": [1]}},
     )
     with pytest.raises(ConfigError, match="The grid has mistakes") as caught:
         combinations(grid)
     lines = caught.value.message.splitlines()[1:]
-    assert len(lines) == len(set(lines)) == 3
+    assert len(lines) == len(set(lines)) == 4
     assert read_grid(
         written(tmp_path, 'dataset = "yelp"\nk = 8\n'), {"distillation": {"steps": 3}}
     ).settings == {"distillation": {"steps": 3}}
