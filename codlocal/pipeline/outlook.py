@@ -15,7 +15,10 @@ from codlocal.generation import prompts
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
-from codlocal.pipeline.rounds import check_rounds
+from codlocal.pipeline.rounds import check_rounds, round_folder
+
+_OF_A_ROUND = STAGES[STAGES.index("generate") :]
+"""What a further round does; it has its data and its teacher from the run."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def _replies(run: RunFolder) -> str:
 def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
     """What further rounds and the stages that are not done need, whether it is there or not."""
     config = run.config
-    missing = run.missing(redo=redo)
+    missing = _missing(run, redo, rounds)
     yield _need("run folder", lambda: _fits(run, redo))
     if rounds > 1:
         yield _need("rounds", lambda: _rounds(run, rounds))
@@ -72,6 +75,15 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
             yield _need("confused student", lambda: _confused_student(run))
     if "distill" in missing:
         yield _need("student", lambda: _student(run))
+
+
+def _missing(run: RunFolder, redo: str | None, rounds: int) -> list[str]:
+    """The stages that the run or a further round has to do."""
+    missing = run.missing(redo=redo)
+    last = RunFolder(round_folder(run, rounds), run.config)
+    if rounds == 1 or (not missing and last.is_done(STAGES[-1])):
+        return missing
+    return [stage for stage in STAGES if stage in missing or stage in _OF_A_ROUND]
 
 
 def _need(name: str, look: Callable[[], str]) -> Need:

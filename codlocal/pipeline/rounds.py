@@ -60,8 +60,7 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
     before = run
     for number in range(2, rounds + 1):
         console.info(f"Round {number}: counterfactuals where the student parts with the teacher")
-        place = run.file(FOLDER, str(number))
-        with RunFolder.open(place, _settings(run.config, number)) as child:
+        with RunFolder.open(round_folder(run, number), _settings(run.config, number)) as child:
             if processes.is_first() and not child.is_done("teacher"):
                 _prepare(child, before, number)
             processes.wait()
@@ -69,6 +68,11 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
             rows.append(_row(number, child))
         before = child
     return rows
+
+
+def round_folder(run: RunFolder, number: int) -> Path:
+    """Where a further round of a run is."""
+    return run.file(FOLDER, str(number))
 
 
 def _settings(config: Config, number: int) -> Config:

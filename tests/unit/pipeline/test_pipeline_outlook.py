@@ -189,6 +189,13 @@ def test_a_whole_run_needs_nothing_but_its_folder(tmp_path):
                 pass
         assert set(outlook.stages(run, None).values()) == {"done"}
         assert [need.name for need in outlook.needs(run, None)] == ["run folder", "texts"]
+        # A further round generates and distils, though the run is whole.
+        asked = [need.name for need in outlook.needs(run, None, rounds=2)]
+        assert {"device", "engine", "student"} < set(asked) and "teacher" not in asked
+        with run_with_data(run.file("rounds", "2"), settings) as last, last.stage("evaluate"):
+            pass
+        asked = [need.name for need in outlook.needs(run, None, rounds=2)]
+        assert asked == ["run folder", "rounds", "texts"]
 
 
 def test_done_stages_are_done_unless_they_are_redone(tmp_path):
