@@ -19,6 +19,9 @@ _SPREAD = 0.02
 _MARGIN = 0.1
 """What is shown below the lowest mean and above the highest; longer bars are cut off."""
 
+_COLOURS = 10
+"""Of the default cycle: so many arms have one of their own, the next ones another marker."""
+
 
 def check_matplotlib() -> None:
     """Refuse to draw where matplotlib is not installed.
@@ -85,7 +88,7 @@ def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> N
             [point.mean for point in points],
             yerr=[point.half or 0.0 for point in points],
             label=arm,
-            marker="o",
+            marker=("o", "s", "^")[place // _COLOURS % 3],
             markersize=4,
             capsize=2,
             linewidth=2.5 if arm.startswith("student") else 1.2,

@@ -285,6 +285,13 @@ def test_a_student_that_was_not_compared_has_not_won(tmp_path, rows, said):
     assert "In no run" not in text
 
 
+def test_no_two_arms_look_alike():
+    figure = figures._panel(by_arm(row(f"arm {at}", 8, 0, 0.8) for at in range(14)))
+    for axes in figure.axes:
+        looks = [(one[0].get_color(), one[0].get_marker()) for one in axes.containers]
+        assert len(looks) == len(set(looks)) == 14
+
+
 def test_a_dollar_in_a_name_is_no_formula(tmp_path):
     name = r"a$\q$"
     rows = [row("student", 8, 0, 0.8, dataset=name, settings={"verification.x": name})]
