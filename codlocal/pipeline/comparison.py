@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codlocal.core import jsonl
+from codlocal.core import artifacts, jsonl
 from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
 from codlocal.evaluation.summary import difference
@@ -128,11 +128,17 @@ def compare(
         generators: one run each, in this order.
         advance: brings a run up to a stage.
 
+    Raises:
+        RunError: the texts were changed after the first run had read them.
+
     """
     rows: list[dict[str, Any]] = []
     for one in generators:
         place = folder / FOLDER / one.name
         with RunFolder.open(place, settings_of(base, one)) as run:
+            if rows:
+                advance(run, "data")
+                _refuse_other_texts(RunFolder(Path(rows[0]["run"]), base), run)
             advance(run, "verify")
             if rows and not run.is_done("distill"):
                 _share_baselines(Path(rows[0]["run"]), run)
@@ -143,6 +149,14 @@ def compare(
     result = {"generators": rows}
     jsonl.write_json(folder / RESULT, result)
     return result
+
+
+def _refuse_other_texts(first: RunFolder, run: RunFolder) -> None:
+    if artifacts.read_spec(first).sha256 != artifacts.read_spec(run).sha256:
+        raise RunError(
+            f"{run.path} and {first.path} have other texts: the data was changed in between.",
+            f"Put the data back and remove {run.path}, or add --redo data to do all runs anew.",
+        )
 
 
 def _share_baselines(first: Path, run: RunFolder) -> None:

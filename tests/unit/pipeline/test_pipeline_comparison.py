@@ -6,7 +6,7 @@ from rich.console import Console as RichConsole
 from runs import config, run_with_data, write_data
 
 from codlocal.core import jsonl
-from codlocal.core.artifacts import read_spec
+from codlocal.core.artifacts import SPEC, read_spec
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, RunError
 from codlocal.core.records import (
@@ -84,12 +84,12 @@ class Stages:
         self.trained = []
 
     def __call__(self, run, until):
-        if run.is_done(until):
-            return
-        self.log.append((run.path.name, until))
         if not run.is_done("data"):
             with run.stage("data"):
                 write_data(run)
+        if run.is_done(until):
+            return
+        self.log.append((run.path.name, until))
         if until == "verify":
             self.generate(run)
         else:
@@ -275,3 +275,13 @@ def test_what_the_table_shows_is_in_the_result(tmp_path):
     assert "against_first" not in first
     assert second["against_first"]["mean"] == pytest.approx(0.1)
     assert second["against_first"]["interval"] == pytest.approx([0.1, 0.1])
+
+
+def test_generators_are_never_compared_on_other_texts(tmp_path):
+    stages = Stages()
+    compare(tmp_path, config(), [A], stages)
+    spec = tmp_path.joinpath("generators", "a", *SPEC)
+    spec.write_text(spec.read_text().replace("0" * 64, "1" * 64))
+    with pytest.raises(RunError, match="the data was changed in between"):
+        compare(tmp_path, config(), [A, B], stages)
+    assert ("b", "verify") not in stages.log
