@@ -7,14 +7,15 @@ DIR/work/          students in training; they are deleted when they are scored
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from codlocal.core import jsonl
-from codlocal.core.config import listed
+from codlocal.core import artifacts, jsonl
+from codlocal.core.config import listed, read_toml
 from codlocal.core.console import Console, Task
-from codlocal.core.errors import CodlocalError, ConfigError
+from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
@@ -123,6 +124,8 @@ def _prepared(
     try:
         with memory_errors(), RunFolder.open(place, source.config) as run:
             session = Session(run, console)
+            session.advance("data")
+            _refuse_other_texts(run)
             session.advance(goal)
             session.order_originals()
             if source.generates:
@@ -135,6 +138,26 @@ def _prepared(
         lost = [cell for cell in cells if goal == "teacher" or ARMS[cell.arm].counterfactuals]
         return [cell for cell in cells if cell not in lost], [_failure(one, error) for one in lost]
     return cells, []
+
+
+def _refuse_other_texts(run: RunFolder) -> None:
+    """Refuse data that was changed since another run of the sweep read it."""
+    ours = _places(run.config.dataset.model_dump(mode="json", exclude_none=True))
+    for path in sorted(run.path.parent.glob("*/run.toml")):
+        other = RunFolder(path.parent, run.config)
+        if not other.is_done("data") or _places(read_toml(path).get("dataset", {})) != ours:
+            continue
+        if artifacts.read_spec(other).sha256 != artifacts.read_spec(run).sha256:
+            raise RunError(
+                f"{run.path} and {other.path} have other texts: the data was changed in between.",
+                "Put the data back and remove the run with the other texts, or choose another "
+                "--out.",
+            )
+
+
+def _places(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say which texts these are, not how many of them a student gets."""
+    return {name: it for name, it in dataset.items() if name not in {"k", "seed", "seeds"}}
 
 
 def _trained(

@@ -3,9 +3,12 @@ from pydantic import ValidationError
 from runs import grid_of
 
 from codlocal.core.config import parse_assignments
+from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
+from codlocal.pipeline import ablation
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import combinations, read_grid
+from codlocal.pipeline.session import Session
 
 
 def written(tmp_path, text):
@@ -258,3 +261,21 @@ def test_arms_that_show_what_verification_is_worth_need_edits_it_had_no_say_in()
         plan(grid_of(arm=["student", "unverified"]))
     own = {"generator": {"rounds": ["guided", "infill"]}}
     assert plan(grid_of(arm=["student", "unverified"], settings=own))
+
+
+def test_a_sweep_never_mixes_texts_of_a_file_that_was_changed(tmp_path, monkeypatch):
+    advance = Session.advance
+    monkeypatch.setattr(Session, "advance", lambda self, _until: advance(self, "data"))
+    path = tmp_path / "mine.csv"
+
+    def lost(k, tag):
+        rows = "".join(f"{tag} {label} {at},{label}\n" for at in range(9) for label in "ab")
+        path.write_text("text,label\n" + rows)
+        grid = grid_of(dataset={"path": str(path)}, k=k, seeds=1, arm="baseline")
+        (source,) = plan(grid)
+        _, failed = ablation._prepared(source, source.cells, tmp_path / "sweep", Console(-1))
+        return [row.error for row in failed]
+
+    assert lost(2, "one") == lost(4, "one") == lost(2, "two") == []
+    (error,) = lost([6], "two")
+    assert "the data was changed in between" in error
