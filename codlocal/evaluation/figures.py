@@ -96,13 +96,20 @@ def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> N
     sizes = sorted({k for one in series for k in one.sizes})
     # The bars of two or three seeds may be many times as long as the curves are apart.
     means = [point.mean for points in curves.values() for point in points] or [0.0, 1.0]
-    axes.set_ylim(max(0.0, min(means) - _MARGIN), min(1.0, max(means) + _MARGIN))
+    _show(axes, means, (1.0, 0.0))
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(k) for k in sizes])
     axes.minorticks_off()
     axes.set_xlabel("k labelled texts")
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
+
+
+def _show(axes: "Axes", means: Sequence[float], limits: tuple[float, float]) -> None:
+    """Set the limits so far apart that all means are within, too."""
+    low = min([limits[0], *(mean - _MARGIN for mean in means)])
+    high = max([limits[1], *(mean + _MARGIN for mean in means)])
+    axes.set_ylim(max(0.0, low), min(1.0, high))
 
 
 def _draw_published(axes: "Axes", dataset: str, method: str, largest: int) -> None:
@@ -112,8 +119,9 @@ def _draw_published(axes: "Axes", dataset: str, method: str, largest: int) -> No
         return
     shown = [place for place, k in enumerate(table.k) if k <= largest]
     for name, values, style in (
-        ("published baseline", curves.baseline, ":"),
-        ("published CoD", curves.student, "--"),
+        ("published baseline", curves.baseline, ".:"),
+        ("published CoD", curves.student, ".--"),
     ):
-        sizes = [table.k[place] for place in shown]
-        axes.plot(sizes, [values[place] for place in shown], style, color="grey", label=name)
+        means = [values[place] for place in shown]
+        axes.plot([table.k[place] for place in shown], means, style, color="grey", label=name)
+        _show(axes, means, axes.get_ylim())

@@ -292,6 +292,14 @@ def test_no_two_arms_look_alike():
         assert len(looks) == len(set(looks)) == 14
 
 
+def test_published_accuracies_are_seen_at_a_single_k_and_far_from_ours():
+    figure = figures._panel(by_arm([row("student", 8, 0, 1.0)]))
+    _, right = figure.axes
+    (grey,) = (one for one in right.lines if one.get_label() == "published baseline")
+    assert grey.get_ydata().tolist() == [0.617] and grey.get_marker() == "."
+    assert right.get_ylim() == pytest.approx((0.517, 1.0))
+
+
 def test_a_dollar_in_a_name_is_no_formula(tmp_path):
     name = r"a$\q$"
     rows = [row("student", 8, 0, 0.8, dataset=name, settings={"verification.x": name})]
