@@ -69,7 +69,13 @@ def read_results(folder: Path) -> dict[str, CellResult]:
         RunError: the file is damaged.
 
     """
-    return {row.key: row for row in jsonl.read_rows(folder / RESULTS, CellResult)}
+    try:
+        return {row.key: row for row in jsonl.read_rows(folder / RESULTS, CellResult)}
+    except RunError as error:
+        raise RunError(
+            error.message,
+            "Remove that line: `codlocal ablate` does its cell again. Or choose another --out.",
+        ) from error
 
 
 def planned_results(folder: Path) -> list[CellResult]:

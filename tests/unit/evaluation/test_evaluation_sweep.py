@@ -85,6 +85,13 @@ def test_the_last_row_of_a_cell_counts(tmp_path):
     assert len(found) == 2
 
 
+def test_a_damaged_row_of_a_sweep_can_be_removed(tmp_path):
+    (tmp_path / RESULTS).write_text('{"key": 1}\n')
+    with pytest.raises(RunError, match=r"results\.jsonl, line 1, is not a valid") as caught:
+        read_results(tmp_path)
+    assert "Remove that line" in caught.value.hint and "--redo" not in caught.value.hint
+
+
 def test_rows_of_earlier_grids_are_left_out(tmp_path):
     old, new = row("baseline", 8, 0, 0.1, key="old"), row("baseline", 8, 0, 0.7, key="new")
     jsonl.write_rows(tmp_path / RESULTS, [new, old])
