@@ -130,14 +130,30 @@ def _prepared(
             session.order_originals()
             if source.generates:
                 goal = "verify"
-                if source.lender:
-                    session.borrow(source.lender)
+                lender = source.lender or _twin(run)
+                if lender:
+                    session.borrow(lender)
                 session.advance(goal)
     except CodlocalError as error:
         console.warn(f"{source.name}: {error.message}")
         lost = [cell for cell in cells if goal == "teacher" or ARMS[cell.arm].counterfactuals]
         return [cell for cell in cells if cell not in lost], [_failure(one, error) for one in lost]
     return cells, []
+
+
+def _twin(run: RunFolder) -> Path | None:
+    """Another run of the sweep that has the candidates of this one, which only chooses others.
+
+    None if this one has begun to write its own.
+    """
+    if "generate" in run.manifest.stages:
+        return None
+    wanted = run.config.stage_settings("generate"), run.config.steering("generate")
+    for path in sorted(run.path.parent.glob("*/manifest.json")):
+        record = RunFolder(path.parent, run.config).manifest.stages.get("generate")
+        if record and record.status == "done" and (record.settings, record.steering) == wanted:
+            return path.parent
+    return None
 
 
 def _refuse_other_texts(run: RunFolder) -> None:

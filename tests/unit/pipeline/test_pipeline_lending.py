@@ -12,6 +12,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
 from codlocal.core.run import RunFolder
+from codlocal.pipeline import ablation
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.lending import borrow
 from codlocal.pipeline.session import Session
@@ -142,3 +143,32 @@ def test_no_axis_is_to_change_counterfactuals_that_are_there(lender):
         planned("generator.candidates", [2, 4])
     assert len(planned("generator.select_originals", ["first", "active"])) == 2
     assert len(planned("verification.select", ["minimal", "fluent"])) == 2
+
+
+def test_runs_of_a_sweep_that_choose_by_other_rules_share_their_candidates(
+    tmp_path, lender, monkeypatch
+):
+    written = []
+
+    def advance(session, until):
+        run = session.run
+        if not run.is_done("data"):
+            with run.stage("data"):
+                shutil.copytree(lender / "data", run.file("data"))
+        if until == "teacher":
+            _give_teacher(run, "a")
+        if until == "verify" and not run.is_done("generate"):
+            written.append(run.config.verification.select)
+            with run.stage("generate"):
+                for name in ("originals.jsonl", "candidates.jsonl", "verdicts.jsonl"):
+                    shutil.copyfile(lender / name, run.file(name))
+                shutil.copyfile(lender / "prompt.jinja", run.file("prompt.jinja"))
+
+    monkeypatch.setattr(Session, "advance", advance)
+    rules = {"select": ["minimal", "fluent"], "max_edit_distance": [0.3, 0.6]}
+    grid = {"dataset": {"name": "tiny", "path": str(lender)}, "k": 8, "seeds": 1}
+    for source in plan(grid_of(**grid, generator="gemma", vary={"verification": rules})):
+        _, failed = ablation._prepared(source, source.cells, tmp_path / "sweep", Console(-1))
+        assert not failed
+    # The largest edit steers the search, the rule of choice doesn't.
+    assert written == ["minimal", "minimal"]
