@@ -10,6 +10,8 @@ from codlocal.pipeline.grid import read_grid
 def test_the_bench_is_a_grid_of_all_sets(tmp_path):
     for name in ("uci_yelp", "cola"):
         tmp_path.joinpath(name).mkdir()
+        rows = "".join(f"words {at},{at % 2}\n" for at in range(40))
+        tmp_path.joinpath(name, "train.csv").write_text("text,label\n" + rows)
     out = tmp_path / "out"
     words = ["--data", str(tmp_path), "--out", str(out), "--k", "8, 16", "--seeds", "2"]
     words += ["--sets", "uci_yelp,cola", "--set", "distillation.steps=7", "--dry-run"]

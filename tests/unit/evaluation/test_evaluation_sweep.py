@@ -5,68 +5,20 @@ import json
 
 import pyarrow.parquet
 import pytest
+from sweep_rows import failed, row
 
 from codlocal.core import jsonl
-from codlocal.core.errors import ConfigError, RunError
-from codlocal.core.records import Metrics
+from codlocal.core.errors import RunError
 from codlocal.core.statistics import interval
-from codlocal.evaluation import figures
 from codlocal.evaluation.comparison import by_arm, compare, over_seeds, panels
-from codlocal.evaluation.published import published
 from codlocal.evaluation.results import (
     PLAN,
     RESULTS,
-    CellResult,
-    SetFacts,
     planned_results,
     read_results,
     write_tables,
 )
 from codlocal.evaluation.written import write_report
-
-FACTS = SetFacts(
-    texts=8,
-    pairs=4,
-    singles=0,
-    fill=0,
-    edit_distance=0.25,
-    boundary_distance=0.3,
-    fisher_trace=1.0,
-    fisher_log_determinant=0.5,
-)
-
-
-def row(arm, k, seed, agreement, **changes):
-    metrics = Metrics(
-        accuracy=agreement - 0.05,
-        macro_f1=0.5,
-        matthews=0.1,
-        teacher_agreement=agreement,
-        calibration_error=0.1,
-        brier=0.2,
-        boundary_agreement=None,
-        boundary_n=0,
-        n=100,
-    )
-    made = CellResult(
-        key=f"{arm}-{k}-{seed}-{changes}",
-        dataset="sst2",
-        generator="gemma" if arm == "student" else None,
-        method="kd",
-        arm=arm,
-        k=k,
-        seed=seed,
-        settings={},
-        teacher_accuracy=0.9,
-        metrics=metrics,
-        facts=FACTS,
-    )
-    return made.model_copy(update=changes)
-
-
-def failed(arm, k, seed):
-    return row(arm, k, seed, 0.5, metrics=None, facts=None, error="SetFit | is not there.")
-
 
 ROWS = [
     *(row("student", k, seed, 0.8 + 0.01 * seed) for k in (8, 16) for seed in (0, 1)),
@@ -290,41 +242,3 @@ def test_a_student_that_was_not_compared_has_not_won(tmp_path, rows, said):
     assert said in text
     assert "No student was compared with another arm." in text
     assert "In no run" not in text
-
-
-def test_no_two_arms_look_alike():
-    figure = figures._panel(by_arm(row(f"arm {at}", 8, 0, 0.8) for at in range(14)))
-    for axes in figure.axes:
-        looks = [(one[0].get_color(), one[0].get_marker()) for one in axes.containers]
-        assert len(looks) == len(set(looks)) == 14
-
-
-def test_published_accuracies_are_seen_at_a_single_k_and_far_from_ours():
-    figure = figures._panel(by_arm([row("student", 8, 0, 1.0)]))
-    _, right = figure.axes
-    (grey,) = (one for one in right.lines if one.get_label() == "published baseline")
-    assert grey.get_ydata().tolist() == [0.617] and grey.get_marker() == "."
-    assert right.get_ylim() == pytest.approx((0.517, 1.0))
-
-
-def test_a_dollar_in_a_name_is_no_formula(tmp_path):
-    name = r"a$\q$"
-    rows = [row("student", 8, 0, 0.8, dataset=name, settings={"verification.x": name})]
-    write_report(rows, tmp_path)
-    assert (tmp_path / "figure-1.png").stat().st_size > 1000
-
-
-def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="matplotlib") as caught:
-        write_report(ROWS, tmp_path)
-    assert "codlocal[report]" in caught.value.hint
-    assert not list(tmp_path.iterdir())
-
-
-def test_published_curves_are_whole():
-    table = published()
-    assert all(len(one.baseline) == len(one.student) == len(table.k) for one in table.curves)
-    assert table.find("amazon_polarity", "kd") == table.find("amazon", "kd")
-    assert table.find("sst2", "ted").student[-1] == 0.879
-    assert table.find("yelp", "kd") is None
