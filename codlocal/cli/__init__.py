@@ -10,6 +10,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -110,7 +111,7 @@ def main(command: click.Command = cli) -> None:
         _fail("Interrupted.", f"{again}{', without --redo' if redo else ''}.", _INTERRUPTED)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        _end(error.format_message(), "", error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -144,10 +145,15 @@ def _os_error(error: OSError) -> tuple[str, str]:
     return foreign.told(error) or (told, _SYSTEM.get(error.errno or 0, ""))
 
 
-def _fail(message: str, hint: str, code: int) -> None:
+def _fail(message: str, hint: str, code: int) -> NoReturn:
     from codlocal.core.console import Console
 
     Console().error(message, hint)
+    _end(message, hint, code)
+
+
+def _end(message: str, hint: str, code: int) -> NoReturn:
+    """Exit, and where JSON is asked for say why."""
     if "--json" in sys.argv:
         told = json.dumps({"error": message, "hint": hint, "exit_code": code}) + "\n"
         try:

@@ -74,6 +74,22 @@ def test_a_wrong_use_exits_with_2(call, arguments):
     assert code == 2
     assert "Error: " in err
     assert "Traceback" not in out + err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["doctor", "extra"], "Got unexpected extra argument (extra)"),
+        (["data", "-k", "many"], "Invalid value for '-k' / '--k': 'many' is not a valid integer."),
+        (["measures"], "Missing option '--run'."),
+    ],
+)
+def test_a_wrong_use_is_told_in_json_too(call, arguments, error):
+    code, out, err = call(*arguments, "--json")
+    assert code == 2
+    assert json.loads(out) == {"error": error, "hint": "", "exit_code": 2}
+    assert f"Error: {error}" in err
 
 
 @pytest.mark.parametrize("command", ["ablate", "compare-generators", "theory"])
