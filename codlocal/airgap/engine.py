@@ -70,7 +70,7 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
 
 def _refuse_strange_folder() -> None:
     folder = paths.engine()
-    if not folder.is_dir() or "kind" in _noted():
+    if not folder.is_dir() or "kind" in _noted() or _is_of_an_older_version(folder):
         return
     if {one.name for one in folder.iterdir()} - {f"{_MARKER}.partial"}:
         raise EngineError(
@@ -79,12 +79,24 @@ def _refuse_strange_folder() -> None:
         )
 
 
+def _is_of_an_older_version(folder: Path) -> bool:
+    """Whether a half-built environment is one that codlocal built when its marker came last."""
+    ours = folder == paths.home() / "engine" and _log().exists()
+    return (
+        ours and folder.joinpath("pyvenv.cfg").is_file() and not folder.joinpath(_MARKER).exists()
+    )
+
+
+def _log() -> Path:
+    return paths.home() / "engine-install.log"
+
+
 def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
-    if _noted().get("kind", kind) != kind:
+    if _noted().get("kind") != kind:
         # An environment without its interpreter is made anew, even if this is interrupted.
         paths.engine_python().unlink(missing_ok=True)
     jsonl.write_json(paths.engine() / _MARKER, {"kind": kind})  # from here on the folder is ours
-    log = paths.home() / "engine-install.log"
+    log = _log()
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     with console.progress("Building the engine's environment", None) as task:
