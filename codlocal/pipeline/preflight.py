@@ -162,9 +162,7 @@ def check_engine(config: Config) -> None:
     elif config.runtime.server_url:
         check_server(config.runtime.server_url, offline=config.runtime.offline)
     elif config.generator.engine == "vllm":
-        python = find_engine(config.runtime.engine_python)
-        if config.runtime.engine_python:
-            check_interpreter(python)
+        check_interpreter(find_engine(config.runtime.engine_python))
 
 
 def fetch_generator(config: Config, console: Console) -> None:

@@ -46,6 +46,15 @@ def test_a_chosen_interpreter_must_be_there(tmp_path):
         engines.find_engine(str(tmp_path))
 
 
+def test_an_environment_that_is_half_installed_is_no_engine():
+    python = interpreter(paths.engine_python())
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(EngineError, match="has no vLLM") as caught:
+        check_engine(resolve([]))
+    assert "engine install" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [("#!/bin/sh\nexit 1\n", "has no vLLM"), ("#!/nowhere\n", "can't be asked")],

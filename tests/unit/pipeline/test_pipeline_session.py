@@ -44,6 +44,7 @@ def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(preflight, "has_gpu", lambda: True)
     looked = []
     monkeypatch.setattr(preflight, "find_engine", looked.append)
+    monkeypatch.setattr(preflight, "check_interpreter", lambda _python: None)
     chosen = resolve([settings.profile_settings("default")])
     preflight.check_device(chosen)
     preflight.check_engine(chosen)
@@ -58,6 +59,7 @@ def test_what_the_generator_lacks_is_found_before_the_teacher_is_trained(
     setting, error, message, begun, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(preflight, "find_engine", lambda _chosen: None)
+    monkeypatch.setattr(preflight, "check_interpreter", lambda _python: None)
     layer = {"generator": {setting: str(tmp_path / "missing")}}
     chosen = resolve([settings.profile_settings("embedded"), layer])
     with (
