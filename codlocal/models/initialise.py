@@ -61,6 +61,7 @@ def new_classifier(
         )
         if layers is not None:
             model = keep_layers(model, layers)
+    model.config.problem_type = None
     _draw_head(model, seed)
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
@@ -93,6 +94,7 @@ def shortened_classifier(
     _reorder(output_layer(model), order)
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
+    model.config.problem_type = None  # or pipelines would read one of several labels by sigmoids
     encoder = load_encoder(path, model, max_length)
     place(model, device_of(device))
     return Classifier(model, encoder, names, list(range(len(names))))

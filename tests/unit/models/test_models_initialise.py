@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_model
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, pipeline
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
@@ -155,6 +156,20 @@ def test_a_shortened_classifier_keeps_its_head_in_the_datas_order(kind: str, tmp
         np.testing.assert_allclose(same.model(**rows).logits, whole.logits(TEXTS), atol=1e-6)
     assert same.model.config.id2label == dict(enumerate(names))
     assert shortened_classifier(tmp_path, names, device="cpu").model.config.num_hidden_layers == 1
+
+
+@pytest.mark.parametrize("make", [new_classifier, shortened_classifier])
+def test_a_head_of_several_labels_at_once_is_not_passed_on(make, tmp_path: Path):
+    folder = tiny_model(tmp_path / "teacher", labels=("negative", "positive"))
+    config = json.loads((folder / "config.json").read_text())
+    config["problem_type"] = "multi_label_classification"
+    (folder / "config.json").write_text(json.dumps(config))
+    student = make(folder, ("positive", "negative"), device="cpu")
+    student.save(tmp_path / "student")
+    classify = pipeline("text-classification", str(tmp_path / "student"), top_k=None)
+    said = {one["label"]: one["score"] for one in classify(TEXTS[:1])[0]}
+    found = [said[name] for name in student.label_names]
+    np.testing.assert_allclose(found, student.predict_proba(TEXTS[:1])[0], atol=1e-6)
 
 
 def test_a_shortened_classifier_with_other_labels_is_refused(tmp_path: Path):
