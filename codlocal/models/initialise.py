@@ -168,7 +168,10 @@ def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
     refuse_more_layers(count, kept)
     chosen = kept_layers(model.config.model_type, count, kept)
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
-    shorter = type(model)(_shorter_config(model.config, count, chosen))
+    try:
+        shorter = type(model)(_shorter_config(model.config, count, chosen))
+    except (AssertionError, NotImplementedError) as error:  # of Longformer, of Funnel
+        raise _fixed_layers(model) from error
     shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
     return shorter
 
@@ -178,7 +181,11 @@ def _layer_list(model: "PreTrainedModel", count: int) -> str:
     for name, module in modules:
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return name
-    raise ModelError(
+    raise _fixed_layers(model)
+
+
+def _fixed_layers(model: "PreTrainedModel") -> ModelError:
+    return ModelError(
         f"The layers of a {model.config.model_type} model can't be dropped.",
         "Leave distillation.student_layers unset.",
     )

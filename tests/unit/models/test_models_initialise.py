@@ -118,6 +118,18 @@ def test_layers_in_an_unknown_place_are_a_model_error(tmp_path: Path):
         keep_layers(model, 1)
 
 
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError])
+def test_layers_that_a_family_does_not_let_go_are_a_model_error(error, tmp_path: Path, monkeypatch):
+    model = _new(tiny_model(tmp_path)).model
+
+    def refuse(_self, _config):
+        raise error
+
+    monkeypatch.setattr(type(model), "__init__", refuse)
+    with pytest.raises(ModelError, match="can't be dropped"):
+        keep_layers(model, 1)
+
+
 def test_the_head_depends_on_the_seed_alone(tmp_path: Path):
     tiny_model(tmp_path)
     torch.manual_seed(1)
