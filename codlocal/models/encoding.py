@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from codlocal.core.errors import ModelError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit state a huge number instead."""
+_LATE_FIRST_POSITION = ("roberta", "camembert", "mpnet", "longformer", "data2vec", "xmod", "ibert")
+"""Families that count positions from pad_token_id + 1."""
 _AT_ONCE = 512
 """Texts in one call of the tokenizer, which takes much more memory for a text than its ids do."""
 
@@ -32,15 +36,24 @@ class TextEncoder:
 
     @classmethod
     def load(cls, path: Path, config: "PreTrainedConfig", max_length: int) -> "TextEncoder":
-        """Load the tokenizer of a model folder; `config` is the model's configuration."""
+        """Load the tokenizer of a model folder; `config` is the model's configuration.
+
+        Raises:
+            ModelError: the model reads padding.
+
+        """
         from transformers import AutoTokenizer
 
+        if config.model_type == "xlnet":
+            raise ModelError(
+                f"{path} is an XLNet, whose head reads the last place of a batch, be it padding.",
+                "Choose a model of another family.",
+            )
         tokenizer = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False, local_files_only=True
         )
         positions = getattr(config, "max_position_embeddings", None)
-        if positions and "roberta" in config.model_type:
-            # RoBERTa counts positions from pad_token_id + 1.
+        if positions and any(family in config.model_type for family in _LATE_FIRST_POSITION):
             positions -= (config.pad_token_id or 0) + 1
         return cls(tokenizer, max_length, positions)
 

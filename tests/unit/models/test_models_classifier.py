@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+import transformers
+from tiny import tiny_model, wordpiece_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core.errors import DeviceError, ModelError
@@ -77,6 +78,32 @@ def test_the_length_never_exceeds_the_models_positions(bert: Path):
     classifier = _load(bert, max_length=10_000)
     assert classifier.encoder.max_length == 160
     assert np.isfinite(classifier.logits(["good " * 500])).all()
+
+
+def _of_family(folder: Path, family: str, **sizes: object) -> Path:
+    tokenizer = wordpiece_tokenizer()
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes
+    )
+    getattr(transformers, f"{family}ForSequenceClassification")(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["Camembert", "XLMRoberta", "Longformer"])
+def test_positions_that_a_family_counts_from_the_padding_are_left_out(family: str, tmp_path: Path):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 65}
+    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"attention_window": 16} if family == "Longformer" else {}
+    classifier = _load(_of_family(tmp_path, family, **sizes, **more), max_length=10_000)
+    assert classifier.encoder.max_length == 64
+    assert np.isfinite(classifier.logits(["good " * 500])).all()
+
+
+def test_a_family_that_reads_padding_is_refused(tmp_path: Path):
+    folder = _of_family(tmp_path, "XLNet", d_model=32, n_layer=1, n_head=2, d_inner=64)
+    with pytest.raises(ModelError, match="is an XLNet"):
+        _load(folder)
 
 
 def test_probabilities_are_the_softmax_of_the_logits(bert: Path):
