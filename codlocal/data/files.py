@@ -113,5 +113,6 @@ def _read_saved(folder: Path, columns: Columns) -> tuple[RawSplit, RawSplit | No
 
 def _saved_split(table: "Dataset", columns: Columns, where: str) -> RawSplit:
     require_columns(table.column_names, columns, where)
-    texts, labels = (list(table[name]) for name in columns)
+    plain = table.with_format(None)  # a saved format would make tensors of labels, or hide columns
+    texts, labels = (list(plain[name]) for name in columns)
     return make_split(texts, labels, where, class_names(table.features, columns[1]))

@@ -95,6 +95,18 @@ def test_a_saved_single_dataset_is_split(tmp_path):
     assert loaded.spec.test_rows == 6
 
 
+@pytest.mark.parametrize("name", ["torch", "numpy", "pandas", "arrow"])
+@pytest.mark.parametrize("columns", [["text", "label"], ["label"]])
+def test_a_saved_format_does_not_matter(tmp_path, name, columns):
+    rows = {"text": [f"text {n}" for n in range(10)], "label": [n % 2 for n in range(10)]}
+    Dataset.from_dict(rows).with_format(name, columns=columns).save_to_disk(tmp_path / "saved")
+    loaded = load_file(tmp_path / "saved")
+    assert loaded.spec.label_names == ("0", "1")
+    assert {example.text: example.label for example in loaded.train + loaded.test} == dict(
+        zip(rows["text"], rows["label"], strict=True)
+    )
+
+
 def test_a_saved_dataset_without_train_or_column_or_damaged_is_refused(tmp_path):
     DatasetDict({"other": named(4)}).save_to_disk(tmp_path / "other")
     with pytest.raises(DataError, match="no train split"):
