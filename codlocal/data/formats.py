@@ -8,6 +8,7 @@ import csv
 import difflib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -155,7 +156,8 @@ def _parse_json(text: str, where: str) -> object:
 
 def _read_json(path: Path, columns: Columns) -> RawSplit:
     text = _text_of(path)
-    if path.suffix.lower() == ".json" and text.lstrip().startswith("["):
+    # Nor do rows begin with a brace at the end of a line: that is one object, spread over lines.
+    if path.suffix.lower() == ".json" and re.match(r"\s*(\[|\{\s*\n)", text):
         parsed = _parse_json(text, str(path))
         return _from_objects(parsed if isinstance(parsed, list) else [parsed], path, columns)
     # Only a line feed ends a row: `splitlines` would also cut at U+2028 within a text.

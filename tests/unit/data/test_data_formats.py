@@ -184,6 +184,7 @@ def test_a_class_index_beyond_the_names_is_refused(tmp_path):
         ("a.csv", b"text,label\ncaf\xe9,b\n", "not valid UTF-8 .byte 14", "UTF-8"),
         ("a.jsonl", b'{"text": "a"\n', "line 1 is not valid JSON", ""),
         ("a.json", b'[{"text": "a"}', "a.json is not valid JSON", ""),
+        ("a.json", b'{\n"rows": [\n{"text": "a"}]}', "no column 'text'", "Columns: rows."),
         ("a.jsonl", b"[1]\n", "row 1, is not a JSON object", "Each row"),
         (
             "a.jsonl",
