@@ -1,6 +1,8 @@
 """The data stage: loads the dataset, draws the few labelled texts, and writes both to the run."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codlocal.core import artifacts, jsonl
@@ -55,8 +57,21 @@ def _say(loaded: LoadedData, k: int, console: Console) -> None:
     if dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         console.info(f"{spec.name}: {spec.dropped_rows} rows dropped: {counts}")
+    for names in _alike(spec.label_names):
+        console.warn(
+            f"The labels {' and '.join(map(repr, names))} are classes of their own. If they mean "
+            "the same, spell them alike in the data."
+        )
     if k < len(spec.label_names):
         console.warn(
             f"k = {k} is less than the {len(spec.label_names)} classes: "
             "some classes have no labelled text at all."
         )
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Names that differ in case only, or in how Unicode spells their characters."""
+    spelled: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        spelled[unicodedata.normalize("NFKC", name).casefold()].append(name)
+    return [alike for alike in spelled.values() if len(alike) > 1]

@@ -93,6 +93,18 @@ def test_dropped_rows_and_a_small_k_are_said(tmp_path, capsys):
     assert "k = 2 is less than the 3 classes" in said
 
 
+def test_labels_that_may_be_one_and_the_same_are_said(tmp_path, capsys):
+    path = tmp_path / "mine.jsonl"
+    labels = ["Neg", "neg", "caf\u00e9", "cafe\u0301", "pos"]
+    rows = [{"text": f"text {n}", "label": labels[n % 5]} for n in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_stage(tmp_path / "run", config_of(path=str(path), seeds=1))
+    said = capsys.readouterr().err
+    assert "Warning: The labels 'Neg' and 'neg' are classes of their own." in said
+    assert "'cafe\u0301' and 'caf\u00e9'" in said
+    assert "pos" not in said
+
+
 def test_cached_data_is_said_to_be_cached(tmp_path, capsys, monkeypatch):
     loaded = load_bundled(REGISTRY["imdb"])
     spec = loaded.spec.model_copy(update={"source": "cache", "location": "repo at abc"})
