@@ -54,9 +54,11 @@ def tracking(
         options = {"name": name, "dir": str(place)}
         if runtime.offline:
             options["mode"] = "offline"
+            os.environ["WANDB_ERROR_REPORTING"] = "false"
     elif runtime.tracker == "mlflow":
         options = {"run_name": name}
         if runtime.offline:
+            os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
             os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place.absolute()}/mlflow.db"
             options["logging_dir"] = str(place.absolute() / "mlflow")
     accelerator.init_trackers(project, facts, {runtime.tracker: options})

@@ -60,16 +60,20 @@ def test_tensorboard_has_a_folder_for_each_student():
 @pytest.mark.parametrize("offline", [False, True])
 def test_wandb_stays_on_this_machine_if_asked(monkeypatch, offline: bool):
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
     project, _, options = _tracked(tracker="wandb", offline=offline)
     assert project == "codlocal"
     assert options["wandb"].get("mode") == ("offline" if offline else None)
     assert options["wandb"]["dir"] == "/run/students"
+    assert os.environ["WANDB_ERROR_REPORTING"] == ("false" if offline else "true")
 
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_mlflow_stays_on_this_machine_if_asked(monkeypatch, offline: bool):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://elsewhere")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
     _, _, options = _tracked(tracker="mlflow", offline=offline)
     place = os.environ["MLFLOW_TRACKING_URI"]
     assert place == ("sqlite:////run/students/mlflow.db" if offline else "https://elsewhere")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == ("true" if offline else "false")
     assert options["mlflow"]["run_name"] == "student-seed0"
