@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -100,6 +101,8 @@ def cli(context: click.Context) -> None:
 def main(command: click.Command = cli) -> None:
     """Run a command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, TextIOWrapper):  # a label may have what its encoding has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     processes.join()
     try:
         result = command.main(standalone_mode=False)

@@ -183,7 +183,7 @@ class Console:
     ) -> None:
         """Give the command's result: JSON on standard output if asked for, else the tables."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(value) + "\n")
             sys.stdout.flush()
             return
         if self.verbosity < 0 or table is None:

@@ -241,6 +241,25 @@ def test_a_reader_that_left_is_spared_an_error_in_json():
     assert done.stderr == "Error: There is no run in r.\nHint: Check the path.\n"
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_the_terminal_has_no_character_for_is_spelled(as_json):
+    Path("caf\u00e9\u2014\U0001f642.csv").write_text(
+        "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(20)), "utf-8"
+    )
+    arguments = ["data", "--data", "caf\u00e9\u2014\U0001f642.csv", "--profile", "embedded"]
+    done = subprocess.run(
+        [*IN_A_PROCESS, *arguments, "-k", "4", *(["--json"] if as_json else [])],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.returncode == 0
+    out = done.stdout.decode("latin-1")
+    if as_json:
+        assert json.loads(out)["stages"]["data"]["name"] == "caf\u00e9\u2014\U0001f642"
+    else:
+        assert "name caf\u00e9\\u2014\\U0001f642" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
