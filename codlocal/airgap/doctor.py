@@ -15,7 +15,7 @@ from codlocal import __version__
 from codlocal.airgap import engine
 from codlocal.core import paths
 from codlocal.core.errors import EngineError
-from codlocal.models.packages import PACKAGED_MODELS
+from codlocal.models import packages
 
 State = Literal["ok", "missing", "warning"]
 
@@ -127,8 +127,8 @@ def _engine(chosen: Path | None) -> list[Finding]:
 
 def _models() -> list[Finding]:
     found = []
-    for name, model in PACKAGED_MODELS.items():
-        there = paths.models().joinpath(name, "config.json").is_file()
+    for name, model in packages.PACKAGED_MODELS.items():
+        there = packages.at_hand(name) is not None
         found.append(
             Finding(
                 "models", name, "ok" if there else "warning",

@@ -7,6 +7,7 @@ import pytest
 from codlocal.airgap import doctor, engine
 from codlocal.core import paths
 from codlocal.core.errors import EngineError
+from codlocal.models import packages
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,9 @@ def test_models_and_teachers_in_the_store_are_found():
     for one in (folder, teacher):
         one.mkdir(parents=True)
         one.joinpath("config.json").touch()
+    assert found("minilm-l6").state == "warning"  # of another revision, or half of it
+    marker = packages.PACKAGED_MODELS["minilm-l6"].marker()
+    folder.joinpath(packages.MARKER).write_text(json.dumps(marker))
     assert found("minilm-l6").state == "ok"
     assert found("teachers").value.startswith("1 in ")
 
