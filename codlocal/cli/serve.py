@@ -14,11 +14,15 @@ from rich.table import Table
 from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options
 from codlocal.core.console import Console
-from codlocal.core.errors import EngineError
+from codlocal.core.errors import EngineError, RunError
 from codlocal.core.run import RunFolder
 
 if TYPE_CHECKING:
     from codlocal.generation.engines.server import VllmServer
+
+
+_MODEL = ("generator", "profile", "config_file", "assignments")
+"""Options that say what to serve, if no run does."""
 
 
 @click.command(cls=Command)
@@ -36,7 +40,13 @@ def serve(**given: Any) -> None:
 
     console = console_of(given)
     run = Path(given["run"]) if given.get("run") else None
-    config = config_of(given, RunFolder.saved_settings(run) if run else None)
+    saved = RunFolder.saved_settings(run) if run else None
+    if run and saved is None and not any(given[name] for name in _MODEL):
+        raise RunError(
+            f"There is no run in {run}.",
+            "Check the path. Of no run, say what to serve: --generator or --profile.",
+        )
+    config = config_of(given, saved)
     folder = run or Path(tempfile.mkdtemp(prefix="codlocal-"))
     preflight.check_device(config)
     find_engine(config.runtime.engine_python)  # before a model of many GB is fetched

@@ -72,6 +72,13 @@ def test_a_server_that_ignores_constraints_is_refused_and_stopped(tmp_path):
     assert json.loads(out)["exit_code"] == 3
 
 
+def test_a_mistyped_run_is_not_served_the_default_generator(call, tmp_path):
+    code, _, err = call("serve", "--run", str(tmp_path / "rnu"))
+    assert code == 1
+    assert "There is no run in" in err
+    assert not tmp_path.joinpath("rnu").exists()
+
+
 class Living:
     def __init__(self, *deaths):
         self.deaths = list(deaths)
