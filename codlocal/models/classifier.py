@@ -28,6 +28,8 @@ _OVERFLOWING = ("deberta", "gemma")
 """Families whose activations exceed the largest float16, 65504."""
 _AT_ONCE = 4096
 """Texts whose token ids are in memory together, and which share batches."""
+_SHOWN = 3
+"""Missing weights that an error names."""
 
 
 class Classifier:
@@ -167,19 +169,36 @@ def place(model: torch.nn.Module, device: torch.device) -> None:
     model.eval()
 
 
-def load_model(path: Path, **options: object) -> "PreTrainedModel":
+def load_model(path: Path, *, whole: bool = True, **options: object) -> "PreTrainedModel":
     """`AutoModelForSequenceClassification.from_pretrained` with safe options and named errors.
 
+    Unless it need not be `whole`, the folder has every weight: transformers would draw the others
+    at random, anew each time.
+
     Raises:
-        ModelError: the folder can't be loaded as a sequence classifier.
+        ModelError: the folder can't be loaded as a sequence classifier, or lacks weights.
 
     """
     from transformers import AutoModelForSequenceClassification
 
     silence_libraries()
     with _named_errors(path):
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            path, use_safetensors=True, trust_remote_code=False, local_files_only=True, **options
+        model: PreTrainedModel
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    missing = sorted(found["missing_keys"])
+    if whole and missing:
+        more = ", ..." if len(missing) > _SHOWN else ""
+        raise ModelError(
+            f"{path} lacks weights of its classifier: {', '.join(missing[:_SHOWN])}{more}.",
+            "Save the whole classifier again. A body without a head says so in its config.json "
+            "(architectures), and is fine-tuned.",
         )
     if getattr(model, "is_loaded_in_4bit", False):
         keep_exact(model)

@@ -52,6 +52,7 @@ def new_classifier(
         torch.manual_seed(seed)
         model = load_model(
             path,
+            whole=False,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             num_labels=len(names),

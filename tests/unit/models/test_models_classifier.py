@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tiny import tiny_model, wordpiece_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -98,6 +99,17 @@ def test_positions_that_a_family_counts_from_the_padding_are_left_out(family: st
     classifier = _load(_of_family(tmp_path, family, **sizes, **more), max_length=10_000)
     assert classifier.encoder.max_length == 64
     assert np.isfinite(classifier.logits(["good " * 500])).all()
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen2"])
+def test_a_classifier_without_the_weights_of_its_head_is_refused(kind: str, tmp_path: Path):
+    path = tiny_model(tmp_path, kind, labels=LABELS) / "model.safetensors"
+    body = {
+        name: one for name, one in load_file(path).items() if "layers" in name or "bert." in name
+    }
+    save_file(body, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights .*(classifier|score)\.weight"):
+        _load(tmp_path)
 
 
 def test_a_family_that_reads_padding_is_refused(tmp_path: Path):
