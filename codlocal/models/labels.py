@@ -8,9 +8,20 @@ from codlocal.core.errors import ModelError
 _GENERIC = re.compile(r"label_\d+", re.IGNORECASE)
 
 
-def names_of(id2label: Mapping[int, str] | Mapping[str, str] | None) -> tuple[str, ...]:
-    """The label names of a configuration, in class order."""
-    by_index = {int(index): name for index, name in (id2label or {}).items()}
+def names_of(id2label: Mapping[int, object] | Mapping[str, object] | None) -> tuple[str, ...]:
+    """The label names of a configuration, in class order; names that are numbers become words.
+
+    Raises:
+        ModelError: it doesn't name class indices.
+
+    """
+    try:
+        by_index = {int(index): str(name) for index, name in (id2label or {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise ModelError(
+            f"The model's id2label doesn't give names to class indices: {id2label}.",
+            'In its config.json it has to be of the form {"0": "negative", "1": "positive"}.',
+        ) from error
     return tuple(by_index[index] for index in sorted(by_index))
 
 

@@ -141,6 +141,15 @@ def test_columns_follow_the_datas_label_names(bert: Path):
     np.testing.assert_array_equal(other.logits(TEXTS), own.logits(TEXTS)[:, [1, 2, 0]])
 
 
+def test_label_names_that_are_numbers_are_the_datas_words(tmp_path: Path):
+    config = tiny_model(tmp_path, labels=LABELS) / "config.json"
+    odd = {"id2label": {"0": 2, "1": 0, "2": 1}}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **odd}))
+    own, found = _load(tmp_path), _load(tmp_path, label_names=("0", "1", "2"))
+    assert own.label_names == ("2", "0", "1")
+    np.testing.assert_array_equal(found.logits(TEXTS), own.logits(TEXTS)[:, [1, 2, 0]])
+
+
 def test_other_labels_are_refused(bert: Path):
     with pytest.raises(ModelError, match="3 labels, the data 2"):
         _load(bert, label_names=("negative", "positive"))

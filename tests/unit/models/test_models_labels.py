@@ -8,6 +8,14 @@ def test_names_come_in_class_order_whatever_the_type_of_the_keys():
     assert names_of({1: "b", 0: "a"}) == ("a", "b")
     assert names_of({str(i): f"L{i}" for i in (10, 2, 0)}) == ("L0", "L2", "L10")
     assert names_of(None) == ()
+    assert names_of({"0": 0, "1": 1}) == ("0", "1")
+
+
+@pytest.mark.parametrize("odd", [{"negative": 0, "positive": 1}, ["negative", "positive"]])
+def test_what_names_no_class_indices_is_refused(odd):
+    with pytest.raises(ModelError, match="doesn't give names to class indices") as caught:
+        names_of(odd)
+    assert "config.json" in caught.value.hint
 
 
 def test_named_labels_are_matched_whatever_their_case_and_order():
