@@ -115,7 +115,14 @@ def check_interpreter(python: Path) -> None:
         "`codlocal engine install`."
     )
     try:
-        done = subprocess.run([python, "-c", look], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [python, "-c", look],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            # As the server: a clone of vLLM in the user's folder is none.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"{python} can't be asked whether it has vLLM: {error}.", hint) from error
     if done.returncode:

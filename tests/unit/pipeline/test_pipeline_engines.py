@@ -55,6 +55,17 @@ def test_an_environment_that_is_half_installed_is_no_engine():
     assert "engine install" in caught.value.hint
 
 
+def test_a_clone_of_vllm_in_the_users_folder_is_no_engine(tmp_path, monkeypatch):
+    tmp_path.joinpath("vllm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    python = interpreter(tmp_path / "python")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')  # without any package
+    python.chmod(0o755)
+    with pytest.raises(EngineError, match="has no vLLM"):
+        check_engine(resolve([{"runtime": {"engine_python": str(python)}}]))
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [("#!/bin/sh\nexit 1\n", "has no vLLM"), ("#!/nowhere\n", "can't be asked")],
