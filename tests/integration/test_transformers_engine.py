@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -81,6 +82,13 @@ def test_a_random_model_obeys_a_json_type(engine):
             assert set(json.loads(reply.text)) == {"text"}
         else:
             assert reply.text.lstrip().startswith("{")
+
+
+def test_a_models_own_sampling_is_not_used(engine, folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    own = {"repetition_penalty": 3.0, "min_p": 0.9, "suppress_tokens": [120]}
+    other.joinpath("generation_config.json").write_text(json.dumps(own))
+    assert generate(load(other), request()) == generate(engine, request())
 
 
 def test_a_reply_that_fills_the_limit_is_cut(engine):
@@ -220,11 +228,9 @@ def test_a_tokenizer_that_begins_sequences_itself_does_so_once(chatty, monkeypat
         single="! $A", special_tokens=[("!", bos)]
     )
     for raw in (True, False):
-        again = TransformersEngine(
-            engine._model, engine._tokenizer, raw_prompts=raw, max_length=2048
-        )
+        one = TransformersEngine(engine._model, engine._tokenizer, raw_prompts=raw, max_length=2048)
         expected = "!Say so." if raw else "!<user>Say so.<assistant>"
-        assert prompt_of(again, monkeypatch) == expected
+        assert prompt_of(one, monkeypatch) == expected
 
 
 def test_scoring_starts_from_the_token_that_begins_a_sequence(chatty):

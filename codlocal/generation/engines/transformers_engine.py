@@ -28,7 +28,7 @@ from codlocal.generation.engines.engine import (
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 # llguidance compiles the few lines that apply its masks: that takes half a minute and a C++
@@ -64,6 +64,7 @@ class TransformersEngine:
     ) -> None:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
+        model.generation_config = _plain_sampling(model.generation_config)
         self._model = model
         self._tokenizer = cast(Any, tokenizer)  # its methods are typed for one text only
         self._raw = raw_prompts or not tokenizer.chat_template
@@ -223,3 +224,12 @@ class TransformersEngine:
         parts = zip(logits.split(_SCORED_AT_ONCE), chosen.split(_SCORED_AT_ONCE), strict=True)
         found = [rows.float().log_softmax(-1).gather(1, tokens)[:, 0] for rows, tokens in parts]
         return fluency(torch.cat(found).tolist())
+
+
+def _plain_sampling(own: "GenerationConfig | None") -> "GenerationConfig":
+    """Of a model's own settings the tokens alone: what else it brings is no part of a request."""
+    from transformers import GenerationConfig
+
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    tokens = {name: getattr(own, name, None) for name in names}
+    return GenerationConfig(**tokens)  # type: ignore[no-untyped-call]

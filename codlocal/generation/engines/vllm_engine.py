@@ -41,6 +41,18 @@ _ALWAYS_ALLOWED = 20
 _REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 """What a server answers to a request that is wrong in itself."""
 
+_PLAIN_SAMPLING = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What a request leaves out, a server takes from the model's `generation_config.json`.
+
+Qwen2.5's, for one, has a penalty for repetition, which is what an edit has to do with most words.
+"""
+
 _LEAST_GENERATED = 1
 """Tokens that a server generates even if all that is wanted are the prompt's."""
 
@@ -106,7 +118,10 @@ class VllmEngine:
                 temperature=request.sampling.temperature,
                 top_p=request.sampling.top_p,
                 max_completion_tokens=request.sampling.max_tokens,
-                extra_body=self._adapter.format_output_type(_outlines_type(request.constraint)),
+                extra_body={
+                    **_PLAIN_SAMPLING,
+                    **self._adapter.format_output_type(_outlines_type(request.constraint)),
+                },
             )
         except _REFUSALS as error:
             # One request that the server can't serve (a text beyond its context) is no reason to
@@ -149,7 +164,11 @@ class VllmEngine:
             max_completion_tokens=1,
             logprobs=True,
             top_logprobs=count,
-            extra_body={"add_generation_prompt": False, "continue_final_message": True},
+            extra_body={
+                **_PLAIN_SAMPLING,
+                "add_generation_prompt": False,
+                "continue_final_message": True,
+            },
         )
         found = answers.read(answers.Continuation, response.content, self._url)
         tokens = found.choices[0].logprobs.content[0].top_logprobs[:count]

@@ -27,6 +27,14 @@ def test_a_request_says_all_that_matters(server):
         )  # fmt: skip
 
 
+def test_a_models_own_sampling_is_not_used(server):
+    ask(server, lambda engine: engine.generate(request()))
+    ask(server, lambda engine: engine.propose(BLANK))
+    for payload in server.payloads:
+        assert (payload["top_k"], payload["min_p"], payload["repetition_penalty"]) == (0, 0, 1)
+        assert payload["presence_penalty"] == payload["frequency_penalty"] == 0
+
+
 def test_a_json_type_is_sent_as_its_schema(server):
     [reply] = ask(server, lambda engine: engine.generate(request(EditReply, 1)))
     assert server.payloads[0]["structured_outputs"] == {"json": EditReply.model_json_schema()}
