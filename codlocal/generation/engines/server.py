@@ -167,6 +167,9 @@ def _environment(settings: ServerSettings, key: str) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    # FlashInfer compiles its sampler at the start, and without a CUDA toolkit ends the server by
+    # it. It can't draw with a request's seed in any case.
+    environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     if settings.cpu:
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     return environment
