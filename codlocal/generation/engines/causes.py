@@ -35,15 +35,26 @@ _CAUSES = (
         "Run the command again, or choose another --port.",
     ),
     (
-        r"CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks"
+        r"CUDA out of memory|CUDA error: out of memory|OutOfMemoryError"
         r"|less than desired GPU memory utilization",
         "the GPU has too little free memory",
         "Free the GPU, choose a smaller --generator, or lower runtime.max_model_len.",
     ),
     (
-        r"MemoryError|Cannot allocate memory|std::bad_alloc",
+        r"No available memory for the cache blocks|than the available KV cache"
+        r"|can be stored in KV cache",
+        "there is too little memory beside the model",
+        "Free memory, choose a smaller --generator, or lower runtime.max_model_len.",
+    ),
+    (
+        r"MemoryError|Cannot allocate memory|std::bad_alloc|less than requested memory for kv",
         "the machine ran out of memory",
         "Free memory, choose a smaller --generator, or lower VLLM_CPU_KVCACHE_SPACE.",
+    ),
+    (
+        r"Bfloat16 is only supported on GPUs",
+        "the GPU does not know bfloat16",
+        "Use another number format: --set runtime.dtype=float16.",
     ),
     (
         r"[Nn]o space left on device",
@@ -67,7 +78,7 @@ _CAUSES = (
         "--set runtime.request_seeds=false",
     ),
     (
-        r"max seq len|max_model_len .* is larger|derived max_model_len",
+        r"derived max_model_len",
         "the model's context is shorter than runtime.max_model_len",
         "Lower it: --set runtime.max_model_len=1024.",
     ),

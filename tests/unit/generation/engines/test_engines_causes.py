@@ -35,14 +35,22 @@ LOGS = {
     ),
 }
 MORE = [
-    ("ValueError: No available memory for the cache blocks. Try increasing", "GPU has too little"),
+    ("ValueError: No available memory for the cache blocks. Try increasing", "beside the model"),
+    ("ValueError: To serve at least one request with the model's max seq len (2048), (0.11 GiB KV "
+     "cache is needed, which is larger than the available KV cache memory (0.03 GiB). Based on the "
+     "available memory", "beside the model"),
+    ("ValueError: Available memory on node 0 (1.1/7.7 GiB) on kv cache allocation is less than "
+     "requested memory for kv (2.0 GiB).", "machine ran out of memory"),
+    ("torch.AcceleratorError: CUDA error: out of memory", "GPU has too little"),
+    ("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. "
+     "Your Tesla V100 GPU has compute capability 7.0.", "bfloat16"),
     ("ValueError: Free memory on device (1.2/23.6 GiB) on startup is less than desired GPU memory "
      "utilization (0.9, 21.3 GiB)", "GPU has too little"),
     ("terminate called after throwing an instance of 'std::bad_alloc'", "ran out of memory"),
     ("ValueError: Model architectures ['Foo'] are not supported for now.", "architecture"),
     ("OSError: /m does not appear to have a file named config.json.", "incomplete"),
     ("ValueError: The model's max seq len (8192) is larger than the maximum number of tokens that "
-     "can be stored in KV cache", "context is shorter"),
+     "can be stored in KV cache", "beside the model"),
 ]  # fmt: skip
 PREFIX = "INFO 11-24 23:00:00 [__init__.py:216] Automatically detected platform cpu.\n"
 
