@@ -26,3 +26,13 @@ def call(monkeypatch, capsys):
 
     yield run
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def fresh_accelerator():
+    """Accelerate keeps one number format per process."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

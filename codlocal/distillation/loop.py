@@ -97,6 +97,9 @@ def train(
                 save_checkpoint(place, step, model, optimizer, settings.key)
             on_step(record)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
+    # Of mixed precision it leaves the model a method of its own, by which the model holds itself:
+    # on a GPU its memory would stay taken after the last use.
+    vars(model).pop("forward", None)
     return _last_terms(place / TRAIN_LOG)
 
 

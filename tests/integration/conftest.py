@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 from tiny import tiny_model
 from toy_run import QUIET, config_of, write_data
 
@@ -36,14 +35,6 @@ def finished(tmp_path_factory, home: Path, body: Path) -> RunFolder:
     run_teacher(run, QUIET)
     run_distill(run, load_teacher(run), QUIET)
     return run
-
-
-@pytest.fixture
-def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps one number format per process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
+import gc
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +71,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
     assert _same(first, _train(tmp_path / "b"))
     other = LoopSettings(steps=20, batch_size=4, learning_rate=0.01, seed=4, key="k")
     assert not _same(first, _train(tmp_path / "c", settings=other))
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+def test_a_model_trained_in_half_precision_goes_with_its_last_use(tmp_path: Path):
+    model = _model()
+    runtime = RUNTIME.model_copy(update={"dtype": "bfloat16"})
+    train(model, _step_loss, [[0, 1]] * 20, SETTINGS, runtime, tmp_path, lambda _: None)
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("stop_at", [1, 6, 7, 12, 17, 20])
