@@ -1,5 +1,6 @@
 """The device and the number format a model runs with."""
 
+import gc
 import os
 
 import torch
@@ -7,6 +8,10 @@ import torch
 from codlocal.core.errors import DeviceError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_LEFT_FREE = 3 * 2**30
+"""Bytes of a GPU that a server leaves free: the teacher reads candidates beside it."""
+_LARGEST_SHARE, _LEAST_SHARE = 0.9, 0.01
 
 
 def device_of(name: str) -> torch.device:
@@ -32,6 +37,19 @@ def limit_threads(threads: int) -> None:
     threads that wait for each other make every step several times slower.
     """
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
+
+
+def free_share() -> float:
+    """The share of the GPU's memory that a server may take beside what is there already.
+
+    What torch keeps for later use is given back first: after a training that is most of a GPU.
+    Where next to nothing is free the server says so at its start.
+    """
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    share = int((free - _LEFT_FREE) / total * 1000) / 1000
+    return min(max(share, _LEAST_SHARE), _LARGEST_SHARE)
 
 
 def training_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -52,15 +52,18 @@ def is_served(weights: str) -> bool:
 
 
 def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
-    """How to start the server for a configuration."""
+    """How to start the server for a configuration, with the memory that is free by now."""
     from codlocal.generation.engines.server import ServerSettings
+    from codlocal.models.devices import free_share
 
+    cpu = config.runtime.device == "cpu" or not has_gpu()
     return ServerSettings(
         python=find_engine(config.runtime.engine_python),
         model=model,
         log=log,
         raw_prompts=config.generator.prompting == "completion",
-        cpu=config.runtime.device == "cpu" or not has_gpu(),
+        cpu=cpu,
+        gpu_share=None if cpu else free_share(),
         dtype=config.runtime.dtype,
         max_model_len=config.runtime.max_model_len,
         port=config.runtime.port,

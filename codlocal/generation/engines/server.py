@@ -38,7 +38,8 @@ class ServerSettings:
     """What to serve and with which interpreter.
 
     `raw_prompts` gives base models, which have no chat template, one that passes text through.
-    `port` 0 picks a free one.
+    `gpu_share` is how much of a GPU's memory it takes; None leaves that to vLLM. `port` 0 picks a
+    free one.
     """
 
     python: Path
@@ -46,6 +47,7 @@ class ServerSettings:
     log: Path
     raw_prompts: bool = False
     cpu: bool = False
+    gpu_share: float | None = None
     dtype: str = "auto"
     max_model_len: int = 2048
     port: int = 0
@@ -150,6 +152,8 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         # rewinds a request's random generator, which CPU generators can't do: with it on, a
         # per-request seed ends the whole engine.
         command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+    if settings.gpu_share is not None:
+        command += ["--gpu-memory-utilization", str(settings.gpu_share)]
     if settings.raw_prompts:
         command += ["--chat-template", _RAW_CHAT_TEMPLATE]
     return [*command, *settings.extra_arguments]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codlocal.models.devices import device_of, dtype_of
+from codlocal.models.devices import device_of, dtype_of, free_share
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -19,3 +19,20 @@ def test_auto_takes_bfloat16_on_gpus_that_have_it(monkeypatch, supported: bool):
     assert dtype_of("auto", CUDA) == (torch.bfloat16 if supported else torch.float32)
     assert dtype_of("auto", CPU) == torch.float32
     assert dtype_of("float16", CPU) == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "share"),
+    [(22.5, 23.5, 0.829), (14.0, 23.5, 0.468), (79.0, 79.2, 0.9), (2.0, 23.5, 0.01)],
+)
+def test_a_server_takes_what_is_free_but_for_the_teachers_room(monkeypatch, free, total, share):
+    done = []
+
+    def ask():
+        done.append("asked")
+        return int(free * 2**30), int(total * 2**30)
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("given back"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", ask)
+    assert free_share() == share
+    assert done == ["given back", "asked"]

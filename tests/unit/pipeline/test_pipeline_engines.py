@@ -223,6 +223,15 @@ def test_the_server_gets_the_settings_of_the_run(tmp_path):
     assert (found.model, found.log) == (tmp_path / "model", tmp_path / "log")
     assert (found.max_model_len, found.port, found.timeout) == (77, 1234, 5.0)
     assert (found.raw_prompts, found.cpu, found.dtype) == (True, True, "float32")
+    assert found.gpu_share is None
+
+
+def test_a_server_on_a_gpu_takes_what_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    monkeypatch.setattr("codlocal.models.devices.free_share", lambda: 0.7)
+    chosen = config(tmp_path, device="cuda")
+    found = engines.server_settings(chosen, tmp_path / "model", tmp_path / "log")
+    assert (found.cpu, found.gpu_share) == (False, 0.7)
 
 
 def test_a_gpu_is_only_looked_for_where_there_is_a_driver(monkeypatch):

@@ -149,9 +149,10 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
 
 def test_a_gpu_server_compiles_and_keeps_the_models_own_template(tmp_path):
     body = HEALTHY + "note('argv', sys.argv[1:]); note('env', dict(os.environ)); serve()"
-    with running(settings(tmp_path, body), QUIET):
+    with running(settings(tmp_path, body, gpu_share=0.7), QUIET):
         argv, env = noted(tmp_path, "argv"), noted(tmp_path, "env")
         assert not {"--enforce-eager", "--chat-template"} & set(argv)
+        assert argv[argv.index("--gpu-memory-utilization") + 1] == "0.7"
         assert "VLLM_CPU_KVCACHE_SPACE" not in env
         assert env["VLLM_USE_FLASHINFER_SAMPLER"] == "0"  # which would take a CUDA toolkit
 
