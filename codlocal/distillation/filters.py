@@ -131,7 +131,7 @@ def train_filters(
 
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         drawn = [_Probe(means.shape[-1], width, classes, generator) for _ in means]
     probes = [probe.to(means.device) for probe in drawn]

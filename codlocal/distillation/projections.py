@@ -58,7 +58,7 @@ def new_projections(count: int, width: int, teacher_width: int, seed: int) -> to
 
 def new_projection(width: int, teacher_width: int, generator: torch.Generator) -> torch.nn.Linear:
     """The identity where the widths are equal (models of one family start alike), else random."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         projection = torch.nn.Linear(width, teacher_width)
     with torch.no_grad():
         projection.bias.zero_()

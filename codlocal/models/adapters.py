@@ -59,7 +59,7 @@ def train_in_4_bits(student: Classifier, folder: Path, compute: torch.dtype, see
     targets = linears_in_4_bits(model)
     for layer in targets.values():
         layer.register_forward_hook(_as_under_autocast)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         settings = LoraConfig(r=_RANK, lora_alpha=_ALPHA, target_modules=list(targets))
         inject_adapter_in_model(settings, model)

@@ -48,7 +48,7 @@ def new_classifier(
     names = tuple(label_names)
     options = pooling_options(path, pooling)
     # Weights that the checkpoint lacks (a pooler, say) are drawn from the global generator.
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = load_model(
             path,

@@ -176,7 +176,7 @@ def _trained(
     points: Array, labels: torch.Tensor, teacher: torch.Tensor | None, *, width: int, seed: int
 ) -> torch.nn.Module:
     """A network trained on labels, and on a teacher's logits where there are any."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = [(2, width), (width, width), (width, 2)]
         first, second, last = (torch.nn.Linear(*sizes) for sizes in layers)

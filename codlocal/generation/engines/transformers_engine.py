@@ -145,7 +145,7 @@ class TransformersEngine:
         refused = self._refused(prompt_tokens + request.sampling.max_tokens)
         if refused:
             return [Reply("", refused, 0, 0)] * request.count
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
             texts: list[str] = generator.batch([prompt] * request.count, **self._sampling(request))
         return [self._reply(text, request.sampling.max_tokens, prompt_tokens) for text in texts]

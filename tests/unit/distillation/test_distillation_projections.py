@@ -6,6 +6,7 @@ from tiny import tiny_model
 
 from codlocal.core.sections import RuntimeConfig
 from codlocal.distillation.batches import pair_batches
+from codlocal.distillation.filters import train_filters
 from codlocal.distillation.loop import LoopSettings, StepRecord, train
 from codlocal.distillation.objectives import LayerStates, LossTensors, layer_mse, task_loss
 from codlocal.distillation.projections import ProjectedStudent, new_projections
@@ -23,6 +24,19 @@ def _student(folder: Path, width: int, seed: int = 0) -> ProjectedStudent:
 @pytest.fixture(scope="module")
 def body(tmp_path_factory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("body"))
+
+
+def test_drawing_weights_leaves_the_gpus_alone(body: Path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: pytest.fail(f"GPU {device}"))
+    student = new_classifier(body, ("n", "p"), device="cpu")
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    new_projections(2, 32, 16, 0)
+    train_filters(torch.rand(2, 4, 32, generator=torch.Generator()), torch.arange(4), 4, 16)
+    assert student.device.type == "cpu"
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_states_of_equal_width_are_the_students_own_at_first(body: Path):
