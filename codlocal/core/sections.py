@@ -212,6 +212,7 @@ class RuntimeConfig(Section):
 
     `replay` is a folder with another run's replies.jsonl, or that file: it answers in the
     generator's place. Without `request_seeds` a server draws other replies each time.
+    `server_arguments` are more arguments of the vLLM server that we start: later ones win.
     """
 
     offline: bool = False
@@ -224,6 +225,7 @@ class RuntimeConfig(Section):
     engine_python: str | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     server_timeout: Rate = 900.0
+    server_arguments: tuple[str, ...] | None = None
     request_seeds: bool = True
     checkpoint_steps: Positive = 200
     replay: str | None = None

@@ -68,6 +68,7 @@ def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
         max_model_len=config.runtime.max_model_len,
         port=config.runtime.port,
         timeout=config.runtime.server_timeout,
+        extra_arguments=config.runtime.server_arguments or (),
     )
 
 

@@ -226,12 +226,13 @@ def test_the_server_gets_the_settings_of_the_run(tmp_path):
     assert found.gpu_share is None
 
 
-def test_a_server_on_a_gpu_takes_what_is_free(tmp_path, monkeypatch):
+def test_a_server_on_a_gpu_takes_what_is_free_and_further_arguments(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "has_gpu", lambda: True)
     monkeypatch.setattr("codlocal.models.devices.free_share", lambda: 0.7)
-    chosen = config(tmp_path, device="cuda")
+    arguments = ("--tensor-parallel-size", "2")
+    chosen = config(tmp_path, device="cuda", server_arguments=arguments)
     found = engines.server_settings(chosen, tmp_path / "model", tmp_path / "log")
-    assert (found.cpu, found.gpu_share) == (False, 0.7)
+    assert (found.cpu, found.gpu_share, found.extra_arguments) == (False, 0.7, arguments)
 
 
 def test_a_gpu_is_only_looked_for_where_there_is_a_driver(monkeypatch):
