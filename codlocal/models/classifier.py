@@ -80,7 +80,11 @@ class Classifier:
             )
         target = device_of(device)
         number_format = _number_format(path, dtype, target)
-        options = nf4_options(path, target, number_format) if quantization == "nf4" else {}
+        if quantization == "nf4":
+            options = nf4_options(path, target, number_format)
+        else:
+            # What is quantised would be put on a GPU first, wherever there is one.
+            options = {"device_map": {"": target}} if is_quantized(path) else {}
         # What lies beside quantised weights has to stay in the format that it was saved in.
         kept = "auto" if is_quantized(path) else number_format
         model = load_model(path, dtype=kept, **options)

@@ -44,6 +44,16 @@ def test_all_linear_layers_but_those_of_the_head_are_quantised(tmp_path: Path, k
         np.testing.assert_array_equal(again.logits(TEXTS), loaded.logits(TEXTS))
 
 
+def test_quantised_weights_leave_a_gpu_alone_that_is_not_asked_for(tmp_path: Path, monkeypatch):
+    folder = tiny_model(tmp_path / "full", labels=LABELS)
+    whole = Classifier.load(folder, device="cpu", quantization="nf4")
+    whole.save(tmp_path / "small")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: pytest.fail("looks at the GPU"))
+    again = Classifier.load(tmp_path / "small", device="cpu")
+    np.testing.assert_array_equal(again.logits(TEXTS), whole.logits(TEXTS))
+
+
 def test_adapters_change_nothing_before_they_are_trained(tmp_path: Path):
     student = new_classifier(tiny_model(tmp_path / "base"), LABELS, device="cpu")
     train_in_4_bits(student, tmp_path, torch.float32, seed=0)
