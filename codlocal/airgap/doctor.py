@@ -20,6 +20,10 @@ from codlocal.models import packages
 State = Literal["ok", "missing", "warning"]
 
 _PACKAGES = ("torch", "transformers", "datasets", "outlines", "accelerate", "click", "rich")
+_OTHER_TORCH = (
+    "Update the driver, or install a torch that fits it (pytorch.org says which), then: codlocal "
+    "engine install --gpu --upgrade"
+)
 _LOW_DISK_GB = 10.0
 _LOW_MEMORY_GB = 8.0
 
@@ -104,7 +108,19 @@ def _gpu() -> Finding:
         return Finding("devices", "gpu", "warning", "the driver hangs", remedy)
     if done.returncode or not done.stdout.strip():
         return Finding("devices", "gpu", "warning", "the driver does not answer", remedy)
-    return Finding("devices", "gpu", "ok", done.stdout.strip().replace("\n", "; "))
+    names = done.stdout.strip().replace("\n", "; ")
+    problem = _torchs_problem()
+    if problem:
+        return Finding("devices", "gpu", "warning", f"{names}, but {problem}", _OTHER_TORCH)
+    return Finding("devices", "gpu", "ok", names)
+
+
+def _torchs_problem() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return ""  # the versions tell
+    from codlocal.models.devices import gpu_problem
+
+    return gpu_problem()
 
 
 def _engine(chosen: Path | None) -> list[Finding]:

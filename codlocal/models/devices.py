@@ -30,6 +30,15 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda")
 
 
+def gpu_problem() -> str:
+    """Why torch can't use the GPU of a driver that is there; nothing if it can."""
+    if torch.cuda.is_available():
+        return ""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build for CPUs"
+    return f"torch {torch.__version__}, made for CUDA {torch.version.cuda}, finds no GPU"
+
+
 def limit_threads(threads: int) -> None:
     """Give torch a number of CPU threads; 0 means half of the cores.
 

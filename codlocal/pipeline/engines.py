@@ -74,11 +74,25 @@ def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
 
 def has_gpu() -> bool:
     """Whether torch can use a CUDA device; asks torch only where a driver is installed."""
-    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
+    if not _has_driver():
         return False
     import torch
 
     return torch.cuda.is_available()
+
+
+def why_no_gpu() -> str:
+    """What stands in the way where `has_gpu` is false."""
+    if not _has_driver():
+        return "this machine shows none"
+    from codlocal.models.devices import gpu_problem
+
+    return f"there is a driver, but {gpu_problem()}"
+
+
+def _has_driver() -> bool:
+    installed = shutil.which("nvidia-smi") is not None
+    return installed or Path("/proc/driver/nvidia/version").exists()
 
 
 def find_engine(chosen: str | None) -> Path:

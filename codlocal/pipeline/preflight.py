@@ -14,7 +14,13 @@ from codlocal.models import locate
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.teacher import check_teacher, read_teacher
 from codlocal.models.trainable import check_start
-from codlocal.pipeline.engines import check_interpreter, check_server, find_engine, has_gpu
+from codlocal.pipeline.engines import (
+    check_interpreter,
+    check_server,
+    find_engine,
+    has_gpu,
+    why_no_gpu,
+)
 from codlocal.pipeline.replays import store_of
 
 _LOW_DISK_GB = 3.0
@@ -121,7 +127,7 @@ def check_device(config: Config) -> None:
     """
     if config.runtime.device == "cuda" and not has_gpu():
         raise DeviceError(
-            'runtime.device = "cuda" needs a CUDA GPU, and this machine shows none: profile '
+            f'runtime.device = "cuda" needs a CUDA GPU, and {why_no_gpu()}: profile '
             f"{config.profile!r}, generator {config.generator.model}, "
             f"teacher {config.teacher.model}.",
             "Without a GPU use `--profile embedded` (small models from the package registry), "

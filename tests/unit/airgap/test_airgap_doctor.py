@@ -89,6 +89,15 @@ def test_the_gpus_are_listed(monkeypatch):
     assert doctor._gpu().value == "H100, 81559 MiB, 570.1; H100, 81559 MiB, 570.1"
 
 
+def test_a_gpu_that_torch_can_not_use_is_none(monkeypatch):
+    answer(monkeypatch, "H100, 81559 MiB, 535.1\n")
+    monkeypatch.setattr(doctor, "_torchs_problem", lambda: "torch 2.13.0+cpu is a build for CPUs")
+    gpu = doctor._gpu()
+    assert gpu.state == "warning"
+    assert gpu.value == "H100, 81559 MiB, 535.1, but torch 2.13.0+cpu is a build for CPUs"
+    assert "driver" in gpu.remedy
+
+
 @pytest.mark.parametrize(("stdout", "code"), [("", 0), ("NVIDIA-SMI has failed", 9)])
 def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch, stdout, code):
     answer(monkeypatch, stdout, code)

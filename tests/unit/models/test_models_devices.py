@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codlocal.models.devices import device_of, dtype_of, free_share
+from codlocal.models.devices import device_of, dtype_of, free_share, gpu_problem
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -36,3 +36,14 @@ def test_a_server_takes_what_is_free_but_for_the_teachers_room(monkeypatch, free
     monkeypatch.setattr(torch.cuda, "mem_get_info", ask)
     assert free_share() == share
     assert done == ["given back", "asked"]
+
+
+@pytest.mark.parametrize(
+    ("there", "build", "said"),
+    [(True, "13.0", ""), (False, None, "build for CPUs"), (False, "13.0", "made for CUDA 13.0")],
+)
+def test_why_torch_does_not_use_a_gpu(monkeypatch, there, build, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    found = gpu_problem()
+    assert said in found if said else not found

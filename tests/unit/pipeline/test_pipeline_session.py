@@ -11,7 +11,7 @@ from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, EngineError, ModelError
 from codlocal.core.run import RunFolder
-from codlocal.pipeline import opening, preflight
+from codlocal.pipeline import engines, opening, preflight
 from codlocal.pipeline.ablation import _prepared
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import Grid
@@ -38,6 +38,13 @@ def test_without_a_gpu_a_big_profile_names_the_embedded_one(tmp_path, no_gpu, pr
             Session(run, QUIET).advance("evaluate")
         assert run.manifest.stages == {}
         assert not run.file("data").exists()
+
+
+def test_a_driver_whose_gpu_torch_can_not_use_is_told_apart(no_gpu, monkeypatch):
+    monkeypatch.setattr(engines, "_has_driver", lambda: True)
+    monkeypatch.setattr("codlocal.models.devices.gpu_problem", lambda: "torch is old")
+    with pytest.raises(DeviceError, match="there is a driver, but torch is old"):
+        preflight.check_device(resolve([settings.profile_settings("default")]))
 
 
 def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
