@@ -30,6 +30,22 @@ _CAUSES = (
         "Run `codlocal engine install`, or name another interpreter with --engine-python.",
     ),
     (
+        r"Failed to infer device type|No CUDA GPUs are available",
+        "it finds no device of the kind that it is built for",
+        "Install the other build: `codlocal engine install --cpu`, or --gpu.",
+    ),
+    (
+        r"driver on your system is too old|driver version is insufficient",
+        "the GPU's driver is too old for this vLLM",
+        "Update the driver, or name the interpreter of an older vLLM with --engine-python.",
+    ),
+    (
+        r"Could not find nvcc|nvcc: not found|directory: 'nvcc'",
+        "kernels of it are to be compiled, and there is no CUDA toolkit (nvcc)",
+        "Install the toolkit and set CUDA_HOME, or try other kernels: --set "
+        """'runtime.server_arguments=["--attention-backend", "TRITON_ATTN"]'""",
+    ),
+    (
         r"[Aa]ddress already in use",
         "its port was taken",
         "Run the command again, or choose another --port.",

@@ -42,6 +42,11 @@ MORE = [
     ("ValueError: Available memory on node 0 (1.1/7.7 GiB) on kv cache allocation is less than "
      "requested memory for kv (2.0 GiB).", "machine ran out of memory"),
     ("torch.AcceleratorError: CUDA error: out of memory", "GPU has too little"),
+    ("RuntimeError: Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist",
+     "no CUDA toolkit"),
+    ("RuntimeError: Failed to infer device type, please set the environment variable", "no device"),
+    ("RuntimeError: The NVIDIA driver on your system is too old (found version 12020). Please "
+     "update your GPU driver", "driver is too old"),
     ("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. "
      "Your Tesla V100 GPU has compute capability 7.0.", "bfloat16"),
     ("ValueError: Free memory on device (1.2/23.6 GiB) on startup is less than desired GPU memory "
