@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from codlocal.core.artifacts import read_examples
+from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
 from codlocal.distillation.filters import TeacherFilters, teacher_filters
 from codlocal.distillation.hidden_states import compared_states, mean_over_tokens
-from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.layer_maps import layer_map, own_layers
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.teacher_outputs import TeacherOutputs, teacher_outputs
 from codlocal.distillation.teacher_states import TeacherStates, teacher_states
@@ -117,8 +118,7 @@ def gather(
     if run.config.distillation.method == "kd":
         return Knowledge(outputs, teacher)
     student = start_student(run.config, base, teacher.label_names, seed=0)
-    depths = [one.model.config.num_hidden_layers for one in (teacher, student)]
-    layers = layer_map(*depths)
+    layers = _compared_layers(run.config, teacher, student)
     wanted = [layer for layer, _ in layers]
     filters = None
     if run.config.distillation.method == "ted":
@@ -129,6 +129,15 @@ def gather(
     states = teacher_states(folder, teacher, sha256, texts, wanted, console, filters)
     same = same_tokens(teacher, student, texts)
     return Knowledge(outputs, teacher, states, tuple(layers), same, filters)
+
+
+def _compared_layers(
+    config: Config, teacher: Classifier, student: Classifier
+) -> list[tuple[int, int]]:
+    depths = [one.model.config.num_hidden_layers for one in (teacher, student)]
+    if config.distillation.student_init == "teacher":
+        return own_layers(teacher.model.config.model_type, *depths)
+    return layer_map(*depths)
 
 
 def same_tokens(teacher: Classifier, student: Classifier, texts: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codlocal.distillation.layer_maps import layer_map
+from codlocal.distillation.layer_maps import layer_map, own_layers
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,12 @@ def test_every_map_rises_and_ends_with_the_last_layers(teacher: int, student: in
         layers = [pair[side] for pair in pairs]
         assert layers == sorted(set(layers))
         assert 1 <= layers[0] <= count
+
+
+@pytest.mark.parametrize(("teacher", "student"), [(12, 6), (6, 3), (12, 5), (7, 7)])
+def test_an_encoder_of_the_teachers_layers_is_compared_as_any_other(teacher, student):
+    assert own_layers("bert", teacher, student) == layer_map(teacher, student)
+
+
+def test_a_decoder_of_the_teachers_layers_is_compared_with_what_it_was_made_of():
+    assert own_layers("llama", 30, 3) == [(1, 1), (2, 2), (3, 3)]
