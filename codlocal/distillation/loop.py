@@ -1,7 +1,8 @@
 """The one training loop: teachers are fine-tuned and students distilled by it.
 
 Everything random is a function of the seed and the step's number (batches, dropout), as is the
-learning rate; so training that is killed and started again ends in the same weights, bit by bit.
+learning rate; so training that is killed and started again ends in the same weights: on CPUs bit
+by bit, while a GPU may add numbers up in another order each time.
 """
 
 import math
