@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -232,9 +232,24 @@ def beginning_of_sequence(model: Path) -> str:
         ModelError: the tokenizer's configuration is damaged.
 
     """
+    token = _tokenizer_settings(model).get("bos_token") or ""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token)
+
+
+def _tokenizer_settings(model: Path) -> dict[str, Any]:
     from codlocal.models.locate import read_json
 
     path = model / "tokenizer_config.json"
-    settings = read_json(path) if path.is_file() else {}
-    token = settings.get("bos_token") or ""
-    return str(token.get("content", "")) if isinstance(token, dict) else str(token)
+    return read_json(path) if path.is_file() else {}
+
+
+def thinks(model: Path) -> bool:
+    """Whether a model's chat template has it think first (Qwen3), unless a request says otherwise.
+
+    Raises:
+        ModelError: the tokenizer's configuration is damaged.
+
+    """
+    path = model / "chat_template.jinja"
+    template = path.read_text("utf-8", "replace") if path.is_file() else _tokenizer_settings(model)
+    return "enable_thinking" in str(template)

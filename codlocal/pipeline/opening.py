@@ -169,6 +169,7 @@ async def _own_server(
             server.model_name,
             scoring_prefix=engines.beginning_of_sequence(model),
             seeds=seeds,
+            thinks=not settings.raw_prompts and engines.thinks(model),
             explain_death=server.death,
         )
         async with _trusted(engine):

@@ -191,7 +191,7 @@ def chatty(tmp_path_factory):
     tokenizer.chat_template = (
         "{{ bos_token }}{% for message in messages %}"
         "<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
-        "{% if add_generation_prompt %}<assistant>{% endif %}"
+        "{% if add_generation_prompt %}<assistant>{{ '<t>' if enable_thinking|d(1) }}{% endif %}"
     )
     tokenizer.save_pretrained(path)
     return path
@@ -213,7 +213,7 @@ def prompt_of(engine, monkeypatch):
     return engine._tokenizer.decode(seen[0])
 
 
-def test_the_chat_template_is_applied_once(chatty, monkeypatch):
+def test_the_chat_template_is_applied_once_and_asks_for_no_thoughts(chatty, monkeypatch):
     chat = load(chatty, raw_prompts=False)
     assert prompt_of(chat, monkeypatch) == "!<user>Say so.<assistant>"
     assert prompt_of(load(chatty), monkeypatch) == "!Say so."

@@ -156,7 +156,10 @@ class TransformersEngine:
             whole = self._begin + text
         else:
             whole = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+                [{"role": "user", "content": text}],
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,  # of templates that know it: a reply is all that is wanted
             )
         return whole.removeprefix(self._begin) if self._adds_begin else whole
 

@@ -52,6 +52,7 @@ _PLAIN_SAMPLING = {
 
 Qwen2.5's, for one, has a penalty for repetition, which is what an edit has to do with most words.
 """
+_NO_THOUGHTS = {"chat_template_kwargs": {"enable_thinking": False}}
 
 _LEAST_GENERATED = 1
 """Tokens that a server generates even if all that is wanted are the prompt's."""
@@ -67,6 +68,7 @@ class VllmEngine:
         scoring_prefix: put before a text that is scored, so that its first word has a context
             (the model's beginning-of-sequence token).
         seeds: send every request's seed, so that the same request gets the same replies.
+        thinks: the model thinks before it answers, unless it is told not to; it is told.
         explain_death: says why our own server is gone, once it is; None while it lives. A server
             of somebody else's has none.
 
@@ -80,12 +82,14 @@ class VllmEngine:
         *,
         scoring_prefix: str = "",
         seeds: bool = True,
+        thinks: bool = False,
         explain_death: Callable[[], EngineError | None] | None = None,
     ) -> None:
         self._url = url
         self._model = model
         self._prefix = scoring_prefix
         self._seeds = seeds
+        self._options = _PLAIN_SAMPLING | (_NO_THOUGHTS if thinks else {})
         self._explain_death = explain_death
         self._most_proposals = MOST_PROPOSALS
         self._adapter = VLLMTypeAdapter()
@@ -119,7 +123,7 @@ class VllmEngine:
                 top_p=request.sampling.top_p,
                 max_completion_tokens=request.sampling.max_tokens,
                 extra_body={
-                    **_PLAIN_SAMPLING,
+                    **self._options,
                     **self._adapter.format_output_type(_outlines_type(request.constraint)),
                 },
             )
@@ -165,7 +169,7 @@ class VllmEngine:
             logprobs=True,
             top_logprobs=count,
             extra_body={
-                **_PLAIN_SAMPLING,
+                **self._options,
                 "add_generation_prompt": False,
                 "continue_final_message": True,
             },

@@ -200,6 +200,15 @@ def test_the_token_that_begins_a_sequence(tmp_path, settings, token):
     assert engines.beginning_of_sequence(tmp_path) == token
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_model_that_thinks_is_known_by_its_template(tmp_path, name):
+    assert not engines.thinks(tmp_path)
+    template = "{% if enable_thinking is false %}<think></think>{% endif %}"
+    told = template if name.endswith("jinja") else json.dumps({"chat_template": template})
+    tmp_path.joinpath(name).write_text(told)
+    assert engines.thinks(tmp_path)
+
+
 def test_a_damaged_tokenizer_is_named(tmp_path):
     tmp_path.joinpath("tokenizer_config.json").write_text("{")
     with pytest.raises(ModelError, match="tokenizer_config"):

@@ -35,6 +35,14 @@ def test_a_models_own_sampling_is_not_used(server):
         assert payload["presence_penalty"] == payload["frequency_penalty"] == 0
 
 
+@pytest.mark.parametrize("thinks", [True, False])
+def test_a_model_that_thinks_is_asked_not_to(server, thinks):
+    ask(server, lambda engine: engine.generate(request()), thinks=thinks)
+    ask(server, lambda engine: engine.propose(BLANK), thinks=thinks)
+    told = {"enable_thinking": False} if thinks else None
+    assert [payload.get("chat_template_kwargs") for payload in server.payloads] == [told, told]
+
+
 def test_a_json_type_is_sent_as_its_schema(server):
     [reply] = ask(server, lambda engine: engine.generate(request(EditReply, 1)))
     assert server.payloads[0]["structured_outputs"] == {"json": EditReply.model_json_schema()}
