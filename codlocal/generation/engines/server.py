@@ -93,23 +93,29 @@ def running(settings: ServerSettings, console: Console) -> Iterator[VllmServer]:
         EngineError: it died, or was not healthy in time; the message names the cause.
 
     """
-    server = _start(settings)
-    try:
+    with _stopped_in_the_end(settings, console) as server:
         for _ in _until_healthy(server, console):
             time.sleep(_POLL_SECONDS)
         yield server
-    finally:
-        server.stop()
 
 
 @asynccontextmanager
 async def started(settings: ServerSettings, console: Console) -> AsyncIterator[VllmServer]:
     """`running` for use within an event loop, which can be cancelled while the server starts."""
-    server = _start(settings)
-    try:
+    with _stopped_in_the_end(settings, console) as server:
         for _ in _until_healthy(server, console):
             await asyncio.sleep(_POLL_SECONDS)
         yield server
+
+
+@contextmanager
+def _stopped_in_the_end(settings: ServerSettings, console: Console) -> Iterator[VllmServer]:
+    server = _start(settings)
+    try:
+        yield server
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.info("Stopping the vLLM server")  # which takes a while, above all while it starts
+        raise
     finally:
         server.stop()
 

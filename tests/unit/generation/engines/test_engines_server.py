@@ -1,5 +1,6 @@
 """The server's life against stub interpreters that stand for `python -m vllm…`."""
 
+import asyncio
 import json
 import os
 import signal
@@ -108,12 +109,12 @@ def test_it_starts_waits_and_ends_with_all_its_processes(tmp_path):
     assert all(dies(pid) for pid in pids)
 
 
-def test_the_group_ends_on_an_error_in_the_block_too(tmp_path):
-    with (
-        pytest.raises(KeyboardInterrupt),
-        running(settings(tmp_path, WITH_A_GRANDCHILD + "serve()"), QUIET),
-    ):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError])
+def test_the_group_ends_on_an_interrupt_too_and_says_so(tmp_path, capsys, error):
+    chosen = settings(tmp_path, WITH_A_GRANDCHILD + "serve()")
+    with pytest.raises(error), running(chosen, Console()):
+        raise error
+    assert "Stopping the vLLM server" in capsys.readouterr().err
     assert dies(noted(tmp_path, "child"))
     assert dies(noted(tmp_path, "grandchild"))
 
