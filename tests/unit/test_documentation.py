@@ -26,7 +26,8 @@ DEFAULTS = {
     if isinstance(group, Section)
     for key, value in group
 }
-NOT_OURS = {"--multi_gpu", "--max-logprobs"}  # of `accelerate launch` and of vLLM
+NOT_OURS = {"--multi_gpu", "--default-chat-template-kwargs", "--max-logprobs"}
+"""Of `accelerate launch` and of vLLM."""
 
 _FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
