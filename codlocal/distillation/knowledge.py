@@ -98,12 +98,18 @@ class Knowledge:
 
 
 def gather(
-    run: RunFolder, teacher: Classifier, base: Path, texts: Mapping[str, str], console: Console
+    run: RunFolder,
+    config: Config,
+    teacher: Classifier,
+    base: Path,
+    texts: Mapping[str, str],
+    console: Console,
 ) -> Knowledge:
     """Collect what the students of a run need to know of `texts` (id -> text).
 
     Args:
-        run: its settings say what is needed; `teacher_outputs/` keeps it.
+        run: its `teacher_outputs/` keeps it.
+        config: settings with their start decided; they say what is needed.
         teacher: the run's teacher.
         base: the folder that students are made of.
         texts: all training texts of all students.
@@ -115,13 +121,13 @@ def gather(
     """
     sha256 = read_teacher(run).identity
     outputs = teacher_outputs(run.file("teacher_outputs"), teacher, sha256, texts, console)
-    if run.config.distillation.method == "kd":
+    if config.distillation.method == "kd":
         return Knowledge(outputs, teacher)
-    student = start_student(run.config, base, teacher.label_names, seed=0)
-    layers = _compared_layers(run.config, teacher, student)
+    student = start_student(config, base, teacher.label_names, seed=0)
+    layers = _compared_layers(config, teacher, student)
     wanted = [layer for layer, _ in layers]
     filters = None
-    if run.config.distillation.method == "ted":
+    if config.distillation.method == "ted":
         known = {one.id: one.text for one in read_examples(run, "train").values()}
         folder = run.file("teacher_outputs", "filters")
         filters = teacher_filters(folder, teacher, sha256, known, wanted, console)

@@ -43,7 +43,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
         with processes.first_goes_first():
-            knowledge = gather(run, teacher, base, texts, console)
+            knowledge = gather(run, config, teacher, base, texts, console)
         if knowledge.states is not None:
             facts["states"] = "per token" if knowledge.same_tokens else "mean per text"
         unseen = _unseen(run)

@@ -124,8 +124,7 @@ class Bench:
         if key not in self._shared:
             self._shared.clear()
             texts = {text.id: text.text for one in self._sets.values() for text in one.texts}
-            view = RunFolder(self._run.path, config)
-            knowledge = gather(view, self._teacher, base, texts, self._console)
+            knowledge = gather(self._run, config, self._teacher, base, texts, self._console)
             start = start_student(config, base, self._labels, seed=0)
             self._shared[key] = knowledge, FrozenEncoder(start)
         return self._shared[key]

@@ -10,7 +10,9 @@ from toy_run import LABELS, QUIET, config_of, examples, write_data
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from codlocal.core.run import RunFolder
+from codlocal.distillation import stage
 from codlocal.distillation.finetune import run_teacher
+from codlocal.distillation.knowledge import gather
 from codlocal.distillation.stage import run_distill
 from codlocal.models.classifier import Classifier
 from codlocal.models.teacher import load_teacher
@@ -65,6 +67,33 @@ def test_a_student_of_any_family_is_trained_saved_and_read_alike(tmp_path: Path,
         expected = "mean per text" if "other" in way else "per token"
         assert run.facts("distill")["states"] == expected
     _check_folder(run.file("student"), labels)
+
+
+@pytest.mark.parametrize(("kind", "teachers"), [("llama", (1, 2)), ("bert", (2, 3))])
+def test_by_default_too_layers_are_compared_with_those_they_were_made_of(
+    tmp_path: Path, monkeypatch, kind, teachers
+):
+    found = []
+
+    def kept(*given):
+        found.append(gather(*given))
+        return found[-1]
+
+    monkeypatch.setattr(stage, "gather", kept)
+    body = tiny_model(tmp_path / "body", kind, layers=3)
+    settings = {"student": str(body), "student_layers": 2, "steps": 1, "method": "lwd"}
+    teacher = tiny_model(tmp_path / "teacher", kind, labels=LABELS, layers=3)
+    config = config_of(
+        body,
+        dataset={"k": 4, "seeds": 1},
+        teacher={"model": str(teacher)},
+        distillation={**settings, "student_init": "auto", "baseline": False},
+    )
+    run = RunFolder(tmp_path / "run", config)
+    write_data(run, LABELS)
+    run_teacher(run, QUIET)
+    run_distill(run, load_teacher(run), QUIET)
+    assert found[0].layers == tuple(zip(teachers, (1, 2), strict=True))
 
 
 def _check_folder(folder: Path, labels: tuple[str, ...]) -> None:
