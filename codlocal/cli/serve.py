@@ -57,6 +57,7 @@ def serve(**given: Any) -> None:
             "url": server.url,
             "key": server.key,
             "model": config.generator.model,
+            "served_as": server.model_name,
             "log": str(server.settings.log),
         }
         table = Table(title="vLLM server")

@@ -55,7 +55,8 @@ def test_serves_constrained_replies_until_it_is_told_to_stop(
         assert facts["url"].startswith("http://127.0.0.1:")
 
         client = openai.OpenAI(base_url=f"{facts['url']}/v1", api_key=facts["key"])
-        model = client.models.list().data[0].id
+        model = facts["served_as"]
+        assert model == client.models.list().data[0].id
         pattern = r'\{"text": "[a-z]{3,8} [0-9]{2}"\}'
         reply = client.chat.completions.create(
             model=model,

@@ -247,6 +247,7 @@ def test_serve_prints_address_and_key(served):
     result = succeed("serve", "--profile", "embedded", "--port", 7777, "--json")
     facts = json.loads(result.stdout)
     assert (facts["url"], facts["key"]) == ("http://127.0.0.1:1", "the-key")
+    assert (facts["model"], facts["served_as"]) == ("gemma-3-270m", "generator")
     assert served["settings"].port == 7777
     assert served["settings"].raw_prompts
     assert served["model"] == "gemma-3-270m"
