@@ -24,11 +24,13 @@ def prior_shift(
 ) -> torch.Tensor:
     """What is added to the student's logits in training.
 
-    It is log(share in texts) - weight * log(share in originals / share in their draw), with
-    smoothed shares: of the labels that the teacher gives, and of the gold ones for the draw. Of the
-    originals those count that were drawn: what fills up their number was chosen to even out the
-    classes. The weight is 1 / trust, but never so large that the shares alone outweigh what the
-    teacher says of an ordinary text. The shift's mean is 0.
+    It is log(share in texts) - log(expected share), where shares are smoothed means of the
+    teacher's probabilities: a call by a hair says little of the classes. Expected is the share
+    among originals of an even draw that the teacher calls as gold has them, times (share among the
+    originals / their share if it called them so) ** weight. Of the originals those count that were
+    drawn: what fills up their number was chosen to even out the classes. The weight is 1 / trust,
+    but never so large that calls against gold outweigh what the teacher says of an ordinary text.
+    The shift's mean is 0.
 
     Args:
         training_set: n texts.
@@ -39,26 +41,45 @@ def prior_shift(
         float [classes].
 
     """
-    classes = teacher_logits.shape[1]
-    labels = one_hot(teacher_logits.argmax(dim=-1), classes)
+    logits = teacher_logits.double()
+    probabilities = logits.softmax(dim=-1)
     drawn = _drawn(training_set)
-    draw = log_shares(one_hot(torch.tensor([gold for _, gold in drawn]), classes))
-    # Against the most frequent class, so that an even draw takes exactly nothing away.
-    expected = log_shares(labels[[at for at, _ in drawn]]) - (draw - draw.max())
-    best = teacher_logits.double().topk(2, dim=-1).values
+    said = probabilities[[at for at, _ in drawn]]
+    gold = torch.tensor([label for _, label in drawn])
+    as_gold = _called(said, gold)
+    beyond_gold = log_shares(said) - log_shares(as_gold)
+    best = logits.topk(2, dim=-1).values
     margin = float((best[:, 0] - best[:, 1]).mean())
-    spread = float(expected.max() - expected.min())
-    weight = 1 / trust
-    if spread * weight > margin:
-        weight = max(1.0, margin / spread)
-    shift = log_shares(labels) - weight * expected
+    spread = float(beyond_gold.max() - beyond_gold.min())
+    weight = min(1 / trust, margin / spread) if spread else 1.0
+    expected = log_shares(_evenly_drawn(as_gold, gold)) + weight * beyond_gold
+    shift = log_shares(probabilities) - expected
     return (shift - shift.mean()).to(teacher_logits.dtype)
 
 
 def log_shares(labels: torch.Tensor) -> torch.Tensor:
-    """The log of each class's smoothed share of n texts; `labels` is one-hot [n, classes]."""
+    """The log of each class's smoothed share of labels, [n, classes], one-hot or probabilities."""
     counts = labels.sum(dim=0).double() + _PSEUDO_TEXTS
     return counts.log() - counts.sum().log()
+
+
+def _called(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The probabilities [n, classes] with the largest and that of the label [n] exchanged."""
+    largest, at = probabilities.max(dim=-1, keepdim=True)
+    wanted = labels.unsqueeze(dim=-1)
+    exchanged = probabilities.scatter(-1, at, probabilities.gather(-1, wanted))
+    return exchanged.scatter(-1, wanted, largest)
+
+
+def _evenly_drawn(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The rows weighted so that each label counts the same, and one row for all other classes.
+
+    Those, which no text has, get each what one of the labels that are there has in the mean.
+    """
+    counts = one_hot(labels, probabilities.shape[1]).sum(dim=0)
+    part = len(labels) / int((counts > 0).sum())
+    rows = probabilities * (part / counts[labels]).unsqueeze(dim=-1)
+    return torch.cat([rows, (part * (counts == 0)).unsqueeze(dim=0)])
 
 
 def _drawn(training_set: TrainingSet) -> list[tuple[int, int]]:

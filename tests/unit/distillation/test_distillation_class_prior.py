@@ -47,10 +47,21 @@ def test_flips_of_one_class_alone_are_made_up_for():
     assert shift.tolist() == pytest.approx(centred(expected), abs=1e-6)
 
 
-def test_what_the_teacher_says_counts_and_not_how_sure_it_is():
+def test_the_surer_a_call_against_gold_is_the_more_it_counts():
     texts = paired(1, None, 0, None)
-    unsure = prior_shift(texts, sure_of(1, 0, 1, 0, by=0.1))
-    assert unsure.tolist() == prior_shift(texts, sure_of(1, 0, 1, 0)).tolist()
+    shifts = [prior_shift(texts, sure_of(1, 0, 1, 0, by=by)) for by in (1e-4, 1.0, 20.0)]
+    by_a_hair, surer, certain = (float(one[0] - one[1]) for one in shifts)
+    assert by_a_hair == pytest.approx(0, abs=1e-3)
+    assert 0.2 < surer < certain - 0.2
+    # The originals get tanh(1/2) more of 1 than of 0, and none if the second were called 0.
+    more = math.tanh(0.5)
+    assert surer == pytest.approx(math.log((2 + more) / (2 - more)), abs=1e-6)
+
+
+def test_a_teacher_that_is_surer_of_one_class_says_no_more_of_it():
+    logits = torch.tensor([[3.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 1.0]])
+    for trust in (1.0, 0.1):
+        assert prior_shift(paired(0, 1, 0, 1), logits, trust).abs().max() < 1e-6
 
 
 def test_fill_that_evens_out_the_classes_says_nothing_of_them():
@@ -78,8 +89,10 @@ def test_the_less_evidence_is_trusted_the_more_the_originals_shares_count():
 
 def test_shares_never_outweigh_what_the_teacher_says_of_an_ordinary_text():
     texts, logits = paired(1, None, 0, None), sure_of(1, 0, 1, 0, by=2.0)
-    shift = prior_shift(texts, logits, trust=0.02)
-    assert float(shift[0] - shift[1]) == pytest.approx(2.0)
+    whole, most = (prior_shift(texts, logits, trust=trust) for trust in (1.0, 0.02))
+    # With one more text of each class the originals get (2 + tanh(1)) / (2 - tanh(1)) more of 1.
+    once = math.log((2 + math.tanh(1)) / (2 - math.tanh(1)))
+    assert float((most - whole)[0] - (most - whole)[1]) == pytest.approx(2.0 - once)
 
 
 def test_even_originals_are_the_same_for_any_trust():
