@@ -147,7 +147,7 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(place, call, monkeypatch)
 
 def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
     more = """[vary.distillation]
-quantization = ["none", "nf4"]
+quantization = ["nf4", "none"]
 """
     write_grid(place, ["baseline"], more)
     find = importlib.util.find_spec
@@ -157,6 +157,7 @@ quantization = ["none", "nf4"]
     summary, err = ablate(call, code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     (run,) = place.joinpath("sweep/runs").iterdir()
     for prepared in (ablation._prepared, lambda _source, cells, *_more: (cells, [])):
         monkeypatch.setattr(ablation, "_prepared", prepared)
@@ -235,6 +236,14 @@ def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):
     summary, err = call("ablate", "grid.toml", "--out", "third", code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "There is no model folder nowhere" in err
+
+
+def test_a_student_that_cant_be_made_fails_its_cells_alone(place, call):
+    more = 'vary.distillation.student = ["./nowhere", "encoder"]'
+    write_grid(place, ["student", "baseline"], more)
+    summary, err = call("ablate", "grid.toml", "--out", "fourth", code=4)
+    assert (summary["cells"], summary["failed"]) == (16, 8)
+    assert "8 cells failed: There is no model folder nowhere" in err
 
 
 def test_the_report_reads_sweeps_and_mixes_none(place, call):
