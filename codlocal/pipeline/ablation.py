@@ -34,8 +34,12 @@ _QUIET = Console(-1)
 
 
 def open_cells(source: Source, done: dict[str, CellResult]) -> list[Cell]:
-    """The cells of a source without a result; those that failed are tried again."""
-    return [cell for cell in source.cells if cell.key not in done or done[cell.key].error]
+    """The cells of a source without a result under their name; those that failed are tried again.
+
+    A cell has another name, and the same result, where the grid has got or lost an axis.
+    """
+    found = [(cell, done.get(cell.key)) for cell in source.cells]
+    return [cell for cell, row in found if not row or row.error or row.settings != cell.settings]
 
 
 def known_work(sources: Sequence[Source], done: dict[str, CellResult]) -> dict[str, CellResult]:

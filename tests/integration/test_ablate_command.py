@@ -208,6 +208,19 @@ def test_what_does_not_depend_on_the_method_is_done_once(place, call, monkeypatc
         assert [one["facts"] for one in twins] == [row["facts"]] * 3
 
 
+def test_a_new_axis_names_the_results_that_are_there_too(place, call):
+    write_grid(place, ["half"])
+    call("ablate", "grid.toml", "--out", "axis")
+    write_grid(place, ["half"], '[vary.distillation]\nwarm_start = ["auto", "head"]')
+    planned, _ = call("ablate", "grid.toml", "--out", "axis", "--dry-run")
+    assert sum(one["to_do"] for one in planned["runs"][0]["cells"]) == 4
+    summary, _ = call("ablate", "grid.toml", "--out", "axis")
+    names = Counter(row["settings"]["distillation.warm_start"] for row in summary["results"])
+    assert names == {"auto": 4, "head": 4}
+    # The report reads them from the file.
+    assert len(list(jsonl.read_rows(place / "axis/results.jsonl", CellResult))) == 4 + 4 + 4
+
+
 def test_another_arm_and_method_use_what_is_there(place, call):
     write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
     summary, _ = ablate(call)
