@@ -47,7 +47,7 @@ def run_teacher(run: RunFolder, console: Console) -> None:
         settings = run.config.teacher
         labels = read_spec(run).label_names
         base = resolve(settings.model, console=console, offline=run.config.runtime.offline)
-        _check_student(run.config, base, console)
+        check_student(run.config, base, console)
         trained = not has_head(base)
         if trained:
             path = _fine_tuned(run, base, labels, facts, console)
@@ -70,8 +70,18 @@ def run_teacher(run: RunFolder, console: Console) -> None:
         facts.update(record.model_dump(mode="json"))
 
 
-def _check_student(config: Config, base: Path, console: Console) -> None:
-    """Refuse a student that can't be made as asked now, not when its CFEs are written."""
+def check_student(config: Config, base: Path, console: Console) -> None:
+    """Refuse a student that can't be made as asked now, not when its CFEs are written.
+
+    Args:
+        config: says what student it is to be.
+        base: the teacher's model.
+        console: where downloads are shown.
+
+    Raises:
+        ModelError: that is so.
+
+    """
     settings = config.distillation
     student = resolve(settings.student, console=console, offline=config.runtime.offline)
     _, folder = decided_start(config, student, base)

@@ -10,6 +10,8 @@ from codlocal.evaluation.results import CellResult
 from codlocal.evaluation.summary import difference
 
 _OF_COUNTERFACTUALS = ("generator", "verification")
+_SAME = 1e-9
+"""Differences are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,14 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether the series is ahead, behind, or neither beyond the interval."""
-        if self.interval is not None and self.interval[0] > 0:
-            return "ahead"
-        if self.interval is not None and self.interval[1] < 0:
-            return "behind"
-        return "open"
+        """Whether the series is ahead, behind, or neither beyond the interval.
+
+        Seeds of one and the same difference don't show how far its mean may be off.
+        """
+        low, high = self.interval or (0.0, 0.0)
+        if high - low < _SAME or low <= 0 <= high:
+            return "open"
+        return "ahead" if low > 0 else "behind"
 
     def __str__(self) -> str:
         if self.interval is None:

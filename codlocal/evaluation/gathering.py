@@ -15,19 +15,24 @@ _AXES = ("profile", "dataset.k", "dataset.seed", "dataset.seeds", "distillation.
 def gather(folders: Sequence[Path]) -> list[CellResult]:
     """The rows of sweeps; of equal cells the last one with a result counts.
 
+    A cell that two sweeps with other axes have in common is a row of both, under either name.
+
     Raises:
         RunError: a folder is no sweep, or rows of unequal settings would make one curve.
 
     """
     rows: dict[str, CellResult] = {}
     places: dict[str, Path] = {}
+    names: dict[str, tuple[str, dict[str, Any]]] = {}
     for folder in folders:
         for row in planned_results(folder):
+            names[f"{row.key} {row.settings}"] = row.key, row.settings
             if row.key not in rows or not row.error:
                 rows[row.key], places[row.key] = row, folder
-    for first, second in mixed(list(rows.values())):
+    found = [rows[key].model_copy(update={"settings": own}) for key, own in names.values()]
+    for first, second in mixed(found):
         _refuse(first, second, places[first.key], places[second.key])
-    return list(rows.values())
+    return found
 
 
 def _refuse(row: CellResult, other: CellResult, place: Path, elsewhere: Path) -> None:

@@ -9,18 +9,21 @@ DIR/work/          students in training; they are deleted when they are scored
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import listed, read_toml
+from codlocal.core.config import Config, listed, read_toml
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
+from codlocal.distillation.finetune import check_student
 from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results, write_tables
 from codlocal.models.folders import locked
+from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
 from codlocal.pipeline.outlook import drawn
@@ -31,8 +34,12 @@ _QUIET = Console(-1)
 
 
 def open_cells(source: Source, done: dict[str, CellResult]) -> list[Cell]:
-    """The cells of a source without a result; those that failed are tried again."""
-    return [cell for cell in source.cells if cell.key not in done or done[cell.key].error]
+    """The cells of a source without a result under their name; those that failed are tried again.
+
+    A cell has another name, and the same result, where the grid has got or lost an axis.
+    """
+    found = [(cell, done.get(cell.key)) for cell in source.cells]
+    return [cell for cell, row in found if not row or row.error or row.settings != cell.settings]
 
 
 def known_work(sources: Sequence[Source], done: dict[str, CellResult]) -> dict[str, CellResult]:
@@ -119,10 +126,13 @@ def _prepared(
     source: Source, cells: list[Cell], folder: Path, console: Console
 ) -> tuple[list[Cell], list[CellResult]]:
     """Bring a source's run up to what its cells need: the cells that can go on, and the others."""
+    cells, failures = _possible(source, cells, console)
+    if not cells:
+        return [], failures
     goal = "teacher"
     place = folder / "runs" / source.name
     try:
-        with memory_errors(), RunFolder.open(place, source.config) as run:
+        with memory_errors(), RunFolder.open(place, _settings(source, cells[0])) as run:
             session = Session(run, console)
             session.advance("data")
             _refuse_other_texts(run)
@@ -137,8 +147,38 @@ def _prepared(
     except CodlocalError as error:
         console.warn(f"{source.name}: {error.message}")
         lost = [cell for cell in cells if goal == "teacher" or ARMS[cell.arm].counterfactuals]
-        return [cell for cell in cells if cell not in lost], [_failure(one, error) for one in lost]
-    return cells, []
+        cells = [cell for cell in cells if cell not in lost]
+        failures += [_failure(one, error) for one in lost]
+    return cells, failures
+
+
+def _settings(source: Source, cell: Cell) -> Config:
+    """Those of a source's run, with a student that can be made."""
+    return source.config.model_copy(update={"distillation": cell.config.distillation})
+
+
+def _possible(
+    source: Source, cells: Sequence[Cell], console: Console
+) -> tuple[list[Cell], list[CellResult]]:
+    """The cells whose student can be made, and the failures of the others."""
+    found: list[Cell] = []
+    failures: list[CellResult] = []
+    reasons: dict[str, None] = {}
+    for _, alike in groupby(cells, key=lambda cell: cell.config.distillation):
+        some = list(alike)
+        config = some[0].config
+        try:
+            check_packages(config)
+            base = resolve(config.teacher.model, console=console, offline=config.runtime.offline)
+            check_student(config, base, console)
+        except CodlocalError as error:
+            reasons[error.message] = None
+            failures += [_failure(cell, error) for cell in some]
+        else:
+            found += some
+    for reason in reasons:
+        console.warn(f"{source.name}: {reason}")
+    return found, failures
 
 
 def _twin(run: RunFolder) -> Path | None:
@@ -207,7 +247,6 @@ def _measured(bench: Bench, cell: Cell) -> CellResult:
     begun = time.monotonic()
     try:
         with memory_errors():
-            check_packages(cell.config)
             metrics, facts = bench.measure(cell)
     except CodlocalError as error:
         return _failure(cell, error)

@@ -99,9 +99,10 @@ def plan(grid: Grid) -> list[Source]:
 
     Raises:
         ConfigError: settings are wrong, a run of `pairs_from` fits no part of the grid, or an axis
-            was to change its counterfactuals, or the cells could not be compared: the texts of a
-            smaller k would be no prefix of those of a larger one, a student would see more than k
-            texts, or edits that are to show what verification is worth were chosen by the teacher.
+            was to change its counterfactuals, a tracker's curves would be lost, or the cells could
+            not be compared: the texts of a smaller k would be no prefix of those of a larger one, a
+            student would see more than k texts, or edits that are to show what verification is
+            worth were chosen by the teacher.
         RunError: results of unequal cells could not be told apart.
 
     """
@@ -128,6 +129,12 @@ def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
         raise ConfigError(
             'The arms of a grid have k texts each: budget = "max" would change nothing.',
             "Leave budget out, and try it with `codlocal pipeline --budget max`.",
+        )
+    if any(config.runtime.tracker != "none" for config in configs):
+        raise ConfigError(
+            "The students of a sweep are dropped when they are scored, and a tracker's curves with "
+            "them.",
+            "Leave runtime.tracker out, and draw those of a run: `codlocal pipeline --tracker …`.",
         )
     active = any(config.generator.select_originals == "active" for config in configs)
     if active and len(set(grid.k)) > 1:

@@ -147,7 +147,7 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(place, call, monkeypatch)
 
 def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
     more = """[vary.distillation]
-quantization = ["none", "nf4"]
+quantization = ["nf4", "none"]
 """
     write_grid(place, ["baseline"], more)
     find = importlib.util.find_spec
@@ -157,6 +157,7 @@ quantization = ["none", "nf4"]
     summary, err = ablate(call, code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     (run,) = place.joinpath("sweep/runs").iterdir()
     for prepared in (ablation._prepared, lambda _source, cells, *_more: (cells, [])):
         monkeypatch.setattr(ablation, "_prepared", prepared)
@@ -207,6 +208,19 @@ def test_what_does_not_depend_on_the_method_is_done_once(place, call, monkeypatc
         assert [one["facts"] for one in twins] == [row["facts"]] * 3
 
 
+def test_a_new_axis_names_the_results_that_are_there_too(place, call):
+    write_grid(place, ["half"])
+    call("ablate", "grid.toml", "--out", "axis")
+    write_grid(place, ["half"], '[vary.distillation]\nwarm_start = ["auto", "head"]')
+    planned, _ = call("ablate", "grid.toml", "--out", "axis", "--dry-run")
+    assert sum(one["to_do"] for one in planned["runs"][0]["cells"]) == 4
+    summary, _ = call("ablate", "grid.toml", "--out", "axis")
+    names = Counter(row["settings"]["distillation.warm_start"] for row in summary["results"])
+    assert names == {"auto": 4, "head": 4}
+    # The report reads them from the file.
+    assert len(list(jsonl.read_rows(place / "axis/results.jsonl", CellResult))) == 4 + 4 + 4
+
+
 def test_another_arm_and_method_use_what_is_there(place, call):
     write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
     summary, _ = ablate(call)
@@ -235,6 +249,14 @@ def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):
     summary, err = call("ablate", "grid.toml", "--out", "third", code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "There is no model folder nowhere" in err
+
+
+def test_a_student_that_cant_be_made_fails_its_cells_alone(place, call):
+    more = 'vary.distillation.student = ["./nowhere", "encoder"]'
+    write_grid(place, ["student", "baseline"], more)
+    summary, err = call("ablate", "grid.toml", "--out", "fourth", code=4)
+    assert (summary["cells"], summary["failed"]) == (16, 8)
+    assert "8 cells failed: There is no model folder nowhere" in err
 
 
 def test_the_report_reads_sweeps_and_mixes_none(place, call):

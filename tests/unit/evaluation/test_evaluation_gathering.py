@@ -40,6 +40,15 @@ def test_equal_cells_count_once_and_the_last_result_counts(tmp_path):
     assert by_arm(rows)[0].values("teacher_agreement", 8) == {0: 0.8, 1: 0.6}
 
 
+def test_a_cell_of_two_sweeps_with_other_axes_is_in_the_curves_of_both(tmp_path):
+    axis = {"distillation.warm_start": "none"}
+    first = sweep(tmp_path / "a", row("x", agreement=0.7), row("y", k=16))
+    second = sweep(tmp_path / "b", row("x", agreement=0.8, settings=axis))
+    plain, named = by_arm(gather([first, second]))
+    assert plain.sizes == [8, 16] and named.sizes == [8]
+    assert plain.values("teacher_agreement", 8) == named.values("teacher_agreement", 8) == {0: 0.8}
+
+
 def test_cells_that_differ_in_what_a_series_shows_go_together(tmp_path):
     first = sweep(tmp_path / "a", row("x"), row("y", seed=1), row("z", k=16))
     second = sweep(tmp_path / "b", row("q", arm="logistic"), row("r", dataset="imdb"))

@@ -256,6 +256,11 @@ def test_a_budget_that_no_arm_would_heed_is_refused():
         plan(grid_of(vary={"generator": {"budget": ["paper", "max"]}}))
 
 
+def test_a_tracker_whose_curves_would_be_lost_is_refused():
+    with pytest.raises(ConfigError, match="curves with them"):
+        plan(grid_of(settings={"runtime": {"tracker": "tensorboard"}}))
+
+
 def test_arms_that_show_what_verification_is_worth_need_edits_it_had_no_say_in():
     with pytest.raises(ConfigError, match=r"unverified needs .* first round of yelp is infill"):
         plan(grid_of(arm=["student", "unverified"]))
