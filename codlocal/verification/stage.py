@@ -89,8 +89,9 @@ def _say_what_changed(run: RunFolder, console: Console) -> None:
 def _choose(run: RunFolder, evidence: Evidence) -> dict[str, Any]:
     """Choose the pairs, write the stage's files, and return its facts."""
     settings, labels = run.config.verification, artifacts.read_spec(run).label_names
+    as_asked = run.config.generator.targets == "confusion"
     good, refused = sieve(evidence, settings)
-    pairs, passed_over = choose(good, evidence, settings)
+    pairs, passed_over = choose(good, evidence, settings, as_asked=as_asked)
     generation = measure_generation(
         evidence,
         {row.id for rows in good.values() for row in rows},

@@ -125,6 +125,21 @@ def test_an_original_may_get_several_counterfactuals(tmp_path):
         assert [pair.example_id for pair in pairs] == ["train/0", "train/0"]
 
 
+def test_the_confused_label_is_wanted_even_at_a_larger_edit(tmp_path):
+    near, far = EDITS[0], "The food was bad, staff rude."
+    rows = [
+        candidates()[0].model_copy(update={"target_label": 1}),
+        candidates()[0].model_copy(update={"id": "train/0/0/0/9", "text": far}),
+    ]
+    for targets, text in (("runner-up", near), ("confusion", far)):
+        with run_with_data(tmp_path / targets, config(generator={"targets": targets})) as run:
+            generated(run)
+            jsonl.write_rows(run.file("candidates.jsonl"), rows)
+            run_verify(run, FakeTeacher, QUIET)
+            [pair] = read(run, "pairs.jsonl", CounterfactualPair)
+            assert pair.counterfactual == text
+
+
 def test_extra_counterfactuals_of_one_direction_are_kept_and_told(tmp_path):
     with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
         generated(run)
