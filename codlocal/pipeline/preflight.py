@@ -212,7 +212,8 @@ def check_generator(config: Config, model: Path | None) -> None:
     if not locate.has_chat_template(model):
         raise ConfigError(
             f"The generator {settings.model} has no chat template: it is a base model.",
-            "Ask it without: --set generator.prompting=completion",
+            "Ask it without: --set generator.prompting=completion (where generators are compared: "
+            "MODEL:completion)",
         )
 
 
