@@ -226,7 +226,7 @@ def check_prompt(run: RunFolder) -> None:
     """
     spec = artifacts.read_spec(run)
     template = prompts.load(spec.task, run.config.generator.prompt, run.file(prompts.COPY))
-    template.check(spec.label_names)
+    template.check(spec.label_names, prompts.styles_of(run.config.generator))
 
 
 def warn_of_unseen_pairs(config: Config, console: Console) -> None:
