@@ -87,7 +87,8 @@ def settings_of(base: Config, contender: Contender) -> Config:
     if base.runtime.server_url or base.runtime.replay:
         raise ConfigError(
             "Generators can't be compared on one server or one replay.",
-            "Leave out --server-url and --replay: each generator gets a server of its own.",
+            "Leave out runtime.server_url and runtime.replay: each generator gets a server of its "
+            "own.",
         )
     chosen = {"model": contender.model, "prompting": contender.prompting}
     return base.model_copy(
