@@ -6,6 +6,7 @@ import click
 
 from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, options, run_path
+from codlocal.core import config as settings
 from codlocal.core.run import RunFolder
 
 
@@ -27,7 +28,10 @@ def compare_generators(generators: tuple[str, ...], **given: Any) -> None:
 
     console = console_of(given)
     folder = run_path(given)
-    config = config_of(given, RunFolder.saved_settings(folder))
+    saved = RunFolder.saved_settings(folder)
+    if saved is not None:  # where that run's replies came from is no matter of these
+        saved = settings.merge(saved, {"runtime": {"replay": None, "server_url": None}})
+    config = config_of(given, saved)
     found = contenders(generators, console, offline=config.runtime.offline)
     if given.get("redo"):
         set_aside(folder, config, found, given["redo"])

@@ -96,7 +96,8 @@ class GeneratorConfig(Section):
     `span_words` is how many words a run of changed words may become where the model writes words of
     its own, at least as many as it has; None is up to two more than that, depending on the round.
     `targets` chooses the labels to flip into. "confusion" is the label with which the original's
-    is confused most, by the mean probabilities of `confused_student`, or of the teacher itself.
+    is confused most, by the mean probabilities of `confused_student`, or of the teacher itself; a
+    flip into a third label is taken only where there is none into that one.
     `budget` says which originals get counterfactuals and what a student sees: "paper" k/2 originals
     and k/2 counterfactuals, "max" all k originals and every verified counterfactual of them.
     `select_originals` "active" flips those of the k texts on which the teacher is least sure,

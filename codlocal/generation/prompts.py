@@ -17,6 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 import codlocal
 from codlocal.core import hashing, paths
 from codlocal.core.errors import ConfigError
+from codlocal.core.sections import GeneratorConfig
 from codlocal.generation.quoting import quoted
 
 COPY = "prompt.jinja"
@@ -149,16 +150,16 @@ class PromptTemplate:
         except _RENDERING_ERRORS as error:
             raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
 
-    def check(self, label_names: Sequence[str]) -> None:
+    def check(self, label_names: Sequence[str], styles: Sequence[str] = STYLES) -> None:
         """Word made-up requests of every style, of a first round and of a later one.
 
         Raises:
-            ConfigError: the template can't word one of them, or shows the text in none.
+            ConfigError: the template can't word one of them, or does not show the text in one of
+                those `styles` that the run asks in.
 
         """
         first, second = label_names[:2]
         turns = ((first, second), (second, first))
-        shown = False
         for style in STYLES:
             bare = PromptInput(_MADE_UP, style, first, second, label_names)
             full = replace(
@@ -167,13 +168,20 @@ class PromptTemplate:
                 flips=[Flip(*turn, "so [good]", "so ___", "so good", "so bad") for turn in turns],
                 tried=[Attempt("so fine", 0.5)],
             )
-            for given in (bare, full):
-                shown |= _MADE_UP in self.render(given).casefold()
-        if not shown:
-            raise ConfigError(
-                f"The prompt {self.path} never shows the text.",
-                "Put {{ text | json }} where the text to be edited belongs.",
-            )
+            worded = [self.render(given).casefold() for given in (bare, full)]
+            if style in styles and not all(_MADE_UP in one for one in worded):
+                raise ConfigError(
+                    f"The prompt {self.path} never shows the text in the style {style!r}, in which "
+                    "it is asked for.",
+                    "Put {{ text | json }} where the text to be edited belongs.",
+                )
+
+
+def styles_of(config: GeneratorConfig) -> tuple[str, ...]:
+    """The styles in which the rounds of a run ask."""
+    rounds = set(config.rounds[: config.max_rounds])
+    guided = "fill" if config.prompting == "completion" else "mark"
+    return (*([guided] if rounds - {"free"} else ()), *(["free"] if "free" in rounds else ()))
 
 
 def names() -> list[str]:

@@ -87,7 +87,8 @@ def settings_of(base: Config, contender: Contender) -> Config:
     if base.runtime.server_url or base.runtime.replay:
         raise ConfigError(
             "Generators can't be compared on one server or one replay.",
-            "Leave out --server-url and --replay: each generator gets a server of its own.",
+            "Leave out runtime.server_url and runtime.replay: each generator gets a server of its "
+            "own.",
         )
     chosen = {"model": contender.model, "prompting": contender.prompting}
     return base.model_copy(
@@ -102,19 +103,31 @@ def set_aside(folder: Path, base: Config, generators: Sequence[Contender], stage
     """Set the results of a stage and of later ones aside in all runs, before one is redone.
 
     Raises:
-        ConfigError: a package is missing, or
-        DeviceError: a GPU, or
-        RunError: an earlier stage of one of them had other settings; then all are as they were.
+        CodlocalError: one of them can't be redone; then all are as they were.
 
     """
-    runs = [(folder / FOLDER / one.name, settings_of(base, one)) for one in generators]
-    for place, config in runs:
-        run = RunFolder(place, config)
-        check_machine(run, STAGES[-1], stage)
-        run.refuse_changed_settings(stage)
-    for place, config in runs:
-        with RunFolder.open(place, config, redo=stage):
+    for run in _possible(folder, base, generators, stage):
+        with RunFolder.open(run.path, run.config, redo=stage):
             pass
+
+
+def _possible(
+    folder: Path, base: Config, generators: Sequence[Contender], redo: str | None = None
+) -> list[RunFolder]:
+    """The runs of all generators, as far as can be told before one of them is begun or redone.
+
+    Raises:
+        ConfigError: a package is missing, or a base model is to chat, or
+        DeviceError: a GPU is missing, or
+        ModelError: a generator is none, or
+        RunError: a stage of one of them had other settings.
+
+    """
+    runs = [RunFolder(folder / FOLDER / one.name, settings_of(base, one)) for one in generators]
+    for run in runs:
+        check_machine(run, STAGES[-1], redo)
+        run.refuse_changed_settings(redo)
+    return runs
 
 
 def compare(
@@ -129,13 +142,14 @@ def compare(
         advance: brings a run up to a stage.
 
     Raises:
+        CodlocalError: one of the runs can't be made; whatever can be is known before the first.
         RunError: the texts were changed after the first run had read them.
 
     """
     rows: list[dict[str, Any]] = []
-    for one in generators:
-        place = folder / FOLDER / one.name
-        with RunFolder.open(place, settings_of(base, one)) as run:
+    runs = _possible(folder, base, generators)
+    for one, its in zip(generators, runs, strict=True):
+        with RunFolder.open(its.path, its.config) as run:
             if rows:
                 advance(run, "data")
                 _refuse_other_texts(RunFolder(Path(rows[0]["run"]), base), run)

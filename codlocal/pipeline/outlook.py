@@ -128,7 +128,7 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
 
     def prompt() -> str:
         template = prompts.load(spec.task, generator.prompt, run.file(prompts.COPY))
-        template.check(spec.label_names)
+        template.check(spec.label_names, prompts.styles_of(generator))
         return str(template.path)
 
     if "generate" in missing:

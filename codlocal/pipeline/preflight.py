@@ -212,7 +212,8 @@ def check_generator(config: Config, model: Path | None) -> None:
     if not locate.has_chat_template(model):
         raise ConfigError(
             f"The generator {settings.model} has no chat template: it is a base model.",
-            "Ask it without: --set generator.prompting=completion",
+            "Ask it without: --set generator.prompting=completion (where generators are compared: "
+            "MODEL:completion)",
         )
 
 
@@ -225,7 +226,7 @@ def check_prompt(run: RunFolder) -> None:
     """
     spec = artifacts.read_spec(run)
     template = prompts.load(spec.task, run.config.generator.prompt, run.file(prompts.COPY))
-    template.check(spec.label_names)
+    template.check(spec.label_names, prompts.styles_of(run.config.generator))
 
 
 def warn_of_unseen_pairs(config: Config, console: Console) -> None:

@@ -41,11 +41,15 @@ def differences(run: RunFolder, recorded: Path) -> list[str]:
     found = ["the recorded run has not finished its generate stage"] if _is_open(other) else []
     if other.file("run.toml").is_file():
         # As they stand there: another version of codlocal may have had other settings.
-        ours, saved = (
-            run.config.stage_settings("generate"),
-            settings.read_toml(other.file("run.toml")),
-        )
+        saved = settings.read_toml(other.file("run.toml"))
+        ours, steering = run.config.stage_settings("generate"), run.config.steering("generate")
         found += settings.differences({name: saved.get(name, {}) for name in ours}, ours)
+        # The rest of these sections is of no concern to the search.
+        steered = {
+            name: {key: saved.get(name, {}).get(key) for key in section}
+            for name, section in steering.items()
+        }
+        found += settings.differences(steered, steering)
     found += _if_both(
         run, other, "the data are others", lambda one: artifacts.read_spec(one).sha256
     )

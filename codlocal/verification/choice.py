@@ -61,13 +61,17 @@ def _refusal(row: Candidate, evidence: Evidence, gate: Gate) -> str | None:
 
 @dataclass(frozen=True)
 class _Flip:
-    """A good flip with its price under the rules; both texts are normalised."""
+    """A good flip with its price under the rules; both texts are normalised.
+
+    It is `astray` if another label was wanted than it has.
+    """
 
     candidate: Candidate
     verdict: Verdict
     source: str
     text: str
     cost: float
+    astray: bool
 
 
 Rule = Callable[[_Flip, Sequence[str]], float]
@@ -88,7 +92,7 @@ RULES: dict[str, Rule] = {
 
 
 def choose(
-    good: Good, evidence: Evidence, settings: VerificationConfig
+    good: Good, evidence: Evidence, settings: VerificationConfig, *, as_asked: bool = False
 ) -> tuple[list[CounterfactualPair], list[Rejection]]:
     """Take the best good flips of every original; give back the pairs and all that was not taken.
 
@@ -97,12 +101,13 @@ def choose(
     original, in the order of preference: its best flip, then the best to each further label.
     Equal evidence gives equal lists. Of several an original one direction may have more than
     another: none is left out for that, it is told by direction and made up for in distillation.
+    If labels are wanted `as_asked`, flips into others are taken for want of those only.
     """
     chosen: list[_Flip] = []
     rejections: list[Rejection] = []
     texts: dict[int, dict[str, str]] = {}
     for example_id, candidates in good.items():
-        flips = [_flip(row, evidence, settings.fluency_weight) for row in candidates]
+        flips = [_flip(row, evidence, settings.fluency_weight, as_asked) for row in candidates]
         taken, refused = _take(flips, texts, evidence.earlier, settings)
         chosen += taken
         for flip in taken:
@@ -129,9 +134,9 @@ def _take(
     refused: list[Rejection] = []
     chosen = [text for texts in others.values() for text in texts.values()]
 
-    def price(flip: _Flip) -> tuple[int, float, float, str]:
+    def price(flip: _Flip) -> tuple[bool, int, float, float, str]:
         reached = sum(one.verdict.label == flip.verdict.label for one in taken)
-        return reached, rule(flip, chosen), flip.cost, flip.candidate.id
+        return flip.astray, reached, rule(flip, chosen), flip.cost, flip.candidate.id
 
     waiting = list(flips)
     while waiting and len(taken) < settings.per_example:
@@ -164,7 +169,7 @@ def _twin(
     return next(same, None) or near_text(flip.text, others.get(label, {}))
 
 
-def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float) -> _Flip:
+def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float, as_asked: bool) -> _Flip:
     verdict = evidence.verdicts[candidate.id]
     return _Flip(
         candidate=candidate,
@@ -172,6 +177,7 @@ def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float) -> _F
         source=normalised(evidence.examples[candidate.example_id].text),
         text=normalised(candidate.text or ""),
         cost=cost(verdict, evidence.originals[candidate.example_id], fluency_weight),
+        astray=as_asked and verdict.label != candidate.target_label,
     )
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import codlocal
 from codlocal.core.errors import ConfigError
+from codlocal.core.sections import GeneratorConfig
 from codlocal.data.registry import REGISTRY
 from codlocal.generation import prompts
 
@@ -205,7 +206,23 @@ def test_a_prompt_that_never_shows_the_text_is_refused(tmp_path, content):
 
 def test_a_prompt_may_show_the_text_in_its_own_way(tmp_path):
     own_way = "{% if style == 'fill' %}{{ text | upper }}{% endif %}"
-    prompts.load("x", own(tmp_path, own_way)).check(("negative", "positive"))
+    template = prompts.load("x", own(tmp_path, own_way))
+    template.check(("negative", "positive"), ["fill"])
+    with pytest.raises(ConfigError, match="never shows the text in the style 'mark'"):
+        template.check(("negative", "positive"), ["fill", "mark"])
+
+
+def test_the_styles_of_a_run_follow_from_its_rounds():
+    found = {
+        (prompting, rounds, most): prompts.styles_of(
+            GeneratorConfig(prompting=prompting, rounds=rounds, max_rounds=most)
+        )
+        for prompting in ("chat", "completion")
+        for rounds, most in ((("infill", "free"), None), (("infill", "free"), 1), (("free",), None))
+    }
+    assert list(found.values()) == [
+        ("mark", "free"), ("mark",), ("free",), ("fill", "free"), ("fill",), ("free",),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

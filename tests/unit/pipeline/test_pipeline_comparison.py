@@ -8,7 +8,7 @@ from runs import config, run_with_data, write_data
 from codlocal.core import jsonl
 from codlocal.core.artifacts import SPEC, read_spec
 from codlocal.core.console import Console
-from codlocal.core.errors import ConfigError, DeviceError, RunError
+from codlocal.core.errors import ConfigError, DeviceError, ModelError, RunError
 from codlocal.core.records import (
     Candidate,
     CounterfactualPair,
@@ -241,6 +241,23 @@ def test_nothing_is_set_aside_for_a_machine_without_the_device(tmp_path, monkeyp
     with pytest.raises(DeviceError):
         set_aside(tmp_path, config(runtime={"device": "cuda"}), [A], "distill")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_run_is_begun_if_a_later_one_can_not_be(tmp_path):
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        encoder.joinpath(name).write_text("{}")
+    encoder.joinpath("config.json").write_text('{"architectures": ["BertModel"]}')
+    stages = Stages()
+    with pytest.raises(ModelError, match="not a language model that generates text"):
+        compare(tmp_path, config(), [A, Contender("c", str(encoder), "completion")], stages)
+    assert stages.log == []
+
+    compare(tmp_path, config(dataset={"k": 4}), [B], stages)
+    with pytest.raises(RunError, match=r"dataset\.k: 4 -> 8"):
+        compare(tmp_path, config(), [A, B], stages)
+    assert not tmp_path.joinpath("generators", "a").exists()
 
 
 def test_the_table_has_a_column_a_generator(tmp_path):

@@ -31,3 +31,10 @@ def test_a_manifest_that_can_not_be_read_tells_nothing(tmp_path):
     theirs.joinpath("manifest.json").write_text("{}")
     with run_with_data(tmp_path / "ours") as run:
         assert differences(run, theirs) == []
+
+
+def test_what_the_search_heeds_of_later_stages_is_told_too(tmp_path):
+    theirs = begun(tmp_path / "theirs")
+    settings = config(verification={"per_example": 3, "select": "fluent"})
+    with run_with_data(tmp_path / "ours", settings) as run:
+        assert differences(run, theirs) == [OPEN, "verification.per_example: 1 -> 3"]

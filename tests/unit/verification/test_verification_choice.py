@@ -43,10 +43,10 @@ def evidence(rows, names=("a",), texts=None):
     )
 
 
-def decide(found, **options):
+def decide(found, *, as_asked=False, **options):
     config = VerificationConfig(**options)
     good, refused = sieve(found, config)
-    pairs, passed_over = choose(good, found, config)
+    pairs, passed_over = choose(good, found, config, as_asked=as_asked)
     return pairs, [*refused, *passed_over]
 
 
@@ -87,6 +87,19 @@ def test_fluency_can_outweigh_a_smaller_edit():
     ]
     taken = [decide(evidence(rows), fluency_weight=weight)[0] for weight in (0, 0.1)]
     assert [ids(pairs) for pairs in taken] == [["a/0"], ["a/1"]]
+
+
+def test_a_label_that_was_asked_for_comes_before_a_smaller_edit_into_another():
+    rows = [
+        flip("a/0", "the soup was vegan and we liked it", edit=0.1, label=2),
+        flip("a/1", "the soup was bad and we liked it", edit=0.3),
+        flip("a/2", "the soup was not good so we did not like it", edit=0.4),
+    ]
+    found = evidence(rows)
+    assert ids(decide(found)[0]) == ["a/0"]
+    assert ids(decide(found, as_asked=True)[0]) == ["a/1"]
+    assert ids(decide(found, as_asked=True, per_example=2)[0]) == ["a/1", "a/2"]
+    assert ids(decide(evidence(rows[:1]), as_asked=True)[0]) == ["a/0"]
 
 
 def test_an_original_without_a_good_flip_is_a_rejection_of_its_own():

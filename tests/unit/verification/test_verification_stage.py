@@ -125,6 +125,21 @@ def test_an_original_may_get_several_counterfactuals(tmp_path):
         assert [pair.example_id for pair in pairs] == ["train/0", "train/0"]
 
 
+def test_the_confused_label_is_wanted_even_at_a_larger_edit(tmp_path):
+    near, far = EDITS[0], "The food was bad, staff rude."
+    rows = [
+        candidates()[0].model_copy(update={"target_label": 1}),
+        candidates()[0].model_copy(update={"id": "train/0/0/0/9", "text": far}),
+    ]
+    for targets, text in (("runner-up", near), ("confusion", far)):
+        with run_with_data(tmp_path / targets, config(generator={"targets": targets})) as run:
+            generated(run)
+            jsonl.write_rows(run.file("candidates.jsonl"), rows)
+            run_verify(run, FakeTeacher, QUIET)
+            [pair] = read(run, "pairs.jsonl", CounterfactualPair)
+            assert pair.counterfactual == text
+
+
 def test_extra_counterfactuals_of_one_direction_are_kept_and_told(tmp_path):
     with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
         generated(run)
@@ -203,6 +218,20 @@ def test_where_most_candidates_were_refused_the_context_is_named(tmp_path, failu
             run_verify(run, FakeTeacher, QUIET)
     assert caught.value.hint.startswith("6 of 9 candidates were refused by the engine.")
     assert "--set runtime.max_model_len=8192 --redo generate" in caught.value.hint
+
+
+def test_where_the_search_was_bounded_the_bounds_are_named(tmp_path):
+    bounds = {"max_tokens": 1, "max_rounds": 2}
+    for generator, advice in (
+        ({}, "Ask for"),
+        (bounds, "Raise --max-tokens and --max-rounds, ask"),
+    ):
+        settings = config(generator=generator, verification={"min_pairs": 2})
+        with run_with_data(tmp_path / advice[:3], settings) as run:
+            generated(run)
+            with pytest.raises(QualityError) as caught:
+                run_verify(run, FakeTeacher, QUIET)
+        assert caught.value.hint.startswith(advice)
 
 
 def test_no_pairs_at_all_can_be_allowed(tmp_path):
