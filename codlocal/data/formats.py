@@ -25,7 +25,7 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
     """Read one file of labelled texts; its ending says which format it has.
 
     Raises:
-        DataError: the file is missing, unreadable, damaged or empty, or lacks a column.
+        DataError: the file is unreadable, damaged or empty, or lacks a column.
 
     """
     reader = READERS.get(path.suffix.lower())
@@ -36,8 +36,6 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
         )
     try:
         split = reader(path, columns)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.", nearest_files(path)) from error
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
@@ -46,16 +44,6 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
     if not split.rows:
         raise DataError(f"{path} has no rows.", "It needs one labelled text in each row.")
     return split
-
-
-def nearest_files(path: Path) -> str:
-    """A hint for a missing file: the most similar names beside it."""
-    folder = path.parent
-    if not folder.is_dir():
-        return f"There is no folder {folder} either."
-    names = sorted(entry.name for entry in folder.iterdir())
-    near = difflib.get_close_matches(path.name, names, n=3)
-    return f"Did you mean {' or '.join(near)}?" if near else f"{folder} holds no similar name."
 
 
 def require_columns(available: Sequence[str], columns: Columns, where: str) -> None:
