@@ -101,7 +101,7 @@ def _one_file(folder: Path, split: str) -> Path | None:
 
 
 def _read_saved(folder: Path, columns: Columns) -> tuple[RawSplit, RawSplit | None]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from datasets import Dataset, load_from_disk
 
     try:

@@ -173,8 +173,8 @@ def _from_objects(rows: Iterable[Any], path: Path, columns: Columns) -> RawSplit
 
 
 def _read_parquet(path: Path, columns: Columns) -> RawSplit:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as handle:

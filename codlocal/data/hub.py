@@ -107,7 +107,7 @@ def _offline() -> Iterator[None]:
 
 def _select(table: "Dataset", entry: DatasetEntry, hub_id: str) -> RawSplit:
     """The rows that the entry's rule keeps, read batch by batch so that big sets fit in memory."""
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.compute as pc
 
     columns = (entry.text_column, entry.label_column)
     require_columns(table.column_names, columns, hub_id)
