@@ -114,25 +114,18 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
 
     Returns what the texts are, as far as that is known.
     """
-    dataset, generator = run.config.dataset, run.config.generator
     try:
         spec = drawn(run) if "data" in missing else artifacts.read_spec(run)
     except CodlocalError as error:
         yield Need("texts", error.message, error)
         return None
     if spec is None:
-        yield Need("texts", f"{dataset.name}: not here, to be fetched")
+        yield Need("texts", f"{run.config.dataset.name}: not here, to be fetched")
         return None
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
     yield Need("texts", f"{spec.name}: {counts}")
-
-    def prompt() -> str:
-        template = prompts.load(spec.task, generator.prompt, run.file(prompts.COPY))
-        template.check(spec.label_names)
-        return str(template.path)
-
     if "generate" in missing:
-        yield _need("prompt", prompt)
+        yield _need("prompt", lambda: str(prompts.of_run(run, spec).path))
     return spec
 
 
