@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import QualityError, RunError
+from codlocal.core.jsonl import RowT
 from codlocal.core.records import (
     Candidate,
     CounterfactualPair,
     Original,
     Rejection,
-    Row,
     Teacher,
     Verdict,
 )
@@ -26,7 +26,6 @@ from codlocal.verification.judge import judge, vocabulary
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
 
-RowT = TypeVar("RowT", bound=Row)
 _BATCH = 256
 
 
