@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -124,14 +125,6 @@ def _refuse_line(path: Path, line: int, problem: str, cause: Exception | None = 
     ) from cause
 
 
-def _read_csv(path: Path, columns: Columns) -> RawSplit:
-    return _read_separated(path, columns, ",")
-
-
-def _read_tsv(path: Path, columns: Columns) -> RawSplit:
-    return _read_separated(path, columns, "\t")
-
-
 def _parse_json(text: str, where: str) -> object:
     try:
         parsed: object = json.loads(text)
@@ -206,8 +199,8 @@ def class_names(features: Mapping[str, object], label_column: str) -> tuple[str,
 
 
 READERS: dict[str, Callable[[Path, Columns], RawSplit]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": partial(_read_separated, separator=","),
+    ".tsv": partial(_read_separated, separator="\t"),
     ".jsonl": _read_json,
     ".ndjson": _read_json,
     ".json": _read_json,

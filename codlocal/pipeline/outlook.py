@@ -72,7 +72,10 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
         if not (config.runtime.replay or config.runtime.server_url):
             yield _need("generator", lambda: _generator(run))
         if config.generator.confused_student:
-            yield _need("confused student", lambda: _confused_student(run))
+            place = config.generator.confused_student
+            yield _need(
+                "confused student", lambda: _checked(preflight.check_confused_student, run, place)
+            )
     if "distill" in missing:
         yield _need("student", lambda: _student(run))
 
@@ -185,11 +188,6 @@ def _generator(run: RunFolder) -> str:
 def _student(run: RunFolder) -> str:
     preflight.check_student(run.config)
     return _place(run.config.distillation.student, run)
-
-
-def _confused_student(run: RunFolder) -> str:
-    preflight.check_confused_student(run.config)
-    return str(run.config.generator.confused_student)
 
 
 def _offline(name: str) -> str:
