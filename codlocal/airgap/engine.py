@@ -104,8 +104,8 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
         if not _works(paths.engine_python()):
             _create()
         environment = wheels.environment(offline=offline)
-        chosen = [*_pip_options(upgrade, offline), *REQUIREMENTS[kind]]
-        _pip(["install", *chosen], log, task, environment)
+        options = [*(["--upgrade"] if upgrade else []), *(["--no-index"] if offline else [])]
+        _pip(["install", *options, *REQUIREMENTS[kind]], log, task, environment)
         if _UNWANTED[kind]:
             _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task, environment)
         task.note(step="importing vLLM")
@@ -140,10 +140,6 @@ def _create() -> None:
             f"There can be no environment in {paths.engine()}: {error}",
             "Point CODLOCAL_ENGINE at another folder.",
         ) from error
-
-
-def _pip_options(upgrade: bool, offline: bool) -> list[str]:
-    return [*(["--upgrade"] if upgrade else []), *(["--no-index"] if offline else [])]
 
 
 def _works(python: Path) -> bool:

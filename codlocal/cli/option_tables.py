@@ -41,8 +41,8 @@ _settings = (
     _of_run("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
             help="Settings that override the profile's."),
     _of_run("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
-            help="Override one setting, such as distillation.batch_size=16, or unset it "
-                 "(teacher.max_rows=); may be repeated."),
+            help="Override one setting of run.toml, such as distillation.batch_size=16, or "
+                 "unset it (teacher.max_rows=); may be repeated."),
 )  # fmt: skip
 
 _common = (
@@ -111,7 +111,7 @@ _asking = (
                   help="Ask for no more than about so many generated tokens in the whole run. "
                   "[default: no bound]"),
     _of_generator("--max-rounds", type=int, metavar="N",
-                  help="At most so many rounds of asking; only originals without a verified flip "
+                  help="At most so many rounds of asking; only originals without a good flip "
                   "reach the next one. [default: all of generator.rounds]"),
     _of_generator("--temperature", type=float, metavar="T",
                   help="Sampling temperature. [default: 0.7]"),

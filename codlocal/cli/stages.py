@@ -54,7 +54,9 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         if rounds > 1:
             tables.append(_rounds(run, rounds, summary, console))
         console.result(summary, tables)
-        _say_where(run, until, console)
+        if until == "evaluate":
+            place, metrics = run.file("student"), run.file("metrics.json")
+            console.info(f"Student: {place}   metrics: {metrics}")
 
 
 def _look_ahead(given: dict[str, Any], rounds: int) -> int:
@@ -121,11 +123,6 @@ def _rounds(run: RunFolder, rounds: int, summary: dict[str, Any], console: Conso
         cells = (str(row["round"]), str(row["counterfactuals"]), agreement(row["metrics"]), place)
         table.add_row(*cells)
     return table
-
-
-def _say_where(run: RunFolder, until: str, console: Console) -> None:
-    if until == "evaluate":
-        console.info(f"Student: {run.file('student')}   metrics: {run.file('metrics.json')}")
 
 
 def _stage_table(run: RunFolder) -> Table:

@@ -1,4 +1,4 @@
-"""What the data stage left in a run folder, as later stages read it."""
+"""The texts of a run folder, those to be flipped, and its pairs, as later stages read them."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -11,11 +11,10 @@ _LESS_MEMORY = (
     "Use a smaller --set distillation.batch_size, teacher.batch_size or max_length, or smaller "
     "models; what is done already is kept."
 )
-_DISK = {
-    "No space left on device": ("The disk is full", FREE_SPACE),
-    "database or disk is full": ("The disk is full", FREE_SPACE),
-    "Disk quota exceeded": ("The disk is full", FREE_SPACE),
-}
+_DISK = dict.fromkeys(
+    ("No space left on device", "database or disk is full", "Disk quota exceeded"),
+    ("The disk is full", FREE_SPACE),
+)
 _MEMORY = {
     "out of memory": ("The device has too little memory", _LESS_MEMORY),
     "can't allocate memory": ("This machine has too little memory", _LESS_MEMORY),
@@ -27,6 +26,11 @@ def said(error: Exception) -> str:
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
         return str(error.args[0][0][2])
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def first_line(error: Exception) -> str:
+    """How an error begins, whose further lines are for programmers; its type if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def told(error: Exception) -> tuple[str, str] | None:

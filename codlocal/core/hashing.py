@@ -1,4 +1,4 @@
-"""Content hashes: of values, of files and of model directories."""
+"""Content hashes of values and of files."""
 
 import hashlib
 import json

@@ -237,8 +237,9 @@ class RunFolder:
             status = "done"
         finally:
             noted = {**facts, **self.facts(name)}
-            ended = _timed(record, begun, noted).model_copy(update={"status": status})
-            self._save(name, ended)
+            seconds = round(record.seconds + time.monotonic() - begun, 3)
+            ended = {"status": status, "seconds": seconds, "facts": noted}
+            self._save(name, record.model_copy(update=ended))
 
     def _set_aside(self, stage: str) -> Path | None:
         """Move the outputs of a stage and of all later ones to `RUN/archive/N`; return that folder.
@@ -275,8 +276,3 @@ def _none_left_of_a_refusal(made: list[Path]) -> Iterator[None]:
                 for parent in made[1:]:
                     parent.rmdir()
         raise
-
-
-def _timed(record: StageRecord, begun: float, facts: dict[str, Any]) -> StageRecord:
-    seconds = round(record.seconds + time.monotonic() - begun, 3)
-    return record.model_copy(update={"seconds": seconds, "facts": facts})

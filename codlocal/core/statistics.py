@@ -19,12 +19,8 @@ _MOST_UNKNOWN = 0.05
 """The share of draws that may give no number: they are left out."""
 
 
-def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Student's t interval for the mean of values from independent seeds.
-
-    Args:
-        values: one value per seed, at least two.
-        level: the confidence level, between 0 and 1.
+def interval(values: Sequence[float]) -> Interval:
+    """Student's t interval for the mean of values from independent seeds, one each.
 
     Raises:
         ValueError: there are fewer than two values.
@@ -36,13 +32,11 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 
     centre = float(np.mean(values))
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
     return centre - reach, centre + reach
 
 
-def paired_interval(
-    first: Sequence[float], second: Sequence[float], level: float = LEVEL
-) -> Interval:
+def paired_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Student's t interval for the mean of `first` minus `second`, seed by seed.
 
     Pairing removes what both arms owe to the draw of a seed's texts.
@@ -51,33 +45,29 @@ def paired_interval(
         ValueError: the lengths differ, or there are fewer than two pairs.
 
     """
-    return interval([one - other for one, other in zip(first, second, strict=True)], level)
+    return interval([one - other for one, other in zip(first, second, strict=True)])
 
 
-def wilson(part: int, whole: int, level: float = LEVEL) -> Interval:
+def wilson(part: int, whole: int) -> Interval:
     """Wilson's score interval for the share `part` of `whole` independent texts (JASA 1927).
 
     Args:
         part: how many of the texts count, from 0.
         whole: how many texts there are, from 1.
-        level: the confidence level, between 0 and 1.
 
     """
     from scipy import stats
 
-    found = stats.binomtest(part, whole).proportion_ci(confidence_level=level, method="wilson")
+    found = stats.binomtest(part, whole).proportion_ci(confidence_level=LEVEL, method="wilson")
     return float(found.low), float(found.high)
 
 
-def resampled(
-    statistic: Callable[[Values], Values], values: Values, level: float = LEVEL
-) -> Interval | None:
+def resampled(statistic: Callable[[Values], Values], values: Values) -> Interval | None:
     """Percentile bootstrap interval (Efron 1979): independent texts are drawn anew, from seed 0.
 
     Args:
         statistic: from values [draws, n, m] to [draws].
         values: [n, m], m numbers of each of n texts.
-        level: the confidence level, between 0 and 1.
 
     Returns:
         None where the draws don't show how far the statistic may be off: of fewer than two texts,
@@ -102,6 +92,6 @@ def resampled(
         known = draws[~np.isnan(draws)]
         if len(known) < (1 - _MOST_UNKNOWN) * len(draws):
             return None
-        outside = (1 - level) / 2
+        outside = (1 - LEVEL) / 2
         low, high = map(float, np.quantile(known, [outside, 1 - outside]))
     return (low, high) if np.isfinite([low, high]).all() and low < high else None

@@ -1,5 +1,6 @@
 """`--data`: one file, a folder with train and test files, or a saved Hugging Face dataset."""
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from codlocal.data.formats import (
     READERS,
     Columns,
     class_names,
-    nearest_files,
     read_file,
     require_columns,
 )
@@ -32,7 +32,17 @@ def refuse_missing(path: Path) -> None:
 
     """
     if not path.exists():
-        raise DataError(f"There is no file or folder {path}.", nearest_files(path))
+        raise DataError(f"There is no file or folder {path}.", _nearest_files(path))
+
+
+def _nearest_files(path: Path) -> str:
+    """A hint for a missing file: the most similar names beside it."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {folder} either."
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = difflib.get_close_matches(path.name, names, n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else f"{folder} holds no similar name."
 
 
 def load_path(config: DatasetConfig, path: Path) -> LoadedData:
@@ -91,7 +101,7 @@ def _one_file(folder: Path, split: str) -> Path | None:
 
 
 def _read_saved(folder: Path, columns: Columns) -> tuple[RawSplit, RawSplit | None]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from datasets import Dataset, load_from_disk
 
     try:

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
     """Read one file of labelled texts; its ending says which format it has.
 
     Raises:
-        DataError: the file is missing, unreadable, damaged or empty, or lacks a column.
+        DataError: the file is unreadable, damaged or empty, or lacks a column.
 
     """
     reader = READERS.get(path.suffix.lower())
@@ -36,8 +37,6 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
         )
     try:
         split = reader(path, columns)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.", nearest_files(path)) from error
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
@@ -46,16 +45,6 @@ def read_file(path: Path, columns: Columns) -> RawSplit:
     if not split.rows:
         raise DataError(f"{path} has no rows.", "It needs one labelled text in each row.")
     return split
-
-
-def nearest_files(path: Path) -> str:
-    """A hint for a missing file: the most similar names beside it."""
-    folder = path.parent
-    if not folder.is_dir():
-        return f"There is no folder {folder} either."
-    names = sorted(entry.name for entry in folder.iterdir())
-    near = difflib.get_close_matches(path.name, names, n=3)
-    return f"Did you mean {' or '.join(near)}?" if near else f"{folder} holds no similar name."
 
 
 def require_columns(available: Sequence[str], columns: Columns, where: str) -> None:
@@ -136,14 +125,6 @@ def _refuse_line(path: Path, line: int, problem: str, cause: Exception | None = 
     ) from cause
 
 
-def _read_csv(path: Path, columns: Columns) -> RawSplit:
-    return _read_separated(path, columns, ",")
-
-
-def _read_tsv(path: Path, columns: Columns) -> RawSplit:
-    return _read_separated(path, columns, "\t")
-
-
 def _parse_json(text: str, where: str) -> object:
     try:
         parsed: object = json.loads(text)
@@ -185,8 +166,8 @@ def _from_objects(rows: Iterable[Any], path: Path, columns: Columns) -> RawSplit
 
 
 def _read_parquet(path: Path, columns: Columns) -> RawSplit:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as handle:
@@ -218,8 +199,8 @@ def class_names(features: Mapping[str, object], label_column: str) -> tuple[str,
 
 
 READERS: dict[str, Callable[[Path, Columns], RawSplit]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": partial(_read_separated, separator=","),
+    ".tsv": partial(_read_separated, separator="\t"),
     ".jsonl": _read_json,
     ".ndjson": _read_json,
     ".json": _read_json,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from codlocal.core.foreign import first_line
 from codlocal.data.cleaning import LoadedData, Origin, assemble
 from codlocal.data.formats import require_columns
 from codlocal.data.registry import DatasetEntry
@@ -68,7 +69,7 @@ def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
         splits = [builder.as_dataset(split=it) for it in (entry.train_split, entry.test_split)]
     # RuntimeError is what the library raises for a repository that is a loading script.
     except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
-        raise NotAvailableError(f"{hub_id}: {_first_line(error)}") from error
+        raise NotAvailableError(f"{hub_id}: {first_line(error)}") from error
     train, test = (_select(split, entry, hub_id) for split in splits)
     from_cache = type(builder).__module__.endswith(".cache")
     source: Literal["cache", "hub"] = "cache" if from_cache else "hub"
@@ -80,10 +81,6 @@ def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
         task=entry.task,
     )
     return assemble(origin, train, test, entry.label_names)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _builder(hub_id: str, entry: DatasetEntry) -> "DatasetBuilder":
@@ -110,7 +107,7 @@ def _offline() -> Iterator[None]:
 
 def _select(table: "Dataset", entry: DatasetEntry, hub_id: str) -> RawSplit:
     """The rows that the entry's rule keeps, read batch by batch so that big sets fit in memory."""
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.compute as pc
 
     columns = (entry.text_column, entry.label_column)
     require_columns(table.column_names, columns, hub_id)

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
+from codlocal.core import paths
 from codlocal.core.errors import DataError
 from codlocal.core.sections import DatasetConfig
 from codlocal.data import registry
@@ -26,11 +26,12 @@ def load(config: DatasetConfig, *, offline: bool = False) -> LoadedData:
     served when asked for.
 
     Raises:
+        ConfigError: the path begins with the home folder of a user who has none.
         DataError: the data is not there or can't be used; the hint says what else there is.
 
     """
     if config.path is not None:
-        return load_path(config, _expanded(config.path))
+        return load_path(config, paths.expanded(config.path))
     entry = registry.find(config.name)
     if config.source == "bundled":
         return load_bundled(entry)
@@ -41,13 +42,6 @@ def load(config: DatasetConfig, *, offline: bool = False) -> LoadedData:
         )
     sources = ("cache", "hub") if config.source == "auto" else (config.source,)
     return _first_of([name for name in sources if name == "cache" or not offline], entry)
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"The home folder in {path} is not known.") from error
 
 
 def _first_of(sources: list[str], entry: DatasetEntry) -> LoadedData:

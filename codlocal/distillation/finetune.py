@@ -21,7 +21,7 @@ from codlocal.distillation.fitting import fit, logits_step
 from codlocal.distillation.label_order import check_order
 from codlocal.distillation.loop import LoopSettings
 from codlocal.distillation.objectives import task_loss
-from codlocal.distillation.starting import decided_start
+from codlocal.distillation.starting import find_start
 from codlocal.models import store
 from codlocal.models.classifier import Classifier, read_label_names
 from codlocal.models.folders import model_hash
@@ -83,8 +83,7 @@ def check_student(config: Config, base: Path, console: Console) -> None:
 
     """
     settings = config.distillation
-    student = resolve(settings.student, console=console, offline=config.runtime.offline)
-    _, folder = decided_start(config, student, base)
+    _, folder = find_start(config, base, console)
     check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 
 

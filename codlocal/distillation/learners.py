@@ -11,7 +11,7 @@ from codlocal.core.console import Console
 from codlocal.core.records import Teacher
 from codlocal.distillation.arms import Arm
 from codlocal.distillation.knowledge import Knowledge
-from codlocal.distillation.peers import FrozenEncoder, LogisticPeer
+from codlocal.distillation.peers import FrozenEncoder, fit_logistic
 from codlocal.distillation.setfit_peer import train_setfit
 from codlocal.distillation.starting import start_student
 from codlocal.distillation.student import StudentJob, hard_labels, train_student
@@ -90,7 +90,7 @@ def _start(lesson: Lesson) -> Teacher:
 
 def _logistic(lesson: Lesson) -> Teacher:
     texts = [text.text for text in lesson.job.training_set.texts]
-    return LogisticPeer(lesson.encoder, texts, _labels(lesson), len(lesson.job.labels))
+    return fit_logistic(lesson.encoder, texts, _labels(lesson), len(lesson.job.labels))
 
 
 def _setfit(lesson: Lesson) -> Teacher:

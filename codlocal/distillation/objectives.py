@@ -189,17 +189,10 @@ def lwd_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTenso
     return replace(kd_loss(inputs, settings), layer=layer)
 
 
-def ted_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:
-    """`lwd_loss` of states that went through task-aware filters (TED, stage 2).
-
-    Liang et al., ICML 2023, arXiv 2210.01351; `filters` has stage 1.
-    """
-    return lwd_loss(inputs, settings)
-
-
 Objective = Callable[[ObjectiveInputs, DistillationConfig], LossTensors]
 
-OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss, "lwd": lwd_loss, "ted": ted_loss}
+OBJECTIVES: Mapping[str, Objective] = {"kd": kd_loss, "lwd": lwd_loss, "ted": lwd_loss}
+"""The loss of each method; "ted" has that of "lwd", of states that went through `filters`."""
 
 
 def distillation_loss(inputs: ObjectiveInputs, settings: DistillationConfig) -> LossTensors:

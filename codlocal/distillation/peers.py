@@ -1,6 +1,6 @@
-"""A peer of the distilled student at the same labels: logistic regression on frozen features."""
+"""Peers of the distilled student at the same labels: logistic regression on frozen features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,30 +52,35 @@ class FrozenEncoder:
         return features
 
 
-class LogisticPeer:
-    """Logistic regression on frozen features; satisfies `core.records.Teacher`."""
+class Peer:
+    """What was fitted to texts of the classes `present`; satisfies `core.records.Teacher`.
+
+    `ask` gives the probabilities of these classes, in their order, the others get 0. Of a single
+    class it is not needed: every answer is that class.
+    """
 
     def __init__(
-        self, encoder: FrozenEncoder, texts: Sequence[str], labels: Sequence[int], classes: int
+        self, present: Sequence[int], classes: int, ask: Callable[[Sequence[str]], Array] | None
     ) -> None:
-        """Fit it to n texts; a class that none of them has gets the probability 0."""
-        from sklearn.linear_model import LogisticRegression
-
-        self._encoder = encoder
+        self._present = list(present)
         self._classes = classes
-        self._present = sorted(set(labels))
-        self._model = None
-        if len(self._present) > 1:
-            self._model = LogisticRegression(max_iter=_ITERATIONS)
-            self._model.fit(encoder.features(texts), list(labels))
+        self._ask = ask
 
     def predict_proba(self, texts: Sequence[str]) -> Array:
         """Class probabilities, shape [len(texts), classes]."""
         probabilities = np.zeros((len(texts), self._classes))
-        if self._model is None:
-            probabilities[:, self._present] = 1.0
-        else:
-            probabilities[:, self._present] = self._model.predict_proba(
-                self._encoder.features(texts)
-            )
+        probabilities[:, self._present] = 1.0 if self._ask is None else self._ask(texts)
         return probabilities
+
+
+def fit_logistic(
+    encoder: FrozenEncoder, texts: Sequence[str], labels: Sequence[int], classes: int
+) -> Peer:
+    """Fit a logistic regression on frozen features to n labelled texts."""
+    from sklearn.linear_model import LogisticRegression
+
+    present = sorted(set(labels))
+    if len(present) == 1:
+        return Peer(present, classes, None)
+    model = LogisticRegression(max_iter=_ITERATIONS).fit(encoder.features(texts), list(labels))
+    return Peer(present, classes, lambda asked: model.predict_proba(encoder.features(asked)))

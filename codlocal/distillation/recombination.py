@@ -12,7 +12,9 @@ import regex
 
 from codlocal.core.scripts import CHARACTER, UNSPACED
 
-_WORD = regex.compile(rf"(?:{CHARACTER}|[^\s{UNSPACED}]+)\s*")
+_SPACE = r"\s\x1c-\x1f"
+"""As `str.strip` has it: regex does not count the separators among control characters."""
+_WORD = regex.compile(rf"(?:{CHARACTER}|[^{_SPACE}{UNSPACED}]+)[{_SPACE}]*")
 _CUTS = 2
 
 

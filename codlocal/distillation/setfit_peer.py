@@ -5,42 +5,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from codlocal.core.errors import ModelError
+from codlocal.distillation.peers import Peer
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import make_readable
 
-if TYPE_CHECKING:
-    from setfit import SetFitModel
-
 _ITERATIONS = 1000
-
-
-class SetFitPeer:
-    """SetFit on a student's body; satisfies `core.records.Teacher`.
-
-    Texts of a single class need no `model`: every answer is that class.
-    """
-
-    def __init__(self, model: "SetFitModel | None", present: Sequence[int], classes: int) -> None:
-        self._model = model
-        self._present = list(present)
-        self._classes = classes
-
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Class probabilities, shape [len(texts), classes]."""
-        probabilities = np.zeros((len(texts), self._classes))
-        if self._model is None:
-            probabilities[:, self._present] = 1.0
-        else:
-            found = self._model.predict_proba(list(texts), as_numpy=True)
-            probabilities[:, self._present] = found
-        return probabilities
 
 
 def train_setfit(
@@ -51,7 +25,7 @@ def train_setfit(
     *,
     steps: int,
     seed: int,
-) -> SetFitPeer:
+) -> Peer:
     """SetFit (Tunstall et al. 2022, arXiv 2209.11055) on the body of an untrained student.
 
     The recipe is the library's own: `steps` steps on contrastive pairs of the texts, then
@@ -62,9 +36,9 @@ def train_setfit(
 
     """
     check_setfit()
-    present = sorted(set(labels))
+    present, classes = sorted(set(labels)), len(start.label_names)
     if len(present) == 1:
-        return SetFitPeer(None, present, len(start.label_names))
+        return Peer(present, classes, None)
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from setfit import SetFitModel, Trainer, TrainingArguments
@@ -95,7 +69,7 @@ def train_setfit(
         trainer = Trainer(model=model, args=arguments, train_dataset=rows)
         trainer.remove_callback(PrinterCallback)  # which has standard output for its log
         trainer.train()
-    return SetFitPeer(model, present, len(start.label_names))
+    return Peer(present, classes, lambda asked: model.predict_proba(list(asked), as_numpy=True))
 
 
 def check_setfit() -> None:

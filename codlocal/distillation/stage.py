@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from codlocal.core import processes
@@ -12,12 +11,11 @@ from codlocal.core.console import Console
 from codlocal.core.run import RunFolder
 from codlocal.distillation.composition import TrainingSet, baseline_set, full_set, paired_set
 from codlocal.distillation.knowledge import gather
-from codlocal.distillation.starting import decided_start
+from codlocal.distillation.starting import find_start
 from codlocal.distillation.student import StudentJob, train_student
 from codlocal.distillation.student_record import read_student
 from codlocal.models.classifier import Classifier
 from codlocal.models.folders import copy_folder
-from codlocal.models.locate import resolve
 from codlocal.models.teacher import read_teacher
 
 _COMPARED = 1000
@@ -38,7 +36,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         return
     with run.stage("distill") as facts:
         sets = _training_sets(run, console)
-        config, base = _start(run, console)
+        config, base = find_start(run.config, read_teacher(run).folder, console)
         _say(config, sets, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
@@ -72,13 +70,6 @@ def _unseen(run: RunFolder) -> tuple[str, ...]:
         return ()
     rows = read_examples(run, "test").values()
     return tuple(row.text for row in islice(rows, _COMPARED))
-
-
-def _start(run: RunFolder, console: Console) -> tuple[Config, Path]:
-    student = resolve(
-        run.config.distillation.student, console=console, offline=run.config.runtime.offline
-    )
-    return decided_start(run.config, student, read_teacher(run).folder)
 
 
 def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:

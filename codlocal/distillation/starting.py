@@ -5,14 +5,27 @@ from pathlib import Path
 import torch
 
 from codlocal.core.config import Config
+from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
-from codlocal.models.locate import check_folder, read_json
+from codlocal.models.locate import check_folder, read_json, resolve
 from codlocal.models.trainable import is_decoder, layers_of
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
+
+
+def find_start(config: Config, teacher: Path, console: Console) -> tuple[Config, Path]:
+    """Get the model that the student is named by, and decide its start (`decided_start`).
+
+    Raises:
+        ModelError: the model can't be had, or is of another family than a teacher that the student
+            is to be made of.
+
+    """
+    student = resolve(config.distillation.student, console=console, offline=config.runtime.offline)
+    return decided_start(config, student, teacher)
 
 
 def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config, Path]:

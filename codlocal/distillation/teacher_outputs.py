@@ -44,16 +44,15 @@ def teacher_outputs(
     console: Console,
 ) -> TeacherOutputs:
     """Return the teacher's logits for `texts` (id -> text), from `folder` if they are all there."""
-    keys = [OutputKey(id=one, sha256=_sha256(text)) for one, text in texts.items()]
+    keys = [
+        OutputKey(id=one, sha256=hashlib.sha256(text.encode()).hexdigest())
+        for one, text in texts.items()
+    ]
     logits = _stored(folder, teacher_hash, keys)
     if logits is None:
         logits = _compute(teacher, list(texts.values()), console)
         _store(folder, teacher_hash, keys, logits)
     return TeacherOutputs({one: row for row, one in enumerate(texts)}, logits)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _compute(teacher: Classifier, texts: list[str], console: Console) -> npt.NDArray[np.float32]:

@@ -21,14 +21,13 @@ class TeacherStates:
     """Hidden states of some layers for every text of a run, on disk by text id.
 
     Attributes:
-        path: a safetensors file, one tensor [layers, tokens, width] per text.
-        layers: the layer numbers, from 1, in the order of the first axis.
+        path: a safetensors file, one tensor [layers, tokens, width] per text, its layers in the
+            order in which they were asked for.
         rows: the place of each text id in the file.
 
     """
 
     path: Path
-    layers: tuple[int, ...]
     rows: Mapping[str, int]
 
     def of(self, ids: Sequence[str]) -> list[torch.Tensor]:
@@ -65,7 +64,7 @@ def teacher_states(
         if filters is not None:
             states = [filters.apply(one.to(teacher.device)) for one in states]
         store(path, key, {str(row): tensor for row, tensor in enumerate(states)})
-    return TeacherStates(path, tuple(layers), {one: row for row, one in enumerate(texts)})
+    return TeacherStates(path, {one: row for row, one in enumerate(texts)})
 
 
 def _compute(

@@ -3,28 +3,27 @@
 import numpy as np
 import numpy.typing as npt
 
-BINS = 15
+_BINS = 15
 
 
 def expected_calibration_error(
-    probabilities: npt.NDArray[np.float64], gold: npt.NDArray[np.int64], bins: int = BINS
+    probabilities: npt.NDArray[np.float64], gold: npt.NDArray[np.int64]
 ) -> float:
     """The expected calibration error of the predicted class (Guo et al., ICML 2017).
 
-    Texts are put into `bins` bins of equal width by their confidence, the probability of the
+    Texts are put into 15 bins of equal width by their confidence, the probability of the
     predicted class; a bin includes its upper edge. The error is the mean over all texts of the
     distance, in the text's bin, between the mean confidence and the accuracy.
 
     Args:
         probabilities: shape [n, classes].
         gold: class indices, shape [n].
-        bins: how many bins share the interval from 0 to 1.
 
     """
     confidence = probabilities.max(axis=1)
     excess = confidence - (probabilities.argmax(axis=1) == gold)
-    places = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    by_bin = np.bincount(places, weights=excess, minlength=bins)
+    places = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    by_bin = np.bincount(places, weights=excess, minlength=_BINS)
     return float(np.abs(by_bin).sum() / len(gold))
 
 

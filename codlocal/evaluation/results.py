@@ -99,7 +99,7 @@ def planned_results(folder: Path) -> list[CellResult]:
 
 def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:
     """Write `results.csv` and `results.parquet`: a row a cell, a column a setting or figure."""
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     flat = [_flat(row) for row in rows]

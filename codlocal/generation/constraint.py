@@ -279,9 +279,4 @@ def _english_word(text: str, start: int, end: int) -> str:
 
 def _quote(text: str) -> str:
     """A literal of the encoded JSON string, quoted for the regular expression."""
-    return _SPECIAL.sub(r"\\\1", _encoded(text))
-
-
-def _encoded(text: str) -> str:
-    """A text as it stands within a JSON string."""
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    return _SPECIAL.sub(r"\\\1", json.dumps(text, ensure_ascii=False)[1:-1])

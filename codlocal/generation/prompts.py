@@ -17,6 +17,8 @@ from jinja2.sandbox import SandboxedEnvironment
 import codlocal
 from codlocal.core import hashing, paths
 from codlocal.core.errors import ConfigError
+from codlocal.core.records import DatasetSpec
+from codlocal.core.run import RunFolder
 from codlocal.core.sections import GeneratorConfig
 from codlocal.generation.quoting import quoted
 
@@ -84,7 +86,7 @@ class PromptInput:
 
     Attributes:
         text: the text, or the part of it that may change, with the words that may change as
-            blanks (style "fill"), in [brackets] ("mark"), or not shown at all ("free").
+            blanks (style "fill"), in [brackets] ("mark"), or as they are ("free").
         style: how the text is shown; base models are better at filling in than at editing.
         source_label: the label that the text has, in plain words.
         target_label: the label that it should get.
@@ -125,9 +127,7 @@ class PromptTemplate:
 
     @cached_property
     def _template(self) -> jinja2.Template:
-        environment = SandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, keep_trailing_newline=False
-        )
+        environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
         environment.filters["json"] = quoted
         environment.filters["blanks"] = lambda text: _SLOT.sub("___", text)
         environment.filters["plain"] = lambda text: text.replace("[", "").replace("]", "")
@@ -203,6 +203,18 @@ def anchored(chosen: str) -> str:
     """
     path = paths.absolute(chosen)
     return chosen if chosen in names() and not Path(path).is_file() else path
+
+
+def of_run(run: RunFolder, spec: DatasetSpec) -> PromptTemplate:
+    """The template of a run, which has worded made-up requests for the labels of its texts.
+
+    Raises:
+        ConfigError: there is no such file or task, or it can't be used.
+
+    """
+    template = load(spec.task, run.config.generator.prompt, run.file(COPY))
+    template.check(spec.label_names, styles_of(run.config.generator))
+    return template
 
 
 def load(task: str, chosen: str | None = None, copy: Path | None = None) -> PromptTemplate:

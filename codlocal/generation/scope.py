@@ -22,7 +22,6 @@ from codlocal.generation.constraint import (
 )
 from codlocal.generation.edits import Edit
 from codlocal.generation.task import Task
-from codlocal.generation.window import LONGEST_WINDOW
 
 Scope = tuple[EditConstraint, int]
 """A constraint, and how many replies are asked for under it."""
@@ -52,8 +51,8 @@ def scopes(
     strategy: Strategy,
     wanted: int,
     edits: Sequence[Edit],
-    span_words: int | None = None,
-    longest: int = LONGEST_WINDOW,
+    span_words: int | None,
+    longest: int,
 ) -> list[Scope]:
     """The constraints of a round for one task, and the replies to each of them; `wanted` in all.
 

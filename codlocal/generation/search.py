@@ -1,6 +1,6 @@
 """Candidate search: constrained requests in rounds, verified by the teacher while they run.
 
-Every round asks only for the originals that have no good flip yet. The teacher works in a thread
+Every round asks only for the originals that still lack good flips. The teacher works in a thread
 of its own, for the requests to come and on the replies the moment they arrive, so that generation
 never waits for it.
 """

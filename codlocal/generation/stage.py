@@ -61,9 +61,7 @@ def run_generate(
     if run.is_done("generate"):
         return
     config = run.config.generator
-    spec = artifacts.read_spec(run)
-    template = prompts.load(spec.task, config.prompt, run.file(prompts.COPY))
-    template.check(spec.label_names, prompts.styles_of(config))
+    template = prompts.of_run(run, artifacts.read_spec(run))
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
         facts.update(model=config.model, engine=config.engine, prompt=template.path.name)

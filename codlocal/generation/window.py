@@ -31,9 +31,7 @@ def longest_window(text: str, tokens: int) -> int:
     return LONGEST_WINDOW * len(text) // (_ENGLISH * tokens)
 
 
-def sentences_around(
-    text: str, first: int, last: int, longest: int = LONGEST_WINDOW
-) -> tuple[int, int]:
+def sentences_around(text: str, first: int, last: int, longest: int) -> tuple[int, int]:
     """The sentences around text[first:last], if the text is too long to be repeated whole.
 
     Where a sentence is longer than the `longest` window, that ends between words.

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
+from scipy import special
 
 from codlocal.core.errors import ModelError
+from codlocal.core.foreign import first_line
 from codlocal.models.devices import device_of, dtype_of
 from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
@@ -154,9 +156,7 @@ class Classifier:
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Softmax over the last axis in float64, shape unchanged."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True, initial=-np.inf)
-    exponentials = np.exp(shifted)
-    result: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    result: npt.NDArray[np.float64] = special.softmax(logits.astype(np.float64), axis=-1)
     return result
 
 
@@ -229,9 +229,8 @@ def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"{path} can't be loaded as a classifier: {reason}",
+            f"{path} can't be loaded as a classifier: {first_line(error)}",
             "The folder may be damaged, made for a newer transformers, or need a package "
             "that the message names.",
         ) from error

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
+from codlocal.core.foreign import first_line
+from codlocal.models.quiet import silence_libraries
 
 # Weights as safetensors only: a pickled checkpoint can run code when it is read.
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -58,8 +60,6 @@ def _download(model_id: str, revision: str | None) -> Path:
     import httpx
     from huggingface_hub import errors, snapshot_download
 
-    from codlocal.models.quiet import silence_libraries
-
     silence_libraries()
     try:
         folder = snapshot_download(
@@ -77,7 +77,7 @@ def _download(model_id: str, revision: str | None) -> Path:
         ) from error
     except (httpx.HTTPError, OSError) as error:
         raise ModelError(
-            f"The hub model {model_id!r} could not be downloaded: {_first_line(error)}",
+            f"The hub model {model_id!r} could not be downloaded: {first_line(error)}",
             "Check the name and the connection, or give a local model folder; `codlocal doctor` "
             "lists the packaged models.",
         ) from error
@@ -93,7 +93,3 @@ def _download_conversion(model_id: str) -> Path | None:
         if by_the_bot and discussion.title == _CONVERSION_TITLE:
             return _download(model_id, f"refs/pr/{discussion.num}")
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

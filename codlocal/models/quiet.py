@@ -24,7 +24,7 @@ def silence_libraries() -> None:
 @contextmanager
 def no_bars() -> Iterator[None]:
     """Keep every tqdm bar off the console while the block runs, those without a switch too."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     original = tqdm.__init__
     tqdm.__init__ = partialmethod(original, disable=True)

@@ -2,6 +2,7 @@
 
 DIR/results.jsonl  a row a cell, appended when the cell is done
 DIR/results.csv    the same as a table, also as results.parquet
+DIR/plan.json      the keys of the cells that were asked for last
 DIR/runs/          one run a dataset and generator: data, teacher, counterfactuals
 DIR/work/          students in training; they are deleted when they are scored
 """

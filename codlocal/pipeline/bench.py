@@ -16,7 +16,7 @@ from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.knowledge import Knowledge, gather
 from codlocal.distillation.learners import Lesson, learn
 from codlocal.distillation.peers import FrozenEncoder
-from codlocal.distillation.starting import decided_start, start_student
+from codlocal.distillation.starting import find_start, start_student
 from codlocal.distillation.student import StudentJob
 from codlocal.evaluation.information import fisher_log_determinant, fisher_trace
 from codlocal.evaluation.metrics import class_gap, score
@@ -24,7 +24,6 @@ from codlocal.evaluation.predictions import TestSplit, predict, teacher_split
 from codlocal.evaluation.results import SetFacts
 from codlocal.models.classifier import Classifier, softmax
 from codlocal.models.devices import limit_threads
-from codlocal.models.locate import resolve
 from codlocal.models.teacher import load_teacher, read_teacher
 from codlocal.pipeline.cells import Cell, Source
 
@@ -49,7 +48,8 @@ class Bench:
             CodlocalError: a model can't be loaded, or training broke down.
 
         """
-        config, base = self._start(cell.config)
+        record = read_teacher(self._run)
+        config, base = find_start(cell.config, record.folder, self._console)
         knowledge, encoder = self._share(config, base)
         arm = ARMS[cell.arm]
         settings = config.distillation.model_copy(update=dict(arm.settings))
@@ -60,7 +60,7 @@ class Bench:
             cell.arm,
             cell.config.dataset.seed,
             self._sets[cell.key],
-            read_teacher(self._run).identity,
+            record.identity,
         )
         folder = self._work / cell.key
         model = learn(arm, Lesson(job, knowledge, encoder, folder / "student", self._console))
@@ -111,12 +111,6 @@ class Bench:
             originals = [train[one] for one in splits[seed][:k]]
             sets[cell.key] = ARMS[cell.arm].texts(Material(originals, pairs, edits, seed))
         return sets
-
-    def _start(self, config: Config) -> tuple[Config, Path]:
-        student = resolve(
-            config.distillation.student, console=self._console, offline=config.runtime.offline
-        )
-        return decided_start(config, student, read_teacher(self._run).folder)
 
     def _share(self, config: Config, base: Path) -> tuple[Knowledge, FrozenEncoder]:
         """What cells with the same distillation settings share; kept for one setting at a time."""

@@ -20,7 +20,8 @@ cells, and `pairs_from` names runs whose counterfactuals are used instead of new
 of one's own is a table of `dataset` settings, with its `prompt` where it needs one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -179,7 +180,7 @@ def combinations(grid: Grid) -> list[tuple[Config, dict[str, Any]]]:
     mistakes: dict[str, None] = {}
     for layers, varied in _layers(grid):
         try:
-            config = Config.model_validate(_merged(layers))
+            config = Config.model_validate(reduce(configuration.merge, layers))
             _refuse_unknown(config)
         except ValidationError as error:
             mistakes.update(dict.fromkeys(problems(error)))
@@ -220,13 +221,6 @@ def _layers(grid: Grid) -> Iterator[tuple[list[Mapping[str, Any]], dict[str, Any
         layers += [{"generator": {"model": generator}}] if generator else []
         layers += [{"distillation": {"method": method}}] if method else []
         yield [*layers, *(_nested(name, value) for name, value in varied.items())], varied
-
-
-def _merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = configuration.merge(merged, layer)
-    return merged
 
 
 def _dataset(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,18 +1,18 @@
 """Counterfactuals of one run used in another, so that no generator is needed again."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Set
 from pathlib import Path
 from typing import TypeVar
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import resolve
 from codlocal.core.errors import RunError
-from codlocal.core.records import Candidate, Original, Row, Verdict
+from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.models.teacher import read_teacher
 
-RowT = TypeVar("RowT", bound=Row)
+RowT = TypeVar("RowT", Original, Candidate, Verdict)
 
 
 def borrow(run: RunFolder, lender: Path) -> None:
@@ -30,13 +30,11 @@ def borrow(run: RunFolder, lender: Path) -> None:
     """
     other = RunFolder(lender, resolve([RunFolder.saved_settings(lender) or {}]))
     wanted = {example.id for example in artifacts.originals(run)}
-    originals = _rows(other, "originals.jsonl", Original, lambda row: row.example_id in wanted)
+    originals = _rows(other, "originals.jsonl", Original, wanted)
     _refuse_strangers(run, other, len(wanted) - len(originals))
     with run.stage("generate", steered=False) as facts:
-        candidates = _rows(
-            other, "candidates.jsonl", Candidate, lambda row: row.example_id in wanted
-        )
-        verdicts = _rows(other, "verdicts.jsonl", Verdict, lambda row: row.example_id in wanted)
+        candidates = _rows(other, "candidates.jsonl", Candidate, wanted)
+        verdicts = _rows(other, "verdicts.jsonl", Verdict, wanted)
         shutil.copyfile(other.file("prompt.jinja"), run.file("prompt.jinja"))
         jsonl.write_rows(run.file("originals.jsonl"), originals)
         jsonl.write_rows(run.file("candidates.jsonl"), candidates)
@@ -44,10 +42,9 @@ def borrow(run: RunFolder, lender: Path) -> None:
         facts.update(taken_from=str(lender), candidates=len(candidates))
 
 
-def _rows(
-    run: RunFolder, name: str, kind: type[RowT], wanted: Callable[[RowT], bool]
-) -> list[RowT]:
-    return [row for row in jsonl.read_rows(run.file(name), kind) if wanted(row)]
+def _rows(run: RunFolder, name: str, kind: type[RowT], wanted: Set[str]) -> list[RowT]:
+    """The rows of some originals."""
+    return [row for row in jsonl.read_rows(run.file(name), kind) if row.example_id in wanted]
 
 
 def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:

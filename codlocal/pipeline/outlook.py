@@ -72,7 +72,10 @@ def needs(run: RunFolder, redo: str | None, rounds: int = 1) -> Iterator[Need]:
         if not (config.runtime.replay or config.runtime.server_url):
             yield _need("generator", lambda: _generator(run))
         if config.generator.confused_student:
-            yield _need("confused student", lambda: _confused_student(run))
+            place = config.generator.confused_student
+            yield _need(
+                "confused student", lambda: _checked(preflight.check_confused_student, run, place)
+            )
     if "distill" in missing:
         yield _need("student", lambda: _student(run))
 
@@ -114,25 +117,18 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
 
     Returns what the texts are, as far as that is known.
     """
-    dataset, generator = run.config.dataset, run.config.generator
     try:
         spec = drawn(run) if "data" in missing else artifacts.read_spec(run)
     except CodlocalError as error:
         yield Need("texts", error.message, error)
         return None
     if spec is None:
-        yield Need("texts", f"{dataset.name}: not here, to be fetched")
+        yield Need("texts", f"{run.config.dataset.name}: not here, to be fetched")
         return None
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
     yield Need("texts", f"{spec.name}: {counts}")
-
-    def prompt() -> str:
-        template = prompts.load(spec.task, generator.prompt, run.file(prompts.COPY))
-        template.check(spec.label_names, prompts.styles_of(generator))
-        return str(template.path)
-
     if "generate" in missing:
-        yield _need("prompt", prompt)
+        yield _need("prompt", lambda: str(prompts.of_run(run, spec).path))
     return spec
 
 
@@ -192,11 +188,6 @@ def _generator(run: RunFolder) -> str:
 def _student(run: RunFolder) -> str:
     preflight.check_student(run.config)
     return _place(run.config.distillation.student, run)
-
-
-def _confused_student(run: RunFolder) -> str:
-    preflight.check_confused_student(run.config)
-    return str(run.config.generator.confused_student)
 
 
 def _offline(name: str) -> str:

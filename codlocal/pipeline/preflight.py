@@ -4,12 +4,11 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from codlocal.core import artifacts, paths
+from codlocal.core import paths
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, ModelError
 from codlocal.core.run import RunFolder
-from codlocal.generation import prompts
 from codlocal.models import locate
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.teacher import check_teacher, read_teacher
@@ -215,18 +214,6 @@ def check_generator(config: Config, model: Path | None) -> None:
             "Ask it without: --set generator.prompting=completion (where generators are compared: "
             "MODEL:completion)",
         )
-
-
-def check_prompt(run: RunFolder) -> None:
-    """Refuse a prompt that can't be used, once the data is there.
-
-    Raises:
-        ConfigError: there is none of that name, or it can't be filled in.
-
-    """
-    spec = artifacts.read_spec(run)
-    template = prompts.load(spec.task, run.config.generator.prompt, run.file(prompts.COPY))
-    template.check(spec.label_names, prompts.styles_of(run.config.generator))
 
 
 def warn_of_unseen_pairs(config: Config, console: Console) -> None:

@@ -14,7 +14,8 @@ from codlocal.core import artifacts, jsonl, processes
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
-from codlocal.core.records import Candidate, CounterfactualPair, Example, Row, Teacher, Verdict
+from codlocal.core.jsonl import RowT
+from codlocal.core.records import Candidate, CounterfactualPair, Example, Teacher, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.distillation.focus import focus
 from codlocal.evaluation.report import read_metrics
@@ -24,7 +25,6 @@ from codlocal.pipeline.replays import store_of
 from codlocal.pipeline.session import Session
 
 FOLDER = "rounds"
-RowT = TypeVar("RowT", bound=Row)
 AttemptT = TypeVar("AttemptT", Candidate, Verdict)
 
 

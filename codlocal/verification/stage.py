@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import QualityError, RunError
+from codlocal.core.jsonl import RowT
 from codlocal.core.records import (
     Candidate,
     CounterfactualPair,
     Original,
     Rejection,
-    Row,
     Teacher,
     Verdict,
 )
@@ -27,7 +27,6 @@ from codlocal.verification.judge import judge, vocabulary
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
 
-RowT = TypeVar("RowT", bound=Row)
 _BATCH = 256
 
 
@@ -57,7 +56,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
-                f"{_advice(facts, run.config.generator)}; the reasons are in {run.file('rejections.jsonl')}.",
+                f"{_advice(facts, run.config.generator)}; the reasons are in "
+                f"{run.file('rejections.jsonl')}.",
             )
     console.info(
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "

@@ -44,7 +44,7 @@ async def _proposals(url: str, key: str, model: str) -> Proposals:
 
 @pytest.mark.timeout(300)
 def test_serves_constrained_replies_until_it_is_told_to_stop(
-    generator: tuple[str, ...], codlocal: Codlocal, tmp_path: Path
+    generator: tuple[str, ...], codlocal: Codlocal
 ) -> None:
     process = codlocal("serve", *generator, "--json", "--run", "r")
     try:

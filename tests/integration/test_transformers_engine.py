@@ -294,7 +294,3 @@ def test_a_plan_of_the_search_can_be_answered(engine):
             assert row.text is not None or row.failure
             if strategy == "guided":
                 assert row.text.startswith("The food was")
-
-
-def test_closing_is_harmless(engine):
-    asyncio.run(engine.aclose())

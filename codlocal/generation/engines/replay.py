@@ -7,7 +7,7 @@ from codlocal.core.errors import EngineError
 from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency
-from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request
+from codlocal.generation.engines.engine import Blank, Proposals, Reply, Request, fluency
 from codlocal.generation.engines.recording import (
     Exchange,
     Generator,
@@ -97,7 +97,7 @@ class Replay:
 
         """
         found = self._find(Question(prompt=text)).fluency
-        return found or Fluency(mean=0.0, worst=0.0, tokens=0)
+        return found or fluency([])
 
     async def aclose(self) -> None:
         """Nothing to close: the store belongs to whoever opened it."""

@@ -15,6 +15,7 @@ from outlines.types import JsonSchema, Regex
 from safetensors import SafetensorError
 
 from codlocal.core.errors import EngineError, ModelError
+from codlocal.core.foreign import first_line
 from codlocal.core.records import Fluency
 from codlocal.generation.engines.engine import (
     Blank,
@@ -104,9 +105,8 @@ class TransformersEngine:
             )
             tokenizer = AutoTokenizer.from_pretrained(path, **local)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ModelError(
-                f"{path} can't be loaded as a generator: {reason}",
+                f"{path} can't be loaded as a generator: {first_line(error)}",
                 "It must be a causal language model; the folder may be damaged, or made for a "
                 "newer transformers.",
             ) from error

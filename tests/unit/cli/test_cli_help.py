@@ -1,8 +1,8 @@
 """What `--help` says, and that it says it at once."""
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -52,12 +52,9 @@ def test_help_is_fast_and_loads_no_heavy_library():
         "heavy = {'torch', 'transformers', 'datasets', 'outlines', 'openai', 'sklearn'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
-    took = []
-    for _ in range(3):
-        begun = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        took.append(time.monotonic() - begun)
-        assert done.stdout.splitlines()[-1] == "heavy: []"
-        if took[-1] < 0.4:
-            break
-    assert min(took) < 2.0, "0.2 s on an idle machine; this one may be busy"
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    after = os.times()
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+    # Of the processor's time, which other processes don't stretch: 0.2 s.
+    assert after.children_user - before.children_user < 1.0

@@ -1,7 +1,7 @@
 import pytest
 
 from codlocal.core.errors import DeviceError
-from codlocal.core.foreign import FREE_SPACE, memory_errors, told
+from codlocal.core.foreign import FREE_SPACE, first_line, memory_errors, told
 
 
 def test_an_error_of_a_library_is_told_by_its_words():
@@ -13,6 +13,13 @@ def test_an_error_of_a_library_is_told_by_its_words():
     message, hint = told(MemoryError())
     assert message == "This machine has too little memory."
     assert "batch_size" in hint
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [("", "ValueError"), ("\n", "ValueError"), ("\nThis.\nThat.", "This.")]
+)
+def test_an_error_is_told_by_its_first_line_or_its_type(words, line):
+    assert first_line(ValueError(words)) == line
 
 
 @pytest.mark.parametrize(

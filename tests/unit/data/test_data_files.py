@@ -3,7 +3,7 @@ import json
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from codlocal.core.errors import DataError
+from codlocal.core.errors import ConfigError, DataError
 from codlocal.core.sections import DatasetConfig
 from codlocal.data.loaders import load
 
@@ -125,6 +125,12 @@ def test_a_missing_path_gets_the_nearest_names(tmp_path):
     with pytest.raises(DataError, match="no file or folder") as caught:
         load_file(tmp_path / "review.csv")
     assert caught.value.hint == "Did you mean reviews.csv?"
+    with pytest.raises(DataError) as caught:
+        load_file(tmp_path / "zzzzzzzz.csv")
+    assert "no similar name" in caught.value.hint
+    with pytest.raises(DataError) as caught:
+        load_file(tmp_path / "nowhere" / "a.csv")
+    assert "no folder" in caught.value.hint
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
@@ -140,5 +146,5 @@ def test_the_home_folder_is_expanded_and_an_unknown_user_is_refused(tmp_path, mo
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.csv").write_text(CSV)
     assert load_file("~/mine.csv").spec.name == "mine"
-    with pytest.raises(DataError, match="home folder"):
+    with pytest.raises(ConfigError, match="home folder"):
         load_file("~no-such-user-here/mine.csv")

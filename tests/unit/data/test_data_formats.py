@@ -224,19 +224,6 @@ def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path):
         read_file(tmp_path / "p.parquet", COLUMNS)
 
 
-def test_a_missing_file_gets_the_nearest_names(tmp_path):
-    (tmp_path / "reviews.csv").write_text("text,label\n")
-    with pytest.raises(DataError, match="There is no file") as caught:
-        read_file(tmp_path / "review.csv", COLUMNS)
-    assert caught.value.hint == "Did you mean reviews.csv?"
-    with pytest.raises(DataError) as caught:
-        read_file(tmp_path / "zzzzzzzz.csv", COLUMNS)
-    assert "no similar name" in caught.value.hint
-    with pytest.raises(DataError) as caught:
-        read_file(tmp_path / "nowhere" / "a.csv", COLUMNS)
-    assert "no folder" in caught.value.hint
-
-
 def test_a_file_without_read_permission_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "secret.csv"
     path.write_text("text,label\n")

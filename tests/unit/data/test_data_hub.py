@@ -11,7 +11,6 @@ from huggingface_hub import constants
 
 from codlocal.core.errors import DataError
 from codlocal.core.sections import DatasetConfig
-from codlocal.data import hub
 from codlocal.data.hub import NotAvailableError, load_cached, load_from_hub
 from codlocal.data.loaders import load
 from codlocal.data.registry import REGISTRY
@@ -235,10 +234,6 @@ def test_a_repository_that_is_a_script_is_never_run(monkeypatch):
     with pytest.raises(DataError, match="scripts are no longer") as caught:
         load(DatasetConfig(name="sst2", source="hub"))
     assert caught.value.hint == "Use --data FILE for texts of your own."
-
-
-def test_an_error_without_words_is_named_by_its_type():
-    assert hub._first_line(ValueError()) == "ValueError"
 
 
 @pytest.mark.parametrize("by_environment", [True, False])

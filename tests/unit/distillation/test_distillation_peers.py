@@ -5,7 +5,7 @@ from tiny import tiny_model
 
 from codlocal.core.errors import ModelError
 from codlocal.distillation import setfit_peer
-from codlocal.distillation.peers import FrozenEncoder, LogisticPeer
+from codlocal.distillation.peers import FrozenEncoder, fit_logistic
 from codlocal.distillation.warm_start import head_features
 from codlocal.models.initialise import new_classifier
 
@@ -53,7 +53,7 @@ def test_texts_share_the_same_batches_in_every_process(encoder, monkeypatch):
 
 
 def test_a_class_without_texts_gets_no_probability(encoder):
-    peer = LogisticPeer(encoder, TEXTS, [2, 0, 2, 0], 3)
+    peer = fit_logistic(encoder, TEXTS, [2, 0, 2, 0], 3)
     found = peer.predict_proba(TEXTS)
     assert found.shape == (4, 3)
     assert found.sum(axis=1) == pytest.approx(np.ones(4))
@@ -62,7 +62,7 @@ def test_a_class_without_texts_gets_no_probability(encoder):
 
 
 def test_texts_of_one_class_give_that_class(encoder):
-    found = LogisticPeer(encoder, TEXTS, [1] * 4, 3).predict_proba(["whatever"])
+    found = fit_logistic(encoder, TEXTS, [1] * 4, 3).predict_proba(["whatever"])
     assert found.tolist() == [[0, 1, 0]]
 
 

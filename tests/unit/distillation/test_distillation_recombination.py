@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codlocal.distillation.recombination import recombine
@@ -37,6 +37,7 @@ def test_the_seed_decides():
     assert recombine(TEXTS, 0, 1) == []
 
 
+@example(["so \x1f", "so \x1f"])
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=4))
 def test_any_text_can_be_recombined(texts):
     assert all(text.strip() for text in recombine(texts, 5, 0))

@@ -201,7 +201,7 @@ def test_settings_that_the_grid_decides_are_refused(tmp_path, key):
     assert read_grid(path, parse_assignments(["dataset.text_column=body"]))
 
 
-def test_axes_that_are_left_out_leave_their_setting_free(tmp_path):
+def test_axes_that_are_left_out_leave_their_setting_free():
     settings = {"generator": {"model": "a"}, "distillation": {"method": "kd"}}
     ((config, _),) = combinations(grid_of(settings=settings))
     assert (config.generator.model, config.distillation.method) == ("a", "kd")

@@ -47,7 +47,7 @@ def test_a_driver_whose_gpu_torch_can_not_use_is_told_apart(no_gpu, monkeypatch)
         preflight.check_device(resolve([settings.profile_settings("default")]))
 
 
-def test_with_a_gpu_it_goes_on_to_look_for_the_engine(tmp_path, monkeypatch):
+def test_with_a_gpu_it_goes_on_to_look_for_the_engine(monkeypatch):
     monkeypatch.setattr(preflight, "has_gpu", lambda: True)
     looked = []
     monkeypatch.setattr(preflight, "find_engine", looked.append)

@@ -122,7 +122,7 @@ def test_a_failure_is_asked_again_and_an_answer_takes_its_place(tmp_path):
         assert ask_both(Replay(path, store, GEMMA, list)) == answered
 
 
-def test_of_failures_the_first_one_holds_in_the_run_as_in_its_replay(tmp_path, store):
+def test_of_failures_the_first_one_holds_in_the_run_as_in_its_replay(store):
     first = ask_both(Recorder(Short(), store, GEMMA))
     assert ask_both(Recorder(Short(256), store, GEMMA)) == first
     assert ask_both(Replay(store.path, store, GEMMA, list)) == first

@@ -25,7 +25,6 @@ QUIET = Console(-1)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(server, "_POLL_SECONDS", 0.03)
-    monkeypatch.setattr(server, "_STOP_SECONDS", 5.0)
 
 
 def stub(tmp_path, body):
@@ -105,7 +104,7 @@ def test_it_starts_waits_and_ends_with_all_its_processes(tmp_path):
         assert started.process.pid != os.getpgid(0)
         assert started.death() is None
         begun = time.monotonic()
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 8, "it ends when it is asked to, and is not waited for"
     assert all(dies(pid) for pid in pids)
 
 
@@ -184,7 +183,7 @@ def test_a_server_that_dies_is_reported_at_once_with_cause_and_log(tmp_path):
     begun = time.monotonic()
     with pytest.raises(EngineError) as caught, running(settings(tmp_path, body), QUIET):
         raise AssertionError("it never was healthy")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15, "its timeout is 20 s"
     assert "GPU has too little free memory" in caught.value.message
     assert "| torch.OutOfMemoryError" in caught.value.message
 
