@@ -166,7 +166,7 @@ class DistillationConfig(Section):
     model's; "auto" of the teacher's where the student, too, would be so many layers of that very
     model. `steps` are by default what the start wants: `START_STEPS`.
     `teacher_share` brings a trained student that was made of the teacher's layers back toward
-    them: at 0.5 half way (not in 4 bits).
+    them, with the head that they were given: at 0.5 half way (not in 4 bits).
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
     or the mean of its tokens, by default whatever the model's configuration says; few families

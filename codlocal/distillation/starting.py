@@ -1,5 +1,6 @@
 """How a student starts: of whose layers it is made, and of how many."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
+from codlocal.core.sections import DistillationConfig
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.locate import check_folder, read_json, resolve
@@ -110,24 +112,24 @@ def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: i
     )
 
 
-def go_back_toward_start(student: Classifier, config: Config, folder: Path, seed: int) -> None:
-    """Mix a trained student, in place, with the start that it was made as by `start_student`.
+def kept_start(student: Classifier, settings: DistillationConfig) -> list[torch.Tensor]:
+    """Copies of the parameters that a student is to go back toward when it is trained; often none.
 
     Where the start knows the task, weights between the two generalise better than those that
     followed a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). So only
-    a student made of the teacher's layers and head is mixed, and none whose training was that of
-    adapters.
-
-    Raises:
-        ModelError: the folder can't be loaded.
-
+    a student made of the teacher's layers is mixed, and none whose training is that of adapters.
     """
-    settings = config.distillation
-    share, asked = settings.teacher_share, (settings.student_init, settings.warm_start)
-    if not share or asked != ("teacher", "none") or settings.quantization != "none":
-        return
-    start = start_student(config, folder, student.label_names, seed)
-    with torch.no_grad():
-        pairs = zip(student.model.parameters(), start.model.parameters(), strict=True)
-        for own, old in pairs:
-            own.lerp_(old.to(own), share)
+    made_of_teacher = settings.student_init == "teacher" and settings.quantization == "none"
+    if not settings.teacher_share or not made_of_teacher:
+        return []
+    return [one.detach().clone() for one in student.model.parameters()]
+
+
+def go_back_toward_start(
+    student: Classifier, start: Sequence[torch.Tensor], settings: DistillationConfig
+) -> None:
+    """Mix a trained student, in place, with its `kept_start`."""
+    if start:
+        with torch.no_grad():
+            for own, old in zip(student.model.parameters(), start, strict=True):
+                own.lerp_(old, settings.teacher_share)

@@ -23,7 +23,7 @@ from codlocal.distillation.loop import TRAIN_LOG, LoopSettings, StepLoss
 from codlocal.distillation.peers import FrozenEncoder
 from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.recombination import recombine
-from codlocal.distillation.starting import go_back_toward_start, start_student
+from codlocal.distillation.starting import go_back_toward_start, kept_start, start_student
 from codlocal.distillation.steps import DistillationStep, Targets
 from codlocal.distillation.student_record import RECORD_FILE, StudentRecord, read_student
 from codlocal.distillation.warm_start import warm_start_head
@@ -81,7 +81,6 @@ def train_student(
         student = start_student(job.config, job.base, job.labels, job.seed)
         _warn_of_unread(student, job, console)
         terms = distil(student, job, knowledge, partial, console)
-        go_back_toward_start(student, job.config, job.base, job.seed)
         lost = _save(student, job, partial, console)
         remove_checkpoints(partial)
         _collect_logs(partial)
@@ -149,6 +148,7 @@ def distil(
         run(_FIRST_PHASE, student.model, step, _CONTRASTIVE_PART)
     if config.warm_start != "none":
         warm_start_head(student, words, teacher_logits - shift)
+    start = kept_start(student, config)
     if config.quantization == "nf4":
         dtype = training_dtype(job.config.runtime.dtype, student.device)
         train_in_4_bits(student, folder, dtype, job.seed)
@@ -156,6 +156,7 @@ def distil(
         run("Tuning", student.model, step_of(config.model_copy(update=_PLAIN)))
     trainee = _trainee(student, job, knowledge, targets.labels)
     terms = run(_LAST_PHASE, trainee, step_of(config))
+    go_back_toward_start(student, start, config)
     if config.method == "ted" and isinstance(trainee, ProjectedStudent):
         kept = folder.with_name(f"filters-{job.name}.safetensors")
         keep_filters(kept, trainee.projections, trainee.layers)

@@ -169,19 +169,25 @@ def test_half_precision_is_for_the_forward_pass_alone(finished, tmp_path, body, 
     assert run.facts("distill")["states"] == "per token"
 
 
-def test_trained_students_go_back_toward_the_teachers_layers_by_their_share(
-    finished, tmp_path, body
+@pytest.mark.parametrize("warm_start", ["none", "head"])
+def test_trained_students_go_back_toward_what_they_were_made_of_by_their_share(
+    finished, tmp_path, body, warm_start
 ):
-    def trained(share: float) -> torch.Tensor:
-        changes = {"student_init": "teacher", "steps": 8, "teacher_share": share}
-        config = changed_config(finished, body, baseline=False, **changes)
+    def trained(share: float) -> dict[str, torch.Tensor]:
+        changes = {"student_init": "teacher", "warm_start": warm_start, "steps": 8}
+        config = changed_config(finished, body, baseline=False, teacher_share=share, **changes)
         run = copy_run(finished, tmp_path / str(share), config)
         run_distill(run, load_teacher(run), QUIET)
-        return torch.cat([one.flatten() for one in weights(run).values()])
+        return weights(run)
 
     whole, quarter, half = (trained(share) for share in (0.0, 0.25, 0.5))
-    assert not torch.allclose(whole, half)
-    torch.testing.assert_close(quarter, (whole + half) / 2)
+    assert any(not torch.allclose(whole[name], half[name]) for name in whole)
+    for name in whole:
+        torch.testing.assert_close(quarter[name], (whole[name] + half[name]) / 2)
+    head = "classifier.weight"
+    given = 2 * half[head] - whole[head]
+    own = load_teacher(RunFolder(finished.path, finished.config)).model.get_parameter(head)
+    assert torch.allclose(given, own, atol=1e-5) == (warm_start == "none")
 
 
 def test_a_student_of_another_family_than_its_teacher_is_refused(finished, tmp_path, body):

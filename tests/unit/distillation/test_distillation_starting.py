@@ -9,7 +9,12 @@ from tiny import tiny_model
 from codlocal.core.config import Config, resolve
 from codlocal.core.errors import ModelError
 from codlocal.core.jsonl import write_json
-from codlocal.distillation.starting import decided_start, go_back_toward_start, start_student
+from codlocal.distillation.starting import (
+    decided_start,
+    go_back_toward_start,
+    kept_start,
+    start_student,
+)
 from codlocal.models.classifier import Classifier
 from codlocal.models.locate import read_json
 
@@ -135,7 +140,7 @@ def _weights(student: Classifier) -> torch.Tensor:
         ({"student_init": "teacher"}, 0.0),
         ({"student_init": "teacher", "teacher_share": 0.25}, 0.25),
         ({"student_init": "teacher", "teacher_share": 0.5, "quantization": "nf4"}, 0.0),
-        ({"student_init": "teacher", "teacher_share": 0.5, "warm_start": "head"}, 0.0),
+        ({"student_init": "teacher", "teacher_share": 0.5, "warm_start": "head"}, 0.5),
         ({"student_init": "pretrained", "teacher_share": 0.5}, 0.0),
     ],
 )
@@ -143,9 +148,9 @@ def test_only_a_student_of_the_teachers_layers_goes_back_toward_them(tmp_path, s
     folder = tiny_model(tmp_path, labels=NAMES)
     config = _config(**{"student_layers": 1, "warm_start": "none", **settings})
     student = start_student(config, folder, NAMES, seed=0)
-    start = _weights(student).clone()
+    start, kept = _weights(student).clone(), kept_start(student, config.distillation)
     with torch.no_grad():
         for one in student.model.parameters():
             one.add_(1.0)
-    go_back_toward_start(student, config, folder, seed=0)
+    go_back_toward_start(student, kept, config.distillation)
     torch.testing.assert_close(_weights(student) - start, torch.full_like(start, 1 - share))
