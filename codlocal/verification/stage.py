@@ -20,6 +20,7 @@ from codlocal.core.records import (
     Verdict,
 )
 from codlocal.core.run import RunFolder
+from codlocal.core.sections import GeneratorConfig
 from codlocal.verification.choice import Evidence, choose, sieve
 from codlocal.verification.duplicates import normalised
 from codlocal.verification.judge import judge, vocabulary
@@ -56,7 +57,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
-                f"{_advice(facts)}; the reasons are in {run.file('rejections.jsonl')}.",
+                f"{_advice(facts, run.config.generator)}; "
+                f"the reasons are in {run.file('rejections.jsonl')}.",
             )
     console.info(
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
@@ -64,7 +66,7 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
     )
 
 
-def _advice(facts: Mapping[str, Any]) -> str:
+def _advice(facts: Mapping[str, Any], settings: GeneratorConfig) -> str:
     """What may bring more pairs; what an engine refuses is mostly too long for its context."""
     refused = sum(count for reason, count in facts["reasons"].items() if "refused: " in reason)
     if 2 * refused > facts["candidates"]:
@@ -73,7 +75,10 @@ def _advice(facts: Mapping[str, Any]) -> str:
             "prompts are too long, ask again with a longer context: --set "
             "runtime.max_model_len=8192 --redo generate (a server of your own: --max-model-len)"
         )
-    return "Ask for more --candidates, or try another --generator"
+    bounds = ("max_candidates", "max_tokens", "max_rounds")
+    bound = [f"--{name.replace('_', '-')}" for name in bounds if getattr(settings, name)]
+    raised = f"Raise {' and '.join(bound)}, ask" if bound else "Ask"
+    return f"{raised} for more --candidates, or try another --generator"
 
 
 def _say_what_changed(run: RunFolder, console: Console) -> None:

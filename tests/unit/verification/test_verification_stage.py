@@ -220,6 +220,20 @@ def test_where_most_candidates_were_refused_the_context_is_named(tmp_path, failu
     assert "--set runtime.max_model_len=8192 --redo generate" in caught.value.hint
 
 
+def test_where_the_search_was_bounded_the_bounds_are_named(tmp_path):
+    bounds = {"max_tokens": 1, "max_rounds": 2}
+    for generator, advice in (
+        ({}, "Ask for"),
+        (bounds, "Raise --max-tokens and --max-rounds, ask"),
+    ):
+        settings = config(generator=generator, verification={"min_pairs": 2})
+        with run_with_data(tmp_path / advice[:3], settings) as run:
+            generated(run)
+            with pytest.raises(QualityError) as caught:
+                run_verify(run, FakeTeacher, QUIET)
+        assert caught.value.hint.startswith(advice)
+
+
 def test_no_pairs_at_all_can_be_allowed(tmp_path):
     settings = config(verification={"min_pairs": 0, "max_edit_distance": 0.01})
     with run_with_data(tmp_path, settings) as run:
