@@ -241,14 +241,22 @@ def check_generator(config: Config, model: Path | None) -> None:
 def check_prompt(run: RunFolder, *, begun: bool = True) -> None:
     """Refuse a prompt that can't be used, once the data is there.
 
-    A run that has begun has a copy of it.
+    A run that has begun has a copy of it, and so has one that is to be replayed.
 
     Raises:
         ConfigError: there is none of that name, or it can't be filled in.
 
     """
     spec, copy = artifacts.read_spec(run), run.file(prompts.COPY) if begun else None
-    template = prompts.load(spec.task, run.config.generator.prompt, copy)
+    replay = run.config.runtime.replay
+    theirs = store_of(replay).with_name(prompts.COPY) if replay else None
+    try:
+        template = prompts.load(spec.task, run.config.generator.prompt, copy)
+    except ConfigError as error:
+        if theirs is None or not theirs.is_file() or (copy is not None and copy.is_file()):
+            raise
+        hint = f"The run that is to be replayed has a copy of it: add --prompt {theirs}"
+        raise ConfigError(error.message, hint) from error
     template.check(spec.label_names, prompts.styles_of(run.config.generator))
 
 

@@ -73,8 +73,14 @@ def test_a_redo_that_could_not_be_done_is_refused_before_anything_is_set_aside(t
     with run_with_data(tmp_path / "other", config(runtime=replay)) as run:
         check_kept(run, "verify", "generate")
     settings = config(runtime=replay, generator={"prompt": "/nowhere.jinja"})
-    with pytest.raises(ConfigError, match="There is no prompt"):
+    with pytest.raises(ConfigError, match="There is no prompt") as caught:
         check_kept(RunFolder(tmp_path / "other", settings), "verify", "generate")
+    assert caught.value.hint.startswith("Tasks with a prompt")
+    copy = tmp_path / "prompt.jinja"
+    copy.write_text("{{ text | json }}")
+    with pytest.raises(ConfigError, match="There is no prompt") as caught:
+        check_kept(RunFolder(tmp_path / "other", settings), "verify", "generate")
+    assert caught.value.hint.endswith(f"--prompt {copy}")
 
 
 def test_a_folder_without_a_student_is_not_asked_what_it_confuses(tmp_path):
