@@ -28,7 +28,8 @@ _MADE_UP = "zyxqw"
 """A text that no template has of its own."""
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
-    jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
+    jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
+    RecursionError,
 )  # fmt: skip
 """What a user's own expressions can raise, such as `{{ label_names[7] }}` or `{{ 1 + text }}`."""
 
