@@ -30,7 +30,8 @@ _MADE_UP = "zyxqw"
 """A text that no template has of its own."""
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
-    jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError
+    jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
+    RecursionError,
 )  # fmt: skip
 """What a user's own expressions can raise, such as `{{ label_names[7] }}` or `{{ 1 + text }}`."""
 
@@ -205,14 +206,16 @@ def anchored(chosen: str) -> str:
     return chosen if chosen in names() and not Path(path).is_file() else path
 
 
-def of_run(run: RunFolder, spec: DatasetSpec) -> PromptTemplate:
+def of_run(run: RunFolder, spec: DatasetSpec, *, begun: bool = True) -> PromptTemplate:
     """The template of a run, which has worded made-up requests for the labels of its texts.
+
+    One that has `begun` goes on with its copy.
 
     Raises:
         ConfigError: there is no such file or task, or it can't be used.
 
     """
-    template = load(spec.task, run.config.generator.prompt, run.file(COPY))
+    template = load(spec.task, run.config.generator.prompt, run.file(COPY) if begun else None)
     template.check(spec.label_names, styles_of(run.config.generator))
     return template
 

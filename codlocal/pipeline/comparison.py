@@ -20,7 +20,7 @@ from codlocal.core.run import RunFolder
 from codlocal.evaluation.summary import difference
 from codlocal.models import locate
 from codlocal.models.folders import copy_file, copy_folder
-from codlocal.pipeline.preflight import check_machine
+from codlocal.pipeline.preflight import check_kept, check_machine
 from codlocal.verification.intervals import intervals
 from codlocal.verification.stage import read_evidence
 
@@ -119,13 +119,15 @@ def _possible(
     Raises:
         ConfigError: a package is missing, or a base model is to chat, or
         DeviceError: a GPU is missing, or
-        ModelError: a generator is none, or
+        EngineError: there is no engine for what is redone, or
+        ModelError: a generator is none, or the teacher is gone, or
         RunError: a stage of one of them had other settings.
 
     """
     runs = [RunFolder(folder / FOLDER / one.name, settings_of(base, one)) for one in generators]
     for run in runs:
         check_machine(run, STAGES[-1], redo)
+        check_kept(run, STAGES[-1], redo)
         run.refuse_changed_settings(redo)
     return runs
 

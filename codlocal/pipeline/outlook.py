@@ -11,7 +11,6 @@ from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
 from codlocal.data.loaders import load
 from codlocal.data.sampling import few_shot
-from codlocal.generation import prompts
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
@@ -128,7 +127,7 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
     yield Need("texts", f"{spec.name}: {counts}")
     if "generate" in missing:
-        yield _need("prompt", lambda: str(prompts.of_run(run, spec).path))
+        yield _need("prompt", lambda: str(preflight.check_prompt(run, spec)))
     return spec
 
 

@@ -4,11 +4,14 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from codlocal.core import paths
-from codlocal.core.config import Config
+from codlocal.core import artifacts, paths
+from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, ModelError
+from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
+from codlocal.generation import prompts
+from codlocal.generation.engines.recording import STORE
 from codlocal.models import locate
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.teacher import check_teacher, read_teacher
@@ -61,14 +64,34 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
 def check_kept(run: RunFolder, until: str, redo: str | None = None) -> None:
     """Refuse stages whose teacher is gone, before anything is set aside for them.
 
+    So with an engine that is to write counterfactuals anew, what it is to replay, and its prompt.
+
     Raises:
-        ModelError: that is so.
+        ConfigError: the prompt can't be used, or there is nothing to replay.
+        EngineError: there is no engine.
+        ModelError: the teacher is gone.
         RunError: the teacher's record is damaged.
 
     """
-    missing = HEAVY.intersection(run.missing(until, redo))
-    if missing and "teacher" not in missing:
+    missing = run.missing(until, redo)
+    if HEAVY.intersection(missing) and "teacher" not in missing:
         check_teacher(read_teacher(run))
+    if redo and "generate" in missing:
+        check_engine(run.config)
+        anew = STAGES.index(redo) <= STAGES.index("generate")
+        if "data" not in missing:
+            check_prompt(run, artifacts.read_spec(run), begun=not anew)
+        if anew:
+            _refuse_own_replies(run)
+
+
+def _refuse_own_replies(run: RunFolder) -> None:
+    store = store_of(run.config.runtime.replay) if run.config.runtime.replay else None
+    if store is not None and store.resolve() == run.file(STORE).resolve():
+        raise ConfigError(
+            f"The replies in {store} would be set aside with what is redone.",
+            "Copy the file to another place, and name that with --replay; or choose another --run.",
+        )
 
 
 def check_student(config: Config) -> None:
@@ -214,6 +237,29 @@ def check_generator(config: Config, model: Path | None) -> None:
             "Ask it without: --set generator.prompting=completion (where generators are compared: "
             "MODEL:completion)",
         )
+
+
+def check_prompt(run: RunFolder, spec: DatasetSpec, *, begun: bool = True) -> Path:
+    """Refuse a prompt that can't be used on texts such as these; return where it is.
+
+    A run that has begun has a copy of it, and so has one that is to be replayed.
+
+    Raises:
+        ConfigError: there is none of that name, or it can't be filled in.
+
+    """
+    replay = run.config.runtime.replay
+    theirs = store_of(replay).with_name(prompts.COPY) if replay else None
+    try:
+        prompts.load(
+            spec.task, run.config.generator.prompt, run.file(prompts.COPY) if begun else None
+        )
+    except ConfigError as error:
+        if theirs is None or not theirs.is_file() or (begun and run.file(prompts.COPY).is_file()):
+            raise
+        hint = f"The run that is to be replayed has a copy of it: add --prompt {theirs}"
+        raise ConfigError(error.message, hint) from error
+    return prompts.of_run(run, spec, begun=begun).path
 
 
 def warn_of_unseen_pairs(config: Config, console: Console) -> None:

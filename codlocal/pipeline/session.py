@@ -81,12 +81,11 @@ class Session:
 
     def _prepare(self, *, generates: bool) -> None:
         """Before the first stage that takes long: what it would end in must be there."""
-        from codlocal.generation import prompts
         from codlocal.models.devices import limit_threads
 
         if generates:
             preflight.check_engine(self.run.config)
-            prompts.of_run(self.run, artifacts.read_spec(self.run))
+            preflight.check_prompt(self.run, artifacts.read_spec(self.run))
             preflight.fetch_generator(self.run.config, self.console)
         preflight.warn_of_low_disk(self.run.path, self.console)
         limit_threads(self.run.config.runtime.threads)

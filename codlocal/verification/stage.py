@@ -56,8 +56,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
-                f"{_advice(facts, run.config.generator)}; the reasons are in "
-                f"{run.file('rejections.jsonl')}.",
+                f"{_advice(facts, run.config.generator)}; "
+                f"the reasons are in {run.file('rejections.jsonl')}.",
             )
     console.info(
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "

@@ -264,6 +264,8 @@ def test_redo_sets_the_old_results_aside(tmp_path, capsys):
     [
         (("pipeline", "--redo", "data", "--rounds", "2"), "no room for them"),
         (("teacher", "train", "--redo", "data", "--device", "cuda"), "needs a CUDA GPU"),
+        (("generate", "--redo", "data", "--replay", "nowhere"), "There are no recorded replies"),
+        (("verify", "--redo", "data", "--engine-python", "nowhere"), "There is no interpreter"),
     ],
 )
 def test_a_refused_redo_leaves_the_old_results_in_place(

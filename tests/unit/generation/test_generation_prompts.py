@@ -233,6 +233,7 @@ def test_the_styles_of_a_run_follow_from_its_rounds():
         "{% for one in demonstrations %}{{ one.marked }}{% endfor %}",
         "{% if style == 'mark' %}{{ nothing }}{% endif %}",
         "{{ flips[0].text }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
     ],
 )
 def test_a_mistake_that_only_some_requests_would_meet_is_found_at_once(tmp_path, mistake):

@@ -5,15 +5,19 @@ import json
 import sys
 
 import pytest
+from runs import config, run_with_data
 
+from codlocal.core import jsonl
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, ModelError
 from codlocal.core.run import RunFolder
+from codlocal.generation.engines.recording import Exchange, Generator, Question
 from codlocal.models import locate
 from codlocal.pipeline.preflight import (
     check_engine,
     check_generator,
+    check_kept,
     check_machine,
     check_packages,
     fetch_generator,
@@ -55,6 +59,28 @@ def test_a_file_without_replies_can_not_be_replayed(tmp_path, content):
     with pytest.raises(ConfigError, match="no recorded replies") as caught:
         check_engine(config)
     assert "--replay takes a run folder" in caught.value.hint
+
+
+def test_a_redo_that_could_not_be_done_is_refused_before_anything_is_set_aside(tmp_path):
+    replay = {"replay": str(tmp_path), "device": "cpu"}
+    asker = Generator(name="a", engine="vllm", prompting="completion", weights="w")
+    row = Exchange(generator=asker, question=Question(prompt="good"))
+    with run_with_data(tmp_path, config(runtime=replay)) as run:
+        jsonl.write_rows(run.file("replies.jsonl"), [row])
+        check_kept(run, "verify", "verify")
+        with pytest.raises(ConfigError, match="would be set aside with what is redone"):
+            check_kept(run, "verify", "generate")
+    with run_with_data(tmp_path / "other", config(runtime=replay)) as run:
+        check_kept(run, "verify", "generate")
+    settings = config(runtime=replay, generator={"prompt": "/nowhere.jinja"})
+    with pytest.raises(ConfigError, match="There is no prompt") as caught:
+        check_kept(RunFolder(tmp_path / "other", settings), "verify", "generate")
+    assert caught.value.hint.startswith("Tasks with a prompt")
+    copy = tmp_path / "prompt.jinja"
+    copy.write_text("{{ text | json }}")
+    with pytest.raises(ConfigError, match="There is no prompt") as caught:
+        check_kept(RunFolder(tmp_path / "other", settings), "verify", "generate")
+    assert caught.value.hint.endswith(f"--prompt {copy}")
 
 
 def test_a_folder_without_a_student_is_not_asked_what_it_confuses(tmp_path):
