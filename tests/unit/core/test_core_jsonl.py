@@ -17,6 +17,7 @@ def texts_in(path):
     return [row.text for row in jsonl.read_rows(path, Example)]
 
 
+@pytest.mark.usefixtures("synced")
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(codec="utf-8"))))
 def test_any_text_comes_back(tmp_path, texts):
@@ -30,6 +31,7 @@ def test_a_missing_file_has_no_rows(tmp_path):
     assert jsonl.last_row(tmp_path / "none.jsonl", Example) is None
 
 
+@pytest.mark.usefixtures("synced")
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 400))
 def test_a_file_cut_anywhere_loses_only_the_torn_row(tmp_path, cut):

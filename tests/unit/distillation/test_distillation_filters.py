@@ -53,6 +53,12 @@ def test_a_filter_turns_toward_what_the_task_needs(monkeypatch):
     assert after >= before
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    monkeypatch.setattr(module, "_STEPS", 3)
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_filters_depend_on_means_labels_and_seed_alone():
     means, labels = _task(20)
     torch.manual_seed(1)
@@ -67,6 +73,7 @@ def test_filters_depend_on_means_labels_and_seed_alone():
     assert first.shape == (7, 12)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_layers_do_not_influence_each_other():
     means, labels = _task(20)
     both = torch.cat([means, means.flip(-1)])
@@ -102,6 +109,7 @@ def test_the_maps_are_where_the_teacher_is(tmp_path, teacher, monkeypatch):
     assert all(one.is_meta for one in _filters(tmp_path, teacher).maps.parameters())
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize(
     "change", [{"sha": "other"}, {"layers": (1, 4)}, {"texts": {**TEXTS, "a": "great"}}]
 )

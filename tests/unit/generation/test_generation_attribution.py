@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from fakes import FakeTeacher
 
+from codlocal.generation import attribution
 from codlocal.generation.attribution import (
     leave_one_out,
     substitution,
@@ -28,15 +29,16 @@ def test_a_text_is_scored_in_one_call():
     assert len(leave_one_out(teacher, "...", 0)) == 0
 
 
-def test_of_a_long_text_so_many_at_once_are_asked():
+def test_of_a_long_text_so_many_at_once_are_asked(monkeypatch):
+    monkeypatch.setattr(attribution, "_AT_ONCE", 64)
     teacher = FakeTeacher({"good": 2.0, "bad": -2.0})
-    text = "so good and bad a day " * 200
+    text = "so good and bad a day " * 25
     importance = leave_one_out(teacher, text, 1)
-    assert [len(call) for call in teacher.calls] == [512, 512, 177]
+    assert [len(call) for call in teacher.calls] == [64, 64, 23]
     gains = substitution(teacher, text, 1, ["good", "good"])
-    assert [len(call) for call in teacher.calls[3:]] == [512] * 4 + [353]
-    np.testing.assert_allclose(importance, [0, 2, 0, -2, 0, 0] * 200, atol=1e-6)
-    np.testing.assert_allclose(gains, [2, 0, 2, 4, 2, 2] * 200, atol=1e-6)
+    assert [len(call) for call in teacher.calls[3:]] == [64] * 4 + [45]
+    np.testing.assert_allclose(importance, [0, 2, 0, -2, 0, 0] * 25, atol=1e-6)
+    np.testing.assert_allclose(gains, [2, 0, 2, 4, 2, 2] * 25, atol=1e-6)
 
 
 def test_a_teacher_that_is_certain_gives_finite_importance():
