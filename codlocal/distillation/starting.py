@@ -7,12 +7,11 @@ import torch
 
 from codlocal.core.config import Config
 from codlocal.core.console import Console
-from codlocal.core.errors import ModelError
 from codlocal.core.sections import DistillationConfig
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.locate import check_folder, read_json, resolve
-from codlocal.models.trainable import is_decoder, layers_of
+from codlocal.models.trainable import is_decoder, layers_of, refuse_other_family
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
@@ -43,7 +42,7 @@ def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config,
     if init == "auto":
         init = "teacher" if _gains_nothing_pretrained(config, student, teacher) else "pretrained"
     elif init == "teacher":
-        _refuse_other_family(config, student, teacher)
+        refuse_other_family(student, teacher, config.teacher.model)
     base = teacher if init == "teacher" else student
     decided = {"student_init": init, "warm_start": _warm_start(config, base, init)}
     settings = config.distillation.model_copy(update=decided)
@@ -73,15 +72,6 @@ def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> b
     if settings.student_layers is None or new_head:
         return False
     return _shape(student) == _shape(teacher)
-
-
-def _refuse_other_family(config: Config, student: Path, teacher: Path) -> None:
-    families = [str(_shape(folder)["model_type"]) for folder in (student, teacher)]
-    if families[0] != families[1]:
-        raise ModelError(
-            f"A {families[0]} student can't be made of the layers of a {families[1]} teacher.",
-            f"Use --student {config.teacher.model}, or --student-init pretrained.",
-        )
 
 
 def _shape(folder: Path) -> dict[str, object]:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SPREAD = 0.02
-"""How far the arms at one k stand apart, as a share of k, so that their bars don't overlap."""
+_SPREAD, _WIDEST = 0.02, 0.3
+"""How far the arms at one k stand apart, as a share of k, so that their bars don't overlap, and how
+far all of them may, so that many arms don't reach the next k."""
 
 _MARGIN = 0.1
 """What is shown below the lowest mean and above the highest; longer bars are cut off."""
@@ -81,8 +82,9 @@ def save(figure: "Figure", path: Path) -> None:
 
 def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> None:
     curves = {one.arm: points for one in series if (points := one.curve(measure))}
+    apart = min(_SPREAD, _WIDEST / max(len(curves), 1))
     for place, (arm, points) in enumerate(curves.items()):
-        shift = 1 + _SPREAD * (place - (len(curves) - 1) / 2)
+        shift = 1 + apart * (place - (len(curves) - 1) / 2)
         axes.errorbar(
             [point.k * shift for point in points],
             [point.mean for point in points],

@@ -13,6 +13,7 @@ from codlocal.core.errors import RunError
 from codlocal.core.records import Metrics, Row
 
 RESULTS = "results.jsonl"
+TABLES = ("results.csv", "results.parquet")
 PLAN = "plan.json"
 """The keys of the cells that the folder was last asked for: rows of earlier grids stay beside."""
 
@@ -98,7 +99,7 @@ def planned_results(folder: Path) -> list[CellResult]:
 
 
 def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:
-    """Write `results.csv` and `results.parquet`: a row a cell, a column a setting or figure."""
+    """Write `TABLES`: a row a cell, a column a setting or figure."""
     import pyarrow
     from pyarrow import parquet
 
@@ -109,10 +110,11 @@ def write_tables(folder: Path, rows: Sequence[CellResult]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(zip(*columns.values(), strict=True))
-    jsonl.write_text(folder / "results.csv", text.getvalue())
-    partial = folder / "results.parquet.partial"
+    table, binary = (folder / name for name in TABLES)
+    jsonl.write_text(table, text.getvalue())
+    partial = binary.with_name(f"{binary.name}.partial")
     parquet.write_table(pyarrow.table(columns), partial)
-    partial.replace(folder / "results.parquet")
+    partial.replace(binary)
 
 
 def _flat(row: CellResult) -> dict[str, Any]:

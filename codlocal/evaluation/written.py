@@ -118,9 +118,11 @@ def _differences(members: Sequence[Series]) -> list[Difference]:
 
 def _of_one_making(student: CellResult, other: CellResult) -> bool:
     """Whether an arm's counterfactuals, if it has any, were made as the student's own."""
+    axes = {**student.settings, **other.settings}
     makings = [(other.generator, student.generator)]
-    makings += [(value, student.settings.get(axis)) for axis, value in other.settings.items()]
-    return all(theirs in (None, ours) for theirs, ours in makings)
+    makings += [(other.settings.get(axis), student.settings.get(axis)) for axis in axes]
+    needs_none = other.generator is None
+    return all(theirs == ours or (theirs is None and needs_none) for theirs, ours in makings)
 
 
 def _compared(found: Sequence[Difference]) -> Iterator[str]:

@@ -26,6 +26,26 @@ def check_start(path: Path, *, layers: int | None, pooling: str | None) -> None:
     refuse_more_layers(layers_of(path), layers)
 
 
+def refuse_other_family(student: Path, teacher: Path, name: str) -> None:
+    """Refuse a student's model of another family than the teacher of whose layers it is to be made.
+
+    `name` is the teacher's in the settings.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    families = []
+    for folder in (student, teacher):
+        check_folder(folder)
+        families.append(str(read_json(folder / "config.json").get("model_type")))
+    if families[0] != families[1]:
+        raise ModelError(
+            f"A {families[0]} student can't be made of the layers of a {families[1]} teacher.",
+            f"Use --student {name}, or --student-init pretrained.",
+        )
+
+
 def pooling_options(path: Path, pooling: str | None) -> dict[str, str]:
     """How the configuration of a model folder is told to pool.
 

@@ -22,7 +22,14 @@ from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
 from codlocal.distillation.finetune import check_student
-from codlocal.evaluation.results import PLAN, RESULTS, CellResult, read_results, write_tables
+from codlocal.evaluation.results import (
+    PLAN,
+    RESULTS,
+    TABLES,
+    CellResult,
+    read_results,
+    write_tables,
+)
 from codlocal.models.folders import locked
 from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
@@ -32,6 +39,8 @@ from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
 
 _QUIET = Console(-1)
+_LOCK = "results.lock"
+"""Like the plan, it tells a sweep from another folder."""
 
 
 def open_cells(source: Source, done: dict[str, CellResult]) -> list[Cell]:
@@ -88,10 +97,11 @@ def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> l
     A cell that can't be done is kept with the reason, and the sweep goes on.
 
     Raises:
-        RunError: the folder's results are damaged.
+        RunError: the folder's results are damaged, or are somebody else's.
 
     """
-    with locked(folder / "results.lock", console):
+    _refuse_strange_folder(folder)
+    with locked(folder / _LOCK, console):
         done = read_results(folder)
         keys = [cell.key for source in sources for cell in source.cells]
         jsonl.write_json(folder / PLAN, keys)
@@ -102,6 +112,15 @@ def run_ablation(sources: Sequence[Source], folder: Path, console: Console) -> l
         rows = [done[key] for key in keys]
         write_tables(folder, rows)
     return rows
+
+
+def _refuse_strange_folder(folder: Path) -> None:
+    own = [one for one in (RESULTS, *TABLES) if folder.joinpath(one).exists()]
+    if own and not any(folder.joinpath(one).exists() for one in (_LOCK, PLAN)):
+        raise RunError(
+            f"{folder} is no sweep, and its own {own[0]} would be overwritten.",
+            "Choose another --out.",
+        )
 
 
 def _new_results(

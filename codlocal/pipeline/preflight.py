@@ -15,7 +15,7 @@ from codlocal.generation.engines.recording import STORE
 from codlocal.models import locate
 from codlocal.models.labels import column_order, names_of
 from codlocal.models.teacher import check_teacher, read_teacher
-from codlocal.models.trainable import check_start
+from codlocal.models.trainable import check_start, refuse_other_family
 from codlocal.pipeline.engines import (
     check_interpreter,
     check_server,
@@ -102,8 +102,12 @@ def check_student(config: Config) -> None:
 
     """
     settings = config.distillation
-    of_teacher = settings.student_init == "teacher"
-    folder = locate.at_hand(config.teacher.model if of_teacher else settings.student)
+    folder = locate.at_hand(settings.student)
+    if settings.student_init == "teacher":
+        teacher = locate.at_hand(config.teacher.model)
+        if folder is not None and teacher is not None:
+            refuse_other_family(folder, teacher, config.teacher.model)
+        folder = teacher
     if folder is not None:
         check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 

@@ -80,6 +80,14 @@ def test_a_dry_run_names_every_cell_and_makes_nothing(place, call):
     assert not place.joinpath("sweep").exists()
 
 
+def test_a_folder_with_results_of_its_own_is_refused(place, call):
+    place.joinpath("mine").mkdir()
+    place.joinpath("mine/results.csv").write_text("a,b\n")
+    failed, _ = call("ablate", "grid.toml", "--out", "mine", code=1)
+    assert "its own results.csv would be overwritten" in failed["error"]
+    assert place.joinpath("mine/results.csv").read_text() == "a,b\n"
+
+
 def test_an_interrupted_sweep_keeps_what_it_has(place, call, monkeypatch):
     measure = bench.Bench.measure
     count = iter(range(100))

@@ -17,6 +17,13 @@ def test_no_two_arms_look_alike():
         assert len(looks) == len(set(looks)) == 14
 
 
+def test_many_arms_stand_at_their_own_k():
+    figure = figures._panel(by_arm(row(f"arm {at}", k, 0, 0.8) for at in range(60) for k in (4, 8)))
+    for axes in figure.axes:
+        places = [one[0].get_xdata() for one in axes.containers]
+        assert max(four for four, _ in places) < min(eight for _, eight in places)
+
+
 def test_published_accuracies_are_seen_at_a_single_k_and_far_from_ours():
     figure = figures._panel(by_arm([row("student", 8, 0, 1.0)]))
     _, right = figure.axes

@@ -222,6 +222,17 @@ def test_students_are_compared_with_arms_of_the_same_counterfactuals(tmp_path):
     ]
 
 
+def test_arms_of_a_sweep_without_an_axis_are_not_taken_for_its_values(tmp_path):
+    """Of two sweeps, of which one has the axis."""
+    axis = {"verification.select": "fluent"}
+    rows = [
+        row("student", 8, 0, 0.8, settings=axis),
+        row("any-flip", 8, 0, 0.9, generator="gemma"),
+        row("baseline", 8, 0, 0.9),
+    ]
+    assert [one.other for one in write_report(rows, tmp_path)] == ["baseline"]
+
+
 def test_a_mean_of_fewer_seeds_says_so(tmp_path):
     rows = [row("student", 8, seed, 0.8) for seed in range(3)]
     rows += [row("baseline", 8, 1, 0.7), failed("baseline", 8, 2)]

@@ -150,3 +150,20 @@ def test_an_encoder_is_no_generator_and_is_refused_before_anything_is_set_aside(
         check()
     check(replay="theirs")
     check(server_url="http://127.0.0.1:9")
+
+
+def test_a_student_of_another_family_is_refused_before_anything_is_set_aside(tmp_path):
+    bodies = {name: tmp_path / name for name in ("bert", "deberta-v2")}
+    for name, folder in bodies.items():
+        folder.mkdir()
+        model_in(folder, json.dumps({"model_type": name}))
+    sections = {
+        "teacher": {"model": str(bodies["bert"])},
+        "distillation": {"student": str(bodies["deberta-v2"]), "student_init": "teacher"},
+        "runtime": {"device": "cpu"},
+    }
+    run = RunFolder(tmp_path / "run", resolve([sections]))
+    with pytest.raises(
+        ModelError, match="deberta-v2 student can't be made of the layers of a bert"
+    ):
+        check_machine(run, "distill", "distill")
