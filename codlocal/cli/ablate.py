@@ -107,11 +107,14 @@ def _planned(sources: "list[Source]", folder: Path) -> tuple[dict[str, Any], Tab
     for heading in ("run", "counterfactuals", "arms", "cells", "to do"):
         table.add_column(heading, overflow="fold")
     runs = []
+    earlier: list[Source] = []
     for source in sources:
         # One cell for each piece of work; the others share its figures.
         work = {cell.work: cell.key for cell in reversed(open_cells(source, done))}
         to_do = {key for one, key in work.items() if one not in known}
-        state = state_of(source, folder)
+        state = state_of(source, folder, earlier)
+        if to_do:
+            earlier.append(source)
         arms = ", ".join(dict.fromkeys(cell.arm for cell in source.cells))
         counts = (str(len(source.cells)), str(len(to_do)))
         table.add_row(*map(escape, (source.name, state, arms)), *counts)

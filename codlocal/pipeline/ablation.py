@@ -58,14 +58,19 @@ def known_work(sources: Sequence[Source], done: dict[str, CellResult]) -> dict[s
     return {cell.work: done[cell.key] for cell in cells if not done[cell.key].error}
 
 
-def state_of(source: Source, folder: Path) -> str:
-    """Where the counterfactuals of a source come from, in a few words."""
+def state_of(source: Source, folder: Path, earlier: Sequence[Source] = ()) -> str:
+    """Where the counterfactuals of a source come from, in a few words.
+
+    By then the sweep has brought the `earlier` ones to theirs.
+    """
     if not source.generates:
         return "none needed"
     model = source.config.generator.model
-    if RunFolder(folder / "runs" / source.name, source.config).is_done("verify"):
+    run = RunFolder(folder / "runs" / source.name, source.config)
+    if run.is_done("verify"):
         return f"{model}, there already"
-    return f"{model}, from {source.lender}" if source.lender else f"{model}, to be written"
+    lender = source.lender or _twin(run, earlier)
+    return f"{model}, from {lender}" if lender else f"{model}, to be written"
 
 
 def check_texts(sources: Sequence[Source], folder: Path) -> None:
@@ -201,19 +206,25 @@ def _possible(
     return found, failures
 
 
-def _twin(run: RunFolder) -> Path | None:
+def _twin(run: RunFolder, earlier: Sequence[Source] = ()) -> Path | None:
     """Another run of the sweep that has the candidates of this one, which only chooses others.
 
-    None if this one has begun to write its own.
+    Or will have them, as one of `earlier`. None if this one has begun to write its own.
     """
     if "generate" in run.manifest.stages:
         return None
-    wanted = run.config.stage_settings("generate"), run.config.steering("generate")
+    wanted = _search(run.config)
     for path in sorted(run.path.parent.glob("*/manifest.json")):
         record = RunFolder(path.parent, run.config).manifest.stages.get("generate")
         if record and record.status == "done" and (record.settings, record.steering) == wanted:
             return path.parent
-    return None
+    alike = (run.path.parent / one.name for one in earlier if _search(one.config) == wanted)
+    return next(alike, None)
+
+
+def _search(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All that a run's candidates depend on."""
+    return config.stage_settings("generate"), config.steering("generate")
 
 
 def _refuse_other_texts(run: RunFolder) -> None:

@@ -80,6 +80,15 @@ def test_a_dry_run_names_every_cell_and_makes_nothing(place, call):
     assert not place.joinpath("sweep").exists()
 
 
+def test_a_dry_run_tells_which_run_shares_its_counterfactuals(place, call):
+    write_grid(place, ["student", "baseline"], 'vary.verification.select = ["minimal", "fluent"]')
+    summary, _ = ablate(call, "--dry-run")
+    first, second = summary["runs"]
+    assert first["counterfactuals"] == "generator, to be written"
+    assert second["counterfactuals"] == f"generator, from sweep/runs/{first['run']}"
+    write_grid(place, ARMS)
+
+
 def test_a_folder_with_results_of_its_own_is_refused(place, call):
     place.joinpath("mine").mkdir()
     place.joinpath("mine/results.csv").write_text("a,b\n")

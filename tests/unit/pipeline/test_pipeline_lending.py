@@ -167,8 +167,18 @@ def test_runs_of_a_sweep_that_choose_by_other_rules_share_their_candidates(
     monkeypatch.setattr(Session, "advance", advance)
     rules = {"select": ["minimal", "fluent"], "max_edit_distance": [0.3, 0.6]}
     grid = {"dataset": {"name": "tiny", "path": str(lender)}, "k": 8, "seeds": 1}
-    for source in plan(grid_of(**grid, generator="gemma", vary={"verification": rules})):
-        _, failed = ablation._prepared(source, source.cells, tmp_path / "sweep", Console(-1))
+    sources = plan(grid_of(**grid, generator="gemma", vary={"verification": rules}))
+    sweep = tmp_path / "sweep"
+    foreseen = [ablation.state_of(one, sweep, sources[:at]) for at, one in enumerate(sources)]
+    for source in sources:
+        _, failed = ablation._prepared(source, source.cells, sweep, Console(-1))
         assert not failed
     # The largest edit steers the search, the rule of choice doesn't.
     assert written == ["minimal", "minimal"]
+    lenders = [RunFolder(sweep / "runs" / one.name, one.config).facts("generate").get("taken_from")
+               for one in sources]  # fmt: skip
+    assert lenders == [None, None, *(str(sweep / "runs" / one.name) for one in sources[:2])]
+    assert foreseen == [f"gemma, from {it}" if it else "gemma, to be written" for it in lenders]
+    (later,) = plan(grid_of(**grid, generator="gemma", vary={"verification": {
+        "select": ["diverse"], "max_edit_distance": [0.3]}}))  # fmt: skip
+    assert ablation.state_of(later, sweep) == foreseen[2]
