@@ -9,7 +9,7 @@ from codlocal.core import hashing, paths
 from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
-from codlocal.distillation.arms import ARMS, UNSCREENED, heeded
+from codlocal.distillation.arms import ARMS, UNSCREENED, Arm, heeded
 from codlocal.evaluation.comparison import by_arm
 from codlocal.evaluation.results import CellResult
 from codlocal.models import locate
@@ -181,25 +181,35 @@ def _cells(grid: Grid, config: Config, varied: dict[str, Any], source: str) -> l
 def _cell(
     config: Config, arm: str, place: tuple[int, int], varied: dict[str, Any], source: str
 ) -> Cell:
+    """One cell: its key is of all settings that touch the arm, its other hashes of fewer."""
     k, seed = place
     dataset = config.dataset.model_copy(update={"k": k, "seed": seed, "seeds": 1})
     own = config.model_copy(update={"dataset": dataset})
-    counts = own.model_dump(mode="json", exclude={"profile", "runtime"})
-    if not ARMS[arm].counterfactuals:
-        kept = {_ORDER: config.generator.select_originals} if ARMS[arm].ordered else {}
-        varied = {
-            axis: None if axis.split(".")[0] in _COUNTERFACTUALS and axis not in kept else value
-            for axis, value in varied.items()
-        }
-        for section in _COUNTERFACTUALS:
-            del counts[section]
-        counts |= kept
-        source = ""
-    key = hashing.of_value([counts, arm, source])
-    texts = {it: value for it, value in counts["dataset"].items() if it not in _OFF_CURVE}
-    curve = hashing.of_value([{**counts, "dataset": texts}, arm])
-    counts["distillation"] = heeded(ARMS[arm], config.distillation)
-    return Cell(key, hashing.of_value([counts, arm, source]), curve, own, arm, varied)
+    made = ARMS[arm]
+    whole = _touching(own, made)
+    learned = {**whole, "distillation": heeded(made, own.distillation)}
+    texts = {it: value for it, value in whole["dataset"].items() if it not in _OFF_CURVE}
+    run = source if made.counterfactuals else ""
+    return Cell(
+        key=hashing.of_value([whole, arm, run]),
+        work=hashing.of_value([learned, arm, run]),
+        curve=hashing.of_value([{**whole, "dataset": texts}, arm]),
+        config=own,
+        arm=arm,
+        settings={axis: value if _touches(axis, made) else None for axis, value in varied.items()},
+    )
+
+
+def _touching(config: Config, arm: Arm) -> dict[str, Any]:
+    sections = config.model_dump(mode="json", exclude={"profile", "runtime"})
+    found = {name: section for name, section in sections.items() if _touches(name, arm)}
+    return found | ({_ORDER: config.generator.select_originals} if arm.ordered else {})
+
+
+def _touches(name: str, arm: Arm) -> bool:
+    """Whether a setting, or a section, can change what becomes of an arm."""
+    of_counterfactuals = name.split(".")[0] in _COUNTERFACTUALS
+    return arm.counterfactuals or not of_counterfactuals or (arm.ordered and name == _ORDER)
 
 
 def _served(config: Config) -> tuple[str, str]:
