@@ -166,7 +166,8 @@ class DistillationConfig(Section):
     model's; "auto" of the teacher's where the student, too, would be so many layers of that very
     model. `steps` are by default what the start wants: `START_STEPS`.
     `teacher_share` brings a trained student that was made of the teacher's layers back toward
-    them, with the head that they were given: at 0.5 half way (not in 4 bits).
+    them, with the head that they were given: at 0.5 half way (not in 4 bits). By default that is so
+    where a head was fitted on them first, which few texts' training makes no better, and 0 else.
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
     or the mean of its tokens, by default whatever the model's configuration says; few families
@@ -178,7 +179,7 @@ class DistillationConfig(Section):
     student: str = "microsoft/deberta-v3-small"
     student_init: Literal["auto", "pretrained", "teacher"] = "auto"
     student_layers: Positive | None = None
-    teacher_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    teacher_share: Annotated[float, Field(ge=0, lt=1)] | None = None
     warm_start: Literal["auto", "none", "head", "contrastive"] = "auto"
     pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"

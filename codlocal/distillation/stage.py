@@ -75,9 +75,10 @@ def _unseen(run: RunFolder) -> tuple[str, ...]:
 def _say(config: Config, sets: Mapping[tuple[str, int], TrainingSet], console: Console) -> None:
     """Tell how students are made, and what each arm gets to see, over its seeds."""
     settings = config.distillation
+    back = f", {settings.teacher_share:.0%} of the way back" if settings.teacher_share else ""
     console.info(
         f"Students: {_STARTS[settings.student_init]}, warm start {settings.warm_start}, "
-        f"method {settings.method}, {settings.total_steps} steps"
+        f"method {settings.method}, {settings.total_steps} steps{back}"
     )
     for arm in dict.fromkeys(arm for arm, _ in sets):
         found = [one for (name, _), one in sets.items() if name == arm]

@@ -15,6 +15,8 @@ from codlocal.models.trainable import is_decoder, layers_of, refuse_other_family
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
+_HALF_WAY = 0.5
+"""How far students of the teacher's layers and a head fitted on them go back once trained."""
 
 
 def find_start(config: Config, teacher: Path, console: Console) -> tuple[Config, Path]:
@@ -46,6 +48,7 @@ def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config,
     base = teacher if init == "teacher" else student
     decided = {"student_init": init, "warm_start": _warm_start(config, base, init)}
     settings = config.distillation.model_copy(update=decided)
+    settings = settings.model_copy(update={"teacher_share": _teacher_share(settings)})
     return config.model_copy(update={"distillation": settings}), base
 
 
@@ -60,6 +63,19 @@ def _warm_start(config: Config, base: Path, init: str) -> str:
         return settings.warm_start
     whole = init == "teacher" and settings.student_layers == layers_of(base)
     return "head" if is_decoder(str(_shape(base)["model_type"])) and not whole else "none"
+
+
+def _teacher_share(settings: DistillationConfig) -> float:
+    """Where the start knows the task, weights between the two ends of training generalise better.
+
+    At least they do so than those that followed a few texts (Wortsman et al. 2022, "Robust
+    fine-tuning of zero-shot models"). Adapters are not mixed.
+    """
+    if settings.student_init != "teacher" or settings.quantization != "none":
+        return 0.0
+    if settings.teacher_share is None:
+        return _HALF_WAY if settings.warm_start == "head" else 0.0
+    return settings.teacher_share
 
 
 def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> bool:
@@ -105,12 +121,9 @@ def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: i
 def kept_start(student: Classifier, settings: DistillationConfig) -> list[torch.Tensor]:
     """Copies of the parameters that a student is to go back toward when it is trained; often none.
 
-    Where the start knows the task, weights between the two generalise better than those that
-    followed a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). So only
-    a student made of the teacher's layers is mixed, and none whose training is that of adapters.
+    The settings are those of a `decided_start`.
     """
-    made_of_teacher = settings.student_init == "teacher" and settings.quantization == "none"
-    if not settings.teacher_share or not made_of_teacher:
+    if not settings.teacher_share:
         return []
     return [one.detach().clone() for one in student.model.parameters()]
 
@@ -119,7 +132,7 @@ def go_back_toward_start(
     student: Classifier, start: Sequence[torch.Tensor], settings: DistillationConfig
 ) -> None:
     """Mix a trained student, in place, with its `kept_start`."""
-    if start:
+    if start and settings.teacher_share:
         with torch.no_grad():
             for own, old in zip(student.model.parameters(), start, strict=True):
                 own.lerp_(old, settings.teacher_share)

@@ -270,6 +270,7 @@ def _record(
         init=settings.student_init,
         layers=student.model.config.num_hidden_layers,
         warm_start=settings.warm_start,
+        teacher_share=settings.teacher_share or 0.0,
         method=settings.method,
         steps=settings.total_steps,
         max_length=settings.max_length,

@@ -29,6 +29,7 @@ class StudentRecord(Row):
     init: str
     layers: int
     warm_start: str
+    teacher_share: float = 0.0
     teacher_sha256: str
     method: str
     steps: int

@@ -28,7 +28,8 @@ def _config(**settings: object) -> Config:
 
 def _decide(config: Config, student: Path, teacher: Path) -> tuple[str, Path]:
     decided, folder = decided_start(config, student, teacher)
-    expected = config.distillation.model_dump() | {"student_init": mock.ANY, "warm_start": mock.ANY}
+    said = dict.fromkeys(("student_init", "warm_start", "teacher_share"), mock.ANY)
+    expected = config.distillation.model_dump() | said
     assert decided.distillation.model_dump() == expected
     return decided.distillation.student_init, folder
 
@@ -134,19 +135,25 @@ def _weights(student: Classifier) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in student.model.parameters()])
 
 
+_OWN = {"student_init": "teacher", "student_layers": 1}
+
+
 @pytest.mark.parametrize(
     ("settings", "share"),
     [
-        ({"student_init": "teacher"}, 0.0),
-        ({"student_init": "teacher", "teacher_share": 0.25}, 0.25),
-        ({"student_init": "teacher", "teacher_share": 0.5, "quantization": "nf4"}, 0.0),
-        ({"student_init": "teacher", "teacher_share": 0.5, "warm_start": "head"}, 0.5),
+        (_OWN, 0.0),
+        ({**_OWN, "teacher_share": 0.25}, 0.25),
+        ({**_OWN, "warm_start": "head"}, 0.5),
+        ({**_OWN, "warm_start": "head", "teacher_share": 0.0}, 0.0),
+        ({**_OWN, "warm_start": "head", "quantization": "nf4"}, 0.0),
+        ({**_OWN, "teacher_share": 0.5, "quantization": "nf4"}, 0.0),
         ({"student_init": "pretrained", "teacher_share": 0.5}, 0.0),
+        ({"student_init": "pretrained", "warm_start": "head"}, 0.0),
     ],
 )
 def test_only_a_student_of_the_teachers_layers_goes_back_toward_them(tmp_path, settings, share):
     folder = tiny_model(tmp_path, labels=NAMES)
-    config = _config(**{"student_layers": 1, "warm_start": "none", **settings})
+    config, _ = decided_start(_config(**settings), folder, folder)
     student = start_student(config, folder, NAMES, seed=0)
     start, kept = _weights(student).clone(), kept_start(student, config.distillation)
     with torch.no_grad():
