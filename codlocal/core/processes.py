@@ -13,6 +13,8 @@ from functools import cache
 from itertools import count as numbers
 from typing import TYPE_CHECKING
 
+from codlocal.core.errors import RunError
+
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
@@ -69,28 +71,42 @@ def is_first() -> bool:
     return _launch.index == 0
 
 
-def wait() -> None:
-    """Go on when all processes have come here; alone, at once."""
+def wait(what: str) -> None:
+    """Go on when all processes have come here; alone, at once.
+
+    Args:
+        what: they wait for; the same in all.
+
+    Raises:
+        RunError: another process waits for something else.
+
+    """
     if _launch.count == 1:
         return
     meeting = f"codlocal/{next(_meetings)}"
+    theirs = _store().compare_set(f"{meeting}/what", "", what).decode()
+    if theirs != what:
+        raise RunError(
+            f"One process waits for {what}, another for {theirs}.",
+            "All processes of a launch need the same command and the same folders.",
+        )
     if _store().add(meeting, 1) == _launch.count:
         _store().set(f"{meeting}/complete", "1")
     _store().wait([f"{meeting}/complete"], _PATIENCE)
 
 
 @contextmanager
-def first_goes_first() -> Iterator[None]:
+def first_goes_first(what: str) -> Iterator[None]:
     """Let the first process run the block alone, and the others after it.
 
-    What it computes and stores in the block, they find. They don't come if it fails: the launcher
+    `what` it computes and stores in the block, they find. They don't come if it fails: the launcher
     ends them.
     """
     if not is_first():
-        wait()
+        wait(what)
     yield
     if is_first():
-        wait()
+        wait(what)
 
 
 @cache

@@ -75,7 +75,7 @@ class RunFolder:
 
         """
         if not processes.is_first():
-            processes.wait()
+            processes.wait("the run's folder")
             yield cls(path, settings.resolve([settings.read_toml(path / "run.toml")]))
             return
         run = cls(path, config)
@@ -95,7 +95,7 @@ class RunFolder:
                 if redo:
                     run.archive = run._set_aside(redo)
                 jsonl.write_text(run.file("run.toml"), config.to_toml())
-                processes.wait()
+                processes.wait("the run's folder")
                 yield run
 
     def refuse_strange_folder(self) -> None:

@@ -40,7 +40,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         _say(config, sets, console)
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
-        with processes.first_goes_first():
+        with processes.first_goes_first("what the teacher says"):
             knowledge = gather(run, config, teacher, base, texts, console)
         if knowledge.states is not None:
             facts["states"] = "per token" if knowledge.same_tokens else "mean per text"
@@ -52,7 +52,7 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         ]
         for job in jobs[processes.index() :: processes.count()]:
             train_student(job, knowledge, run.file("students", job.name), console)
-        processes.wait()
+        processes.wait("the students")
         if processes.is_first():
             facts["students"] = _publish(run, [job.name for job in jobs])
 

@@ -63,7 +63,7 @@ def refine(run: RunFolder, rounds: int, console: Console) -> list[dict[str, Any]
         with RunFolder.open(round_folder(run, number), _settings(run.config, number)) as child:
             if processes.is_first() and not child.is_done("teacher"):
                 _prepare(child, before, number)
-            processes.wait()
+            processes.wait(f"the texts of round {number}")
             Session(child, console).advance("evaluate")
             rows.append(_row(number, child))
         before = child

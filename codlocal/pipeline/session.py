@@ -39,7 +39,8 @@ class Session:
     def advance(self, until: str) -> list[str]:
         """Bring the run up to a stage; return the stages that had something to do."""
         missing = self.run.missing(until)
-        processes.wait()  # all have seen the same before any stage is changed
+        # All have seen the same before any stage is changed.
+        processes.wait(f"the stages to do: {', '.join(missing) or 'none'}")
         runners = {
             "data": self._data,
             "teacher": self._train_teacher,
@@ -57,7 +58,7 @@ class Session:
                 self._prepare(generates="generate" in heavy)
             if processes.is_first() or stage in _SHARED:
                 runners[stage]()
-            processes.wait()
+            processes.wait(f"the {stage} stage")
         return missing
 
     def borrow(self, lender: Path) -> None:

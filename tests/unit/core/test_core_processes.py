@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from codlocal.core import processes
+from codlocal.core.errors import RunError
 
 LAUNCHED = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost",
@@ -24,8 +25,8 @@ def alone(monkeypatch) -> None:
 def test_a_program_started_by_itself_is_first_and_never_waits():
     processes.join()
     assert (processes.index(), processes.count(), processes.is_first()) == (0, 1, True)
-    processes.wait()
-    with processes.first_goes_first():
+    processes.wait("it")
+    with processes.first_goes_first("it"):
         pass
 
 
@@ -57,7 +58,7 @@ def test_what_is_no_whole_launch_is_left_over_and_counts_for_nothing(monkeypatch
     processes.join()
     assert (processes.index(), processes.count(), processes.is_first()) == (0, 1, True)
     assert not {*LAUNCHED, "CUDA_VISIBLE_DEVICES"} & set(processes.os.environ)
-    processes.wait()
+    processes.wait("it")
 
 
 class _Store:
@@ -65,12 +66,17 @@ class _Store:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._words: dict[str, str] = {}
         self._changed = threading.Condition()
 
     def add(self, key: str, number: int) -> int:
         with self._changed:
             self._numbers[key] = self._numbers.get(key, 0) + number
             return self._numbers[key]
+
+    def compare_set(self, key: str, _: str, word: str) -> bytes:
+        with self._changed:
+            return self._words.setdefault(key, word).encode()
 
     def set(self, key: str, _: str) -> None:
         with self._changed:
@@ -88,11 +94,24 @@ def test_nobody_goes_on_before_all_have_come(monkeypatch):
     monkeypatch.setattr(processes, "_launch", processes._Launch(0, 3, "tcp://x"))
     monkeypatch.setattr(processes, "_meetings", iter([0, 0, 0]))
     came = []
-    others = [threading.Thread(target=lambda: (processes.wait(), came.append(1))) for _ in range(2)]
+    others = [
+        threading.Thread(target=lambda: (processes.wait("it"), came.append(1))) for _ in range(2)
+    ]
     for one in others:
         one.start()
     assert not came
-    processes.wait()
+    processes.wait("it")
     for one in others:
         one.join(10)
     assert came == [1, 1]
+
+
+def test_processes_that_wait_for_different_things_are_told(monkeypatch):
+    store = _Store()
+    monkeypatch.setattr(store, "wait", lambda *_: None)
+    monkeypatch.setattr(processes, "_store", lambda: store)
+    monkeypatch.setattr(processes, "_launch", processes._Launch(0, 2, "tcp://x"))
+    monkeypatch.setattr(processes, "_meetings", iter([0, 0]))
+    processes.wait("the students")
+    with pytest.raises(RunError, match="waits for the teacher, another for the students"):
+        processes.wait("the teacher")
