@@ -12,7 +12,7 @@ too, is seen by the likelihood of the whole text, by which the best of a pool of
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 import regex
@@ -40,15 +40,18 @@ _SHARE_CHANGED = 4
 
 @dataclass(frozen=True)
 class _Fill:
-    """Words by the place that they take, how likely they are there in all, and what they do.
-
-    `odds` are the teacher's log-odds of the target.
-    """
+    """Words by the place that they take, and how likely they are there in all."""
 
     words: Mapping[Span, str]
     log_probability: float
-    odds: float = 0.0
-    flips: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the teacher says of a text: its log-odds of the target, and whether it flips."""
+
+    odds: float
+    flips: bool
 
 
 def flipping_texts(
@@ -113,7 +116,7 @@ class _Filler:
         self._combining = plan.combining
         self._tried = plan.tried
         self._most = max(2, len(plan.task.importance) // _SHARE_CHANGED)
-        self._read: dict[str, tuple[float, bool]] = {}
+        self._read: dict[str, _Answer] = {}
 
     def find(self, fills: Sequence[_Fill]) -> dict[str, int]:
         """Texts that flip: by one word, the likeliest first, and by several."""
@@ -126,29 +129,26 @@ class _Filler:
         """New texts that flip, up to so many, and how many of their words are new."""
         found: dict[str, int] = {}
         for first in range(0, len(fills), _ASKED_AT_ONCE):
-            for fill in self._ask(fills[first : first + _ASKED_AT_ONCE]):
-                text = replaced(self._text, fill.words)
-                if fill.flips and text not in self._tried:
-                    found[text] = len(fill.words)
+            some = [fill.words for fill in fills[first : first + _ASKED_AT_ONCE]]
+            for words, answer in zip(some, self._ask(some), strict=True):
+                text = replaced(self._text, words)
+                if answer.flips and text not in self._tried:
+                    found[text] = len(words)
             if len(found) >= enough:
                 break
         return dict(islice(found.items(), enough))
 
-    def _ask(self, fills: Sequence[_Fill]) -> list[_Fill]:
-        """The fills with what the teacher says of their texts, of which it reads none twice."""
-        texts = [replaced(self._text, fill.words) for fill in fills]
+    def _ask(self, wanted: Sequence[Mapping[Span, str]]) -> list[_Answer]:
+        """What the teacher says of the text with these words each; it reads none twice."""
+        texts = [replaced(self._text, words) for words in wanted]
         new = [text for text in dict.fromkeys(texts) if text not in self._read]
         if new:
             scores = self._teacher.predict_proba(new)
             flips = scores.argmax(axis=1) == self._target
             odds = log_odds(scores[:, self._target])
-            self._read.update(
-                zip(new, zip(odds.tolist(), flips.tolist(), strict=True), strict=True)
-            )
-        return [
-            _Fill(fill.words, fill.log_probability, *self._read[text])
-            for fill, text in zip(fills, texts, strict=True)
-        ]
+            answers = map(_Answer, odds.tolist(), flips.tolist())
+            self._read.update(zip(new, answers, strict=True))
+        return [self._read[text] for text in texts]
 
     def _combinations(self, fills: Sequence[_Fill]) -> list[_Fill]:
         """Fills of several places that flip together, the likeliest first."""
@@ -164,15 +164,16 @@ class _Filler:
         Few questions, for likely words alone: of each place its strongest word, and that place
         next where it helps most.
         """
-        strong = _strong(self._ask(fills[:_MOST_SINGLE]))
+        likely = fills[:_MOST_SINGLE]
+        self._ask([fill.words for fill in likely])  # at once, what is asked below place by place
+        strong = {span: self._strongest(here, {})[0] for span, here in _by_place(likely).items()}
         left = {span: found[0] for span, found in strong.items()} if len(strong) > 1 else {}
         chosen: dict[Span, str] = {}
         while left and len(chosen) < self._most:
-            tried = self._ask([_Fill({**chosen, **fill.words}, 0.0) for fill in left.values()])
-            best = max(range(len(tried)), key=lambda at: tried[at].odds)
-            chosen = dict(tried[best].words)
-            del left[list(left)[best]]
-            if tried[best].flips and len(chosen) > 1:
+            tried = self._ask([{**chosen, **fill.words} for fill in left.values()])
+            span, best = max(zip(left, tried, strict=True), key=lambda one: one[1].odds)
+            chosen |= left.pop(span).words
+            if best.flips and len(chosen) > 1:
                 return [strong[span] for span in chosen]
         return []
 
@@ -182,48 +183,50 @@ class _Filler:
         Place by place, the most important first, the strongest word is kept if it brings the
         text nearer to the target: where a decision rests on many words, one changes nothing yet.
         """
-        by_place: dict[Span, list[_Fill]] = {place: [] for place in self._places}
-        for fill in fills:
-            by_place[next(iter(fill.words))].append(fill)
-        if len(by_place) < 2:
+        if len(self._places) < 2:
             return []
+        by_place = _by_place(fills)
         strong: dict[Span, list[_Fill]] = {}
-        best = self._ask([_Fill({}, 0.0)])[0]
-        for span, here in by_place.items():
+        chosen: dict[Span, str] = {}
+        best = self._ask([chosen])[0]
+        for span in self._places:
             if len(strong) == self._most or (best.flips and len(strong) > 1):
                 break
-            asked = self._ask([replace(one, words={**best.words, **one.words}) for one in here])
-            ranked = sorted(asked, key=lambda fill: -fill.odds)[:_STRONG]
-            if ranked and (best.flips or ranked[0].odds > best.odds):
-                strong[span], best = ranked, ranked[0]
+            if span not in by_place:
+                continue
+            ranked, answer = self._strongest(by_place[span], chosen)
+            if best.flips or answer.odds > best.odds:
+                strong[span], best = ranked, answer
+                chosen |= ranked[0].words
         if not best.flips or len(strong) < 2:
             return []
-        needed = self._needed(best.words)
-        return [[_only(span, fill) for fill in strong[span]] for span in needed]
+        return [strong[span] for span in self._needed(chosen)]
+
+    def _strongest(
+        self, here: Sequence[_Fill], chosen: Mapping[Span, str]
+    ) -> tuple[list[_Fill], _Answer]:
+        """The words of a place that speak most for the target, and the first one's answer.
+
+        They are asked for beside the words `chosen` for other places.
+        """
+        answers = self._ask([{**chosen, **fill.words} for fill in here])
+        order = sorted(range(len(here)), key=lambda at: -answers[at].odds)
+        return [here[at] for at in order[:_STRONG]], answers[order[0]]
 
     def _needed(self, words: Mapping[Span, str]) -> list[Span]:
         """The places without which a text would no longer flip; two at the least."""
         for span in list(words):
             fewer = {one: word for one, word in words.items() if one != span}
-            if len(fewer) > 1 and self._ask([_Fill(fewer, 0.0)])[0].flips:
+            if len(fewer) > 1 and self._ask([fewer])[0].flips:
                 words = fewer
         return list(words)
 
 
-def _strong(asked: Sequence[_Fill]) -> dict[Span, list[_Fill]]:
-    """Of each place the words that speak most for the target, the strongest first."""
-    by_place: dict[Span, list[_Fill]] = {}
-    for fill in asked:
-        by_place.setdefault(next(iter(fill.words)), []).append(fill)
-    return {
-        span: sorted(fills, key=lambda fill: -fill.odds)[:_STRONG]
-        for span, fills in by_place.items()
-    }
-
-
-def _only(span: Span, fill: _Fill) -> _Fill:
-    """What a fill of several places puts into one of them."""
-    return replace(fill, words={span: fill.words[span]})
+def _by_place(fills: Sequence[_Fill]) -> dict[Span, list[_Fill]]:
+    found: dict[Span, list[_Fill]] = {}
+    for fill in fills:
+        found.setdefault(next(iter(fill.words)), []).append(fill)
+    return found
 
 
 def _likeliest(ranked: Sequence[Sequence[_Fill]]) -> Iterator[_Fill]:
