@@ -4,7 +4,14 @@ Where words begin there is a question of meaning, which needs a dictionary; one 
 marks, counts as a word.
 """
 
+from unicodedata import combining
+
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Their characters, for a set of the regex module."""
 CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
 """One of them, as a pattern."""
+
+
+def has_other_letters(text: str) -> bool:
+    """Whether a text has letters that English has not, or marks that are written on letters."""
+    return any(not one.isascii() and (one.isalpha() or combining(one)) for one in text)

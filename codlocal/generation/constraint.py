@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import regex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codlocal.core.scripts import CHARACTER, UNSPACED
+from codlocal.core.scripts import CHARACTER, UNSPACED, has_other_letters
 from codlocal.generation.letter_case import is_capitalised, is_shouted
 from codlocal.generation.quoting import quoted
 from codlocal.generation.window import LONGEST_WINDOW, sentences_around
@@ -25,7 +25,11 @@ _LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPAC
 _WORD = regex.compile(rf"(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*", regex.V1)
 _LONGEST_WORD = 200
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
-_ANY_SCRIPT = r'[^\x00-\x20\x7f\s"\\.,;:!?()\[\]{}<>…“”„«»。，、；：！？（）《》「」『』]{1,20}'
+_MARKS = (
+    r"\x00-\x26\x28-\x2c\x2e\x2f:-@\[-`{-\x7f"  # all of ASCII's but the apostrophe and the hyphen
+    "\u200b\u200e\u200f\u2028-\u202e\u2060\ufeff\ufffd…“”„«»。，、；：！？（）《》「」『』【】،؛؟।"
+)
+_ANY_SCRIPT = rf"[^\s{_MARKS}]{{1,20}}"
 _ENDING = "('(s|t|d|m|ll|re|ve))?"
 _LOWER = "[a-z]{1,14}" + _ENDING
 _CAPITALISED = "[A-Z][a-z]{0,14}" + _ENDING
@@ -261,7 +265,7 @@ def _word_patterns(text: str, slot: Span) -> tuple[str, str]:
 
     Letters only, so that a word can't leave its slot.
     """
-    if any(letter.isalpha() and not letter.isascii() for letter in text):
+    if has_other_letters(text):
         return _ANY_SCRIPT, _ANY_SCRIPT
     old = text[slot.start : slot.end].split(" ")
     end = slot.start + len(old[0])

@@ -18,6 +18,7 @@ from itertools import islice, zip_longest
 import regex
 
 from codlocal.core.records import Candidate, Teacher
+from codlocal.core.scripts import has_other_letters
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import replaced
 from codlocal.generation.engines.engine import Proposals
@@ -262,13 +263,15 @@ def _ranked(plan: PlannedInfill, proposals: Sequence[Proposals]) -> list[_Fill]:
 def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tuple[str, float]]:
     """The words among the tokens, in the case of the word whose place they take."""
     text, span = plan.task.example.text, place.span
-    old = text[span.start : span.end]
+    old, any_script = text[span.start : span.end], has_other_letters(text)
     for token, log_probability in found.tokens:
         match = _WORD.fullmatch(token)
         if match is None or bool(match[1]) != place.spaced:
             continue
         word = match[2]
         if len(word) == 1 and word.isascii() and word not in _LETTERS_THAT_ARE_WORDS:
+            continue
+        if has_other_letters(word) and not any_script:
             continue
         word = contraction(word)
         if word.lower() != old.lower():

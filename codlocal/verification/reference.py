@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from codlocal.core.errors import DataError
 from codlocal.core.records import (
@@ -23,7 +23,12 @@ _SHAPE = '{"text": …, "label": …, "counterfactual": …, "counterfactual_lab
 
 
 class WrittenPair(Row):
-    """A text and what somebody made of it. The labels are the writers' and aren't looked at."""
+    """A text and what somebody made of it. The labels are the writers' and aren't looked at.
+
+    Nor is anything else that a line has: a run's own `pairs.jsonl` is such a file, too.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     text: str
     label: int | str
@@ -55,8 +60,10 @@ def _rows(path: Path) -> Iterator[WrittenPair]:
             try:
                 yield WrittenPair.model_validate_json(line)
             except ValidationError as error:
+                first = error.errors()[0]
+                what = ": ".join([*map(str, first["loc"][:1]), first["msg"]])
                 raise DataError(
-                    f"{path}, line {number}, is no pair: {error.errors()[0]['msg']}.",
+                    f"{path}, line {number}, is no pair: {what}.",
                     f"One a line is expected: {_SHAPE}",
                 ) from error
 

@@ -68,7 +68,7 @@ def table(generation: Generation, others: Sequence[Measures] = ()) -> Table:
     drawn = Table(title="Counterfactuals", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("", no_wrap=True)
     for one in columns:
-        drawn.add_column(escape(one.name), justify="right")
+        drawn.add_column(escape(one.name), justify="right", overflow="fold")
     for heading, cell in _ROWS:
         drawn.add_row(heading, *(cell(one) for one in columns))
     drawn.caption = "solved: with a good flip; medians over good flips and over pairs"

@@ -223,7 +223,7 @@ class VllmEngine:
             if isinstance(error, openai.InternalServerError):
                 what, why = f"answers {error.status_code}", "Its log says why. "
             return EngineError(
-                f"The server at {self._url} {what}: {error}.",
+                f"The server at {self._url} {what}: {error.message.rstrip('.')}.",
                 f"{why}Rows so far are kept: run the same command again to go on. If its log says "
                 f"{SEED_CRASH!r}, add --set runtime.request_seeds=false",
             )

@@ -172,6 +172,11 @@ def test_other_scripts_get_words_of_their_own():
     assert not allowed("服务很差。", "服务很差", "很。好")
     assert allowed("Le café est mauvais", "mauvais", "très bon")
     assert not allowed("Le café est mauvais", "mauvais", "bon\x01")
+    assert allowed("C'était mauvais", "mauvais", "aujourd'hui peut-être")
+    for mark in ("___", "a|b", "a=b", "so_gut", "\u200bgut", "gu\ufffd"):
+        assert not allowed("Das Essen war früher gut", "gut", mark)
+    # An accent may be a character of its own.
+    assert allowed("cafe\u0301 good", "good", "tre\u0300s")
     # Emoji and typographic quotes are no script: English stays English around them.
     assert not allowed("It’s good 😀", "good", "b*d")
     assert allowed("It’s good 😀", "good", "bad")

@@ -121,7 +121,10 @@ def test_a_refusal_is_the_reason():
 
 @pytest.mark.parametrize(
     "token",
-    ["bad", "  bad", " b", " ba1", " <b>", ' "', " bad!", "▁bad", "", " good", " Good", "\n", " 7"],
+    [
+        *("bad", "  bad", " b", " ba1", " <b>", ' "', " bad!", "▁bad", "", " good", " Good", "\n"),
+        *(" 7", " Я", " très"),
+    ],
 )
 def test_what_is_no_other_word_for_the_place_is_passed_over(token):
     everything = FakeTeacher({}, bias=-1.0)

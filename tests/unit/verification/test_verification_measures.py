@@ -171,6 +171,9 @@ def test_a_table_fits_a_narrow_terminal(generation, capsys):
     assert "perplexity ratio" in text
     assert "21-94%" in text
     assert "…" not in text
+    many = generation.model_copy(update={"rounds": generation.rounds * 3})
+    Console(width=80).print(table(many, [generation.total]))
+    assert "…" not in capsys.readouterr().out
 
 
 def test_missing_measures_say_how_to_get_them(tmp_path):

@@ -68,6 +68,13 @@ def test_pairs_are_read_from_json_lines(tmp_path):
     assert read_pairs(path) == written()
 
 
+def test_what_else_a_line_says_is_left_alone(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [pair.model_dump() | {"example_id": "train-1"} for pair in written()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_pairs(path) == written()
+
+
 def test_a_byte_order_mark_and_blank_lines_are_no_pairs(tmp_path):
     path = tmp_path / "pairs.jsonl"
     lines = "\n".join(pair.model_dump_json() + "\n" for pair in written())
@@ -81,7 +88,10 @@ def test_a_byte_order_mark_and_blank_lines_are_no_pairs(tmp_path):
         (None, "can't be read"),
         (b"", "has no pairs"),
         (b"\xff\xfe", "can't be read"),
-        (json.dumps({"text": "a", "label": 0}).encode(), "line 1, is no pair: Field required"),
+        (
+            json.dumps({"text": "a", "label": 0}).encode(),
+            "line 1, is no pair: counterfactual: Field required",
+        ),
         (written()[0].model_dump_json().encode() + b"\nnonsense\n", "line 2, is no pair"),
     ],
 )
