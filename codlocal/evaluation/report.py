@@ -78,9 +78,8 @@ def caption(metrics: Mapping[str, Any]) -> str:
         lines.append(f"student - baseline, agreement: {found['mean']:+.3f} {_sureness(found)}")
     if metrics["student"].get("boundary_n"):
         texts = metrics["student"]["boundary_n"]
-        lines.append(
-            _by_row(metrics, "boundary_agreement", f"agreement on {texts} texts near the boundary")
-        )
+        what = f"agreement on {texts} text{'s' if texts > 1 else ''} near the boundary"
+        lines.append(_by_row(metrics, "boundary_agreement", what))
     if "calibration_error" in metrics["student"]:
         lines.append(_by_row(metrics, "calibration_error", "expected calibration error"))
     return "\n".join(lines)
