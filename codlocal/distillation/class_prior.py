@@ -83,7 +83,9 @@ def _evenly_drawn(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Te
 
 
 def _drawn(training_set: TrainingSet) -> list[tuple[int, int]]:
-    """Positions and gold labels of the originals as drawn; of all of them where all are fill."""
-    texts = enumerate(training_set.texts)
-    originals = [(at, text.gold) for at, text in texts if text.gold is not None]
+    """Positions and gold labels of the originals as drawn: of all where there are no others."""
+    texts = training_set.texts
+    originals = [(at, text.gold) for at, text in enumerate(texts) if text.gold is not None]
+    if len(originals) == len(texts):
+        return originals
     return originals[: len(originals) - training_set.fill] or originals

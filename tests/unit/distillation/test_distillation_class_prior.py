@@ -34,6 +34,11 @@ def test_originals_alone_shift_nothing():
     assert shift.tolist() == [0.0, 0.0]
 
 
+def test_without_a_pair_fill_is_as_drawn():
+    filled = prior_shift(paired(0, 1, 1, 0, fill=2), torch.randn(4, 2))
+    assert filled.tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
 def test_even_originals_and_their_flips_shift_nothing():
     shift = prior_shift(paired(0, None, 1, None), sure_of(0, 1, 1, 0))
     assert shift.abs().max() < 1e-6
