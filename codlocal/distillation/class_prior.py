@@ -46,7 +46,7 @@ def prior_shift(
     drawn = _drawn(training_set)
     said = probabilities[[at for at, _ in drawn]]
     gold = torch.tensor([label for _, label in drawn])
-    as_gold = _called(said, gold)
+    as_gold = _if_called(said, gold)
     beyond_gold = log_shares(said) - log_shares(as_gold)
     best = logits.topk(2, dim=-1).values
     margin = float((best[:, 0] - best[:, 1]).mean())
@@ -63,7 +63,7 @@ def log_shares(labels: torch.Tensor) -> torch.Tensor:
     return counts.log() - counts.sum().log()
 
 
-def _called(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _if_called(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The probabilities [n, classes] with the largest and that of the label [n] exchanged."""
     largest, at = probabilities.max(dim=-1, keepdim=True)
     wanted = labels.unsqueeze(dim=-1)

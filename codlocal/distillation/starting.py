@@ -66,10 +66,11 @@ def _warm_start(config: Config, base: Path, init: str) -> str:
 
 
 def _teacher_share(settings: DistillationConfig) -> float:
-    """Where the start knows the task, weights between the two ends of training generalise better.
+    """How far a trained student goes back: nowhere but from a start that knows the task.
 
-    At least they do so than those that followed a few texts (Wortsman et al. 2022, "Robust
-    fine-tuning of zero-shot models"). Adapters are not mixed.
+    There, weights between start and end of the training generalise better than those that followed
+    a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Adapters are not
+    mixed.
     """
     if settings.student_init != "teacher" or settings.quantization != "none":
         return 0.0
