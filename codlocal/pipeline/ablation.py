@@ -34,9 +34,9 @@ from codlocal.models.folders import locked
 from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
-from codlocal.pipeline.outlook import drawn
 from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
+from codlocal.pipeline.texts import drawn
 
 _QUIET = Console(-1)
 _LOCK = "results.lock"

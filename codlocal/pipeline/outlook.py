@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from codlocal.core import artifacts
 from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
-from codlocal.core.errors import CodlocalError, DataError
+from codlocal.core.errors import CodlocalError
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
-from codlocal.data.loaders import load
-from codlocal.data.sampling import few_shot
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
 from codlocal.pipeline.engines import find_engine
 from codlocal.pipeline.rounds import check_rounds, round_folder
+from codlocal.pipeline.texts import drawn
 
 _OF_A_ROUND = STAGES[STAGES.index("generate") :]
 """What a further round does; it has its data and its teacher from the run."""
@@ -129,26 +128,6 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
     if "generate" in missing:
         yield _need("prompt", lambda: str(preflight.check_prompt(run, spec)))
     return spec
-
-
-def drawn(run: RunFolder) -> DatasetSpec | None:
-    """What the texts are, having drawn the originals from them; None if they are to be fetched.
-
-    Raises:
-        DataError: they can't be used, or are too few for k.
-
-    """
-    dataset = run.config.dataset
-    from_hub = dataset.path is None and dataset.source in {"auto", "hub"}
-    try:
-        loaded = load(dataset, offline=True)
-    except DataError:
-        if from_hub and not run.config.runtime.offline:
-            return None
-        raise
-    for seed in dataset.all_seeds:
-        few_shot(loaded.train, dataset.k, seed, loaded.spec.label_names)
-    return loaded.spec
 
 
 def _engine(run: RunFolder) -> str:

@@ -24,6 +24,7 @@ from codlocal.pipeline.engines import (
     why_no_gpu,
 )
 from codlocal.pipeline.replays import store_of
+from codlocal.pipeline.texts import drawn
 
 _LOW_DISK_GB = 3.0
 _PACKAGES = {
@@ -64,10 +65,12 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
 def check_kept(run: RunFolder, until: str, redo: str | None = None) -> None:
     """Refuse stages whose teacher is gone, before anything is set aside for them.
 
-    So with an engine that is to write counterfactuals anew, what it is to replay, and its prompt.
+    So with texts that are to be read anew, with an engine that is to write counterfactuals anew,
+    what it is to replay, and its prompt.
 
     Raises:
         ConfigError: the prompt can't be used, or there is nothing to replay.
+        DataError: the texts are not there or can't be used.
         EngineError: there is no engine.
         ModelError: the teacher is gone.
         RunError: the teacher's record is damaged.
@@ -76,6 +79,8 @@ def check_kept(run: RunFolder, until: str, redo: str | None = None) -> None:
     missing = run.missing(until, redo)
     if HEAVY.intersection(missing) and "teacher" not in missing:
         check_teacher(read_teacher(run))
+    if redo and "data" in missing:
+        drawn(run)
     if redo and "generate" in missing:
         check_engine(run.config)
         anew = STAGES.index(redo) <= STAGES.index("generate")

@@ -45,6 +45,8 @@ def test_redo_sets_the_old_results_aside(tmp_path, capsys):
     ("words", "message"),
     [
         (("pipeline", "--redo", "data", "--rounds", "2"), "no room for them"),
+        (("data", "--redo", "data", "--data", "nowhere.csv"), "There is no file or folder"),
+        (("pipeline", "--redo", "data", "-k", "10000"), "balanced texts can't be drawn"),
         (("teacher", "train", "--redo", "data", "--device", "cuda"), "needs a CUDA GPU"),
         (("generate", "--redo", "data", "--replay", "nowhere"), "There are no recorded replies"),
         (("verify", "--redo", "data", "--engine-python", "nowhere"), "There is no interpreter"),
