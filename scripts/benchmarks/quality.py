@@ -1,5 +1,6 @@
 """`scripts/bench quality`: the arms on several datasets over k and seeds, as an ablation."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,8 @@ from benchmarks import options
 from codlocal.cli import cli
 from codlocal.cli import main as run
 from codlocal.core import jsonl
-from codlocal.data.registry import ACCEPTABILITY, SENTIMENT
-from codlocal.generation import prompts
+from codlocal.data.registry import REGISTRY, SENTIMENT
 
-_TASKS = {"cola": ("acceptability", ACCEPTABILITY)}
 _ARMS = "student,baseline,half,untrained,logistic,logistic-pairs"
 
 
@@ -34,7 +33,7 @@ def _listed(_context: click.Context, _option: click.Parameter, value: str) -> li
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
     metavar="DIR",
-    help="Has a folder for each set, with train.jsonl and test.jsonl.",
+    help="Has a folder for each set, with train.jsonl, test.jsonl and, if need be, labels.json.",
 )
 @options.out("the grid, the results and the report")
 @click.option(
@@ -82,11 +81,17 @@ def _grid(data: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dataset(data: Path, name: str) -> dict[str, Any]:
-    """A set of two classes: sentiment, unless its name says otherwise."""
-    task, labels = _TASKS.get(name, ("sentiment", SENTIMENT))
-    prompt = str(prompts.folder() / f"{task}.jinja")
+    """A set, with the task and the labels that its name is known for, else of sentiment.
+
+    A list `labels.json` in its folder says what its numbers mean where their order is its own.
+    """
+    entry = REGISTRY.get(name)
+    task, labels = (entry.task, entry.label_names) if entry else ("sentiment", SENTIMENT)
+    own = data / name / "labels.json"
+    if own.is_file():
+        labels = tuple(label.replace("_", " ") for label in json.loads(own.read_text("utf-8")))
     return {
-        "name": name, "path": str(data / name), "label_names": list(labels), "prompt": prompt,
+        "name": name, "path": str(data / name), "label_names": list(labels), "prompt": task,
     }  # fmt: skip
 
 
