@@ -68,6 +68,11 @@ _CAUSES = (
         "Free memory, choose a smaller --generator, or lower VLLM_CPU_KVCACHE_SPACE.",
     ),
     (
+        r"died unexpectedly \(exit code: -9\)",
+        "the system killed one of its processes, most likely as the machine ran out of memory",
+        "Free memory and run the command again: rows so far are kept. `dmesg` tells of such kills.",
+    ),
+    (
         r"Bfloat16 is only supported on GPUs",
         "the GPU does not know bfloat16",
         "Use another number format: --set runtime.dtype=float16.",
@@ -101,6 +106,12 @@ _CAUSES = (
 )
 
 
+_NOISE = re.compile(
+    r"nanobind: | - (leaked |\.\.\. skipped)|See https://nanobind|.*resource_tracker"
+)
+"""What libraries say of themselves as a process ends, whatever it ended of."""
+
+
 def _recent(log: Path) -> str:
     try:
         with log.open("rb") as handle:
@@ -114,6 +125,7 @@ def _recent(log: Path) -> str:
 def tail(log: Path) -> str:
     """The last lines of a log, shortened, for an error message."""
     lines = [line.rstrip() for line in _recent(log).splitlines() if line.strip()]
+    lines = [line for line in lines if not _NOISE.match(line)]
     return "\n".join("  | " + line[:300] for line in lines[-_TAIL_LINES:])
 
 

@@ -51,6 +51,8 @@ MORE = [
      "Your Tesla V100 GPU has compute capability 7.0.", "bfloat16"),
     ("ValueError: Free memory on device (1.2/23.6 GiB) on startup is less than desired GPU memory "
      "utilization (0.9, 21.3 GiB)", "GPU has too little"),
+    ("(EngineCore pid=8201) ERROR 11-28 13:40:41 [multiproc_executor.py:315] Worker proc "
+     "VllmWorker-0 died unexpectedly (exit code: -9), shutting down", "the system killed"),
     ("terminate called after throwing an instance of 'std::bad_alloc'", "ran out of memory"),
     ("ValueError: Model architectures ['Foo'] are not supported for now.", "architecture"),
     ("OSError: /m does not appear to have a file named config.json.", "incomplete"),
@@ -90,6 +92,18 @@ def test_the_tail_is_short_and_without_blank_lines(tmp_path):
     assert len(lines) == 15
     assert lines[-1].startswith("  | line 999 xxx")
     assert max(len(line) for line in lines) == 304
+
+
+def test_the_tail_is_without_what_libraries_say_of_themselves_at_the_end(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text(
+        "RuntimeError: Executor failed.\nnanobind: leaked 64 types!\n"
+        ' - leaked type "triton._C.libtriton.ir.block"\n - ... skipped remainder\n'
+        "See https://nanobind.readthedocs.io/refleaks.html/usr/lib/resource_tracker.py:254: "
+        "UserWarning: resource_tracker: There appear to be 1 leaked semaphore objects\n"
+        "  warnings.warn('resource_tracker: There appear to be %d '\n"
+    )
+    assert causes.tail(log) == "  | RuntimeError: Executor failed."
 
 
 def test_a_log_that_is_not_there_or_not_text_is_no_second_error(tmp_path):
