@@ -6,12 +6,20 @@ marks, counts as a word.
 
 from unicodedata import combining
 
+import regex
+
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Their characters, for a set of the regex module."""
 CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
 """One of them, as a pattern."""
+_BEGINNING = regex.compile(CHARACTER)
 
 
 def has_other_letters(text: str) -> bool:
     """Whether a text has letters that English has not, or marks that are written on letters."""
     return any(not one.isascii() and (one.isalpha() or combining(one)) for one in text)
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word is written without spaces around it."""
+    return _BEGINNING.match(word) is not None

@@ -21,8 +21,17 @@ from codlocal.generation.window import LONGEST_WINDOW, sentences_around
 
 _LETTERS = rf"[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*"
 """Letters and digits of any script with spaces, with the marks that are written on them."""
+_KEPT = (
+    r"(?i:[a-z][a-z0-9+.\-]{0,19}://|www\.)[\x21\x23-\x3b\x3d\x3f-\x7e]+"
+    r"|&(?i:[a-z][a-z0-9]{0,30}|#x?[0-9a-f]{1,6});"
+)
+"""Addresses, and HTML's names of characters (`&amp;`): with another word in them they are none."""
 # A script has signs, too, that are no words: radicals, circled characters.
-_WORD = regex.compile(rf"(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*", regex.V1)
+_WORD = regex.compile(
+    rf"(?:{_KEPT})(*SKIP)(*FAIL)"
+    rf"|(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*",
+    regex.V1,
+)
 _LONGEST_WORD = 200
 _SPECIAL = re.compile(r"([\\.^$*+?{}\[\]()|/\-])")
 _MARKS = (
@@ -89,6 +98,7 @@ def words(text: str) -> list[Span]:
     """The words of a text; punctuation and spaces stand between them.
 
     What is longer than any word, such as encoded data, is none: it would be a window of its own.
+    Nor are the parts of an address, or of one of HTML's names of characters.
     """
     spans = (Span(match.start(), match.end()) for match in _WORD.finditer(text))
     return [span for span in spans if span.end - span.start <= _LONGEST_WORD]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codlocal.core.records import Teacher
+from codlocal.core.scripts import has_other_letters, is_unspaced
 from codlocal.generation.constraint import Span, within_reach, words
 from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import Lexicon
@@ -113,6 +114,7 @@ class _Finder:
                 for span in self._reach
                 if span not in chosen
                 for word in probes
+                if self._suits(span, word)
             ]
             if not tried:
                 return []
@@ -151,13 +153,25 @@ class _Finder:
         contracts = taken_back or is_auxiliary(old)
         speaking = self._lexicon.speaking(self._task.target_label, self._task.source_label)
         options += [word for word in speaking if contracts or "n't" not in word]
+        options = [word for word in options if self._suits(span, word)]
         # A word that begins the text leaves its capital to the "not" before it.
-        options += [] if taken_back else negated(old if span.start else old.lower())
+        if not taken_back and not has_other_letters(old):
+            options += negated(old if span.start else old.lower())
         if text[: span.start].endswith(" "):
             fitting = [self._in_place(span, phrase) for phrase in options]
         else:
             fitting = [self._in_place(span, phrase) for phrase in options if phrase]
         return [phrase for phrase in dict.fromkeys(fitting) if phrase.lower() != old.lower()]
+
+    def _suits(self, span: Span, word: str) -> bool:
+        """Whether a word of the training texts can be one of this text, as its letters go.
+
+        The training texts may be of several languages, and each of them in its own script.
+        """
+        text = self._task.example.text
+        if has_other_letters(word) and not has_other_letters(text):
+            return False
+        return not word or is_unspaced(word) == is_unspaced(text[span.start : span.end])
 
     def _in_place(self, span: Span, phrase: str) -> str:
         return in_case(phrase, self._task.example.text, span.start, span.end)

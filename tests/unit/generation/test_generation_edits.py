@@ -156,3 +156,24 @@ def test_words_that_were_tried_are_left_out_unless_nothing_else_is_there():
 def test_a_word_that_is_dropped_takes_the_space_before_it_along():
     text = "was not good"
     assert replaced(text, {Span(4, 7): "", Span(8, 12): "bad"}) == "was bad"
+
+
+def test_words_of_another_script_are_offered_to_none_that_lacks_it():
+    corpus = ["the food was good", "服务很差 awful", "еда ужасная"]
+    teacher = FakeTeacher({**FakeTeacher().weights, "差": -8.0, "很": 8.0, "ужасная": -8.0})
+
+    def offered(text):
+        edits = find_edits(teacher, Lexicon(teacher, corpus, 2), task(text))
+        return {one for edit in edits for _, choices in edit.slots for one in choices}
+
+    assert "awful" in offered("The food was good")
+    assert not {"差", "ужасная"} & offered("The food was good")
+    assert "差" in offered("很")
+    assert all(len(one) == 1 for one in offered("很"))
+
+
+def test_english_negations_are_for_english_words():
+    choices = [one for edit in found("vraiment délicieux good", teacher=Negating())
+               for _, choices in edit.slots for one in choices]  # fmt: skip
+    assert "not good" in choices
+    assert not any("délicieux" in one for one in choices)
