@@ -13,6 +13,7 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanma
 CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
 """One of them, as a pattern."""
 _BEGINNING = regex.compile(CHARACTER)
+_BLOCKS = ("぀-ヿ㐀-䶿一-鿿", "ก-๎", "ກ-ໟ", "ក-៓", "က-၏")
 
 
 def has_other_letters(text: str) -> bool:
@@ -23,3 +24,13 @@ def has_other_letters(text: str) -> bool:
 def is_unspaced(word: str) -> bool:
     """Whether a word is written without spaces around it."""
     return _BEGINNING.match(word) is not None
+
+
+def characters_like(word: str) -> str:
+    """The characters that may replace a word of such a script, as a set in a pattern, else "".
+
+    They are named by their code points: not every engine of grammars knows the names of scripts.
+    """
+    if not is_unspaced(word):
+        return ""
+    return next((block for block in _BLOCKS if regex.match(f"[{block}]", word)), _BLOCKS[0])

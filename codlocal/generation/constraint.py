@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import regex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codlocal.core.scripts import CHARACTER, UNSPACED, has_other_letters
+from codlocal.core.scripts import CHARACTER, UNSPACED, characters_like, has_other_letters
 from codlocal.generation.letter_case import is_capitalised, is_shouted
 from codlocal.generation.quoting import quoted
 from codlocal.generation.window import LONGEST_WINDOW, sentences_around
@@ -266,6 +266,9 @@ def _join_neighbours(text: str, spans: Sequence[Span]) -> list[tuple[Span, int]]
 
 
 def _slot_pattern(text: str, slot: Span, most: int) -> str:
+    old = text[slot.start : slot.end]
+    if (alike := characters_like(old)) and " " not in old:  # each character is a word
+        return f"[{alike}]{{1,{len(old) - 1 + most}}}"
     first, later = _word_patterns(text, slot)
     return first if most == 1 else f"{first}( {later}){{0,{most - 1}}}"
 

@@ -9,6 +9,7 @@ from grammars import ODD_TEXTS, grammar_problem, guidance_accepts, texts
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from codlocal.core.scripts import is_unspaced
 from codlocal.generation.constraint import (
     EditReply,
     Span,
@@ -83,7 +84,8 @@ def test_guidance_reads_the_pattern_as_we_do(edit, seed):
 @pytest.mark.parametrize("text", [text for text in ODD_TEXTS if len(text) < 400])
 def test_filling_in_real_words_fits_and_gives_the_text_with_those_words(text):
     span = words(text)[-1]
-    edited = text[: span.start] + ("GREAT" if text[span.start].isupper() else "great")
+    word = "很" if is_unspaced(text[span.start]) else "great"
+    edited = text[: span.start] + (word.upper() if text[span.start].isupper() else word)
     edited += text[span.end :]
     constraint = edit_constraint(text, [span])
     reply = json.dumps({"text": edited}, ensure_ascii=False)
@@ -180,6 +182,23 @@ def test_other_scripts_get_words_of_their_own():
     # Emoji and typographic quotes are no script: English stays English around them.
     assert not allowed("It’s good 😀", "good", "b*d")
     assert allowed("It’s good 😀", "good", "bad")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "fits", "unfit"),
+    [
+        ("菜也不好吃。", "也", ["很", "真的"], ["好吃不出来", "bad", "w-w", "😡😡", "很 好"]),
+        ("すごいです", "い", ["く", "くて"], ["くない", "ก"]),
+        ("อาหารดี", "ดี", ["แย่", "ไม่"], ["แย่มากมาก", "bad", "菜"]),
+    ],
+)
+def test_a_character_of_a_script_without_spaces_becomes_a_few_of_it(text, old, fits, unfit):
+    constraint = edit_constraint(text, [Span(text.index(old), text.index(old) + len(old))], 1)
+    assert grammar_problem(constraint.pattern) == ""
+    for new in fits + unfit:
+        reply = json.dumps({"text": text.replace(old, new, 1)}, ensure_ascii=False)
+        assert constraint.allows(reply) == (new in fits)
+        assert guidance_accepts(constraint.pattern, reply) == (new in fits)
 
 
 @pytest.mark.parametrize(
