@@ -15,6 +15,8 @@ GENERATION = "generation.json"
 
 _DIRECTIONS = 4
 """A table has no room for more directions than this; `generation.json` has them all."""
+_DIRECTIONS_OF_TWO = 2
+"""How many directions two classes have."""
 
 _ROWS: tuple[tuple[str, Callable[[Measures], str]], ...] = (
     ("originals", lambda one: str(one.originals)),
@@ -72,6 +74,10 @@ def table(generation: Generation, others: Sequence[Measures] = ()) -> Table:
     for heading, cell in _ROWS:
         drawn.add_row(heading, *(cell(one) for one in columns))
     drawn.caption = "solved: with a good flip; medians over good flips and over pairs"
+    if len(generation.directions) > _DIRECTIONS_OF_TWO:
+        drawn.caption += "\n|p - 0.5|: half the gap of the two likeliest classes"
+    if generation.directions and not directions:
+        drawn.caption += f"\n{len(generation.directions)} directions: in {GENERATION}"
     if any(one.good.n and one.good.perplexity_ratio is None for one in others):
         drawn.caption += "\n--perplexity has the run's generator score people's pairs, too"
     return drawn

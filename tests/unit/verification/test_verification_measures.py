@@ -155,8 +155,12 @@ def test_a_table_has_all_columns_as_long_as_there_is_room(generation):
     ]  # fmt: skip
     many = generation.model_copy(update={"directions": generation.directions * 3})
     people = generation.total.model_copy(update={"name": "people"})
-    headers = [column.header for column in table(many, [people]).columns]
+    shown = table(many, [people])
+    headers = [column.header for column in shown.columns]
     assert headers == ["", "all", "people", "round 1", "round 2"]
+    assert "6 directions: in generation.json" in str(shown.caption)
+    assert "gap of the two likeliest classes" in str(shown.caption)
+    assert "\n" not in str(drawn.caption)
 
 
 def test_labels_are_no_markup(generation, capsys):
