@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codlocal.core.records import Teacher
-from codlocal.core.scripts import has_other_letters, is_unspaced
+from codlocal.core.scripts import characters_like, has_other_letters
 from codlocal.generation.constraint import Span, within_reach, words
 from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import Lexicon
@@ -171,7 +171,8 @@ class _Finder:
         text = self._task.example.text
         if has_other_letters(word) and not has_other_letters(text):
             return False
-        return not word or is_unspaced(word) == is_unspaced(text[span.start : span.end])
+        old = text[span.start : span.end]
+        return not word or characters_like(word) == characters_like(old)
 
     def _in_place(self, span: Span, phrase: str) -> str:
         return in_case(phrase, self._task.example.text, span.start, span.end)

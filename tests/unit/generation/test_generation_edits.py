@@ -159,8 +159,9 @@ def test_a_word_that_is_dropped_takes_the_space_before_it_along():
 
 
 def test_words_of_another_script_are_offered_to_none_that_lacks_it():
-    corpus = ["the food was good", "服务很差 awful", "еда ужасная"]
-    teacher = FakeTeacher({**FakeTeacher().weights, "差": -8.0, "很": 8.0, "ужасная": -8.0})
+    corpus = ["the food was good", "服务很差 awful", "еда ужасная", "แย่"]
+    weights = {"差": -8.0, "很": 8.0, "ужасная": -8.0, "แย": -8.0}
+    teacher = FakeTeacher({**FakeTeacher().weights, **weights})
 
     def offered(text):
         edits = find_edits(teacher, Lexicon(teacher, corpus, 2), task(text))
@@ -169,7 +170,7 @@ def test_words_of_another_script_are_offered_to_none_that_lacks_it():
     assert "awful" in offered("The food was good")
     assert not {"差", "ужасная"} & offered("The food was good")
     assert "差" in offered("很")
-    assert all(len(one) == 1 for one in offered("很"))
+    assert offered("很") <= set("服务差")
 
 
 def test_english_negations_are_for_english_words():
