@@ -5,10 +5,27 @@ counterfactuals made for the largest k then serve every smaller one, and compari
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from codlocal.core.errors import DataError
 from codlocal.core.records import Example, FewShotSplit
+
+
+def few_shots(
+    examples: Sequence[Example], k: int, seeds: Sequence[int], label_names: Sequence[str]
+) -> list[FewShotSplit]:
+    """Draw k texts for each seed.
+
+    Raises:
+        DataError: a class has too few texts for some seed; the hint's largest k suits all of them.
+
+    """
+    counts = Counter(example.label for example in examples)
+    orders = {seed: _turns(seed, len(label_names)) for seed in seeds}
+    scarcest = min(seeds, key=lambda seed: min(_runs_out([counts[at] for at in orders[seed]])))
+    few_shot(examples, k, scarcest, label_names)
+    return [few_shot(examples, k, seed, label_names) for seed in seeds]
 
 
 def few_shot(
@@ -33,12 +50,24 @@ def few_shot(
     for example in examples:
         ids[example.label].append(example.id)
     drawn = [_shuffled(found, f"{seed}-{label}") for label, found in enumerate(ids)]
-    order = list(range(len(label_names)))
-    # A string seed is hashed by content, so the draw is the same in every process.
-    random.Random(f"{seed}-classes").shuffle(order)  # noqa: S311
+    order = _turns(seed, len(label_names))
     _refuse_shortage([len(drawn[label]) for label in order], k, [label_names[it] for it in order])
     chosen = (drawn[order[place % len(order)]][place // len(order)] for place in range(k))
     return FewShotSplit(seed=seed, ids=tuple(chosen))
+
+
+def _turns(seed: int, classes: int) -> list[int]:
+    """The order in which the classes take their turns."""
+    order = list(range(classes))
+    # A string seed is hashed by content, so the draw is the same in every process.
+    random.Random(f"{seed}-classes").shuffle(order)  # noqa: S311
+    return order
+
+
+def _runs_out(counts: Sequence[int]) -> list[int]:
+    """At which turn each class has no text left, by the counts of the classes in their order."""
+    # The class at place p in the order runs out at turn count * classes + p.
+    return [count * len(counts) + place for place, count in enumerate(counts)]
 
 
 def _shuffled(ids: list[str], seed: str) -> list[str]:
@@ -49,18 +78,19 @@ def _shuffled(ids: list[str], seed: str) -> list[str]:
 
 def _refuse_shortage(counts: Sequence[int], k: int, names: Sequence[str]) -> None:
     """Check that turns over classes with these counts, in this order, can give k texts."""
-    # The class at place p in the order runs out at turn count * classes + p.
-    runs_out = [count * len(counts) + place for place, count in enumerate(counts)]
+    runs_out = _runs_out(counts)
     largest = min(runs_out)
     if largest >= k:
         return
     place = runs_out.index(largest)
     even = largest - largest % 2
+    few = {0: "no training text", 1: "only one training text"}
     raise DataError(
-        f"{k} balanced texts can't be drawn: the class {names[place]!r} has only "
-        f"{counts[place]} training texts.",
+        f"{k} balanced texts can't be drawn: the class {names[place]!r} has "
+        f"{few.get(counts[place], f'only {counts[place]} training texts')}.",
         f"The largest possible k is {even}: ask for that (-k {even}, or k in a grid), or give more "
         "texts of that class."
         if even
-        else "Give at least one training text of each class, or leave it out of the label names.",
+        else "Give at least one training text of each class, or leave it out of the test texts and "
+        "of the label names.",
     )

@@ -11,7 +11,7 @@ from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
 from codlocal.data.cleaning import LoadedData
 from codlocal.data.loaders import load
-from codlocal.data.sampling import few_shot
+from codlocal.data.sampling import few_shots
 
 
 def run_data(run: RunFolder, console: Console) -> None:
@@ -28,9 +28,7 @@ def run_data(run: RunFolder, console: Console) -> None:
         loaded = load(config, offline=run.config.runtime.offline)
         spec = loaded.spec
         # Drawn before the first file is written: too large a k can then be corrected in this run.
-        splits = [
-            few_shot(loaded.train, config.k, seed, spec.label_names) for seed in config.all_seeds
-        ]
+        splits = few_shots(loaded.train, config.k, config.all_seeds, spec.label_names)
         jsonl.write_rows(run.file(*artifacts.TRAIN), loaded.train)
         jsonl.write_rows(run.file(*artifacts.TEST), loaded.test)
         jsonl.write_rows(run.file(*artifacts.FEW_SHOT), splits)

@@ -4,7 +4,7 @@ from codlocal.core.errors import DataError
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
 from codlocal.data.loaders import load
-from codlocal.data.sampling import few_shot
+from codlocal.data.sampling import few_shots
 
 
 def drawn(run: RunFolder) -> DatasetSpec | None:
@@ -22,6 +22,5 @@ def drawn(run: RunFolder) -> DatasetSpec | None:
         if from_hub and not run.config.runtime.offline:
             return None
         raise
-    for seed in dataset.all_seeds:
-        few_shot(loaded.train, dataset.k, seed, loaded.spec.label_names)
+    few_shots(loaded.train, dataset.k, dataset.all_seeds, loaded.spec.label_names)
     return loaded.spec

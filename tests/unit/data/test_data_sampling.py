@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from codlocal.core.errors import DataError
 from codlocal.core.records import Example
-from codlocal.data.sampling import few_shot
+from codlocal.data.sampling import few_shot, few_shots
 
 
 def examples_of(counts):
@@ -93,6 +93,18 @@ def test_the_largest_k_in_the_hint_is_right(counts, seed):
 
 
 def test_a_class_without_texts_can_not_be_drawn():
-    with pytest.raises(DataError, match="class 'class0' has only 0") as caught:
+    with pytest.raises(DataError, match="class 'class0' has no training text") as caught:
         draw([0, 5], 2, 0)
     assert caught.value.hint.startswith("Give at least one training text of each class")
+
+
+def test_the_largest_k_in_the_hint_suits_every_seed():
+    counts, seeds = [1, *[9] * 19], range(8)
+    rows, names = examples_of(counts), names_of(counts)
+    with pytest.raises(DataError, match="'class0' has only one training text") as caught:
+        few_shots(rows, 40, seeds, names)
+    largest = int(caught.value.hint.split("k is ")[1].split(":")[0])
+    drawn = few_shots(rows, largest, seeds, names)
+    assert drawn == [few_shot(rows, largest, seed, names) for seed in seeds]
+    with pytest.raises(DataError, match="can't be drawn"):
+        few_shots(rows, largest + 2, seeds, names)
