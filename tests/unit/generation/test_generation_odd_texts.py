@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 from fakes import FakeEngine, FakeTeacher
-from grammars import ODD_TEXTS
+from grammars import ODD_TEXTS, grammar_problem, guidance_accepts
 from runs import config, run_with_data
 
 from codlocal.core import jsonl
 from codlocal.core.console import Console
 from codlocal.core.records import Candidate, Example
+from codlocal.generation.constraint import Span, edit_constraint
 from codlocal.generation.stage import run_generate
 from codlocal.pipeline.session import verification_of
 from codlocal.verification.stage import run_verify
@@ -59,3 +60,20 @@ def test_odd_texts_are_searched_and_verified_like_any_other(tmp_path, prompting)
         *_, shown, asked = request.prompt.split("\n")
         assert json.loads(shown.partition(": ")[2]), shown
         assert asked.endswith(":")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "fits", "unfit"),
+    [
+        ("菜也不好吃。", "也", ["很", "真的"], ["好吃不出来", "bad", "w-w", "😡😡", "很 好"]),
+        ("すごいです", "い", ["く", "くて"], ["くない", "ก"]),
+        ("อาหารดี", "ดี", ["แย่", "ไม่"], ["แย่มากมาก", "bad", "菜"]),
+    ],
+)
+def test_a_character_of_a_script_without_spaces_becomes_a_few_of_it(text, old, fits, unfit):
+    constraint = edit_constraint(text, [Span(text.index(old), text.index(old) + len(old))], 1)
+    assert grammar_problem(constraint.pattern) == ""
+    for new in fits + unfit:
+        reply = json.dumps({"text": text.replace(old, new, 1)}, ensure_ascii=False)
+        assert constraint.allows(reply) == (new in fits)
+        assert guidance_accepts(constraint.pattern, reply) == (new in fits)
