@@ -68,7 +68,7 @@ _CAUSES = (
         "Free memory, choose a smaller --generator, or lower VLLM_CPU_KVCACHE_SPACE.",
     ),
     (
-        r"died unexpectedly \(exit code: -9\)",
+        r"died unexpectedly \(exit code: (?:-9|None)\)",
         "the system killed one of its processes, most likely as the machine ran out of memory",
         "Free memory and run the command again: rows so far are kept. `dmesg` tells of such kills.",
     ),
