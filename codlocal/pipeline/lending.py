@@ -1,16 +1,17 @@
 """Counterfactuals of one run used in another, so that no generator is needed again."""
 
 import shutil
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import resolve
+from codlocal.core.config import Config, resolve
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.models.teacher import read_teacher
+from codlocal.pipeline.cells import Source
 
 RowT = TypeVar("RowT", Original, Candidate, Verdict)
 
@@ -40,6 +41,27 @@ def borrow(run: RunFolder, lender: Path) -> None:
         jsonl.write_rows(run.file("candidates.jsonl"), candidates)
         jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)
         facts.update(taken_from=str(lender), candidates=len(candidates))
+
+
+def twin(run: RunFolder, earlier: Sequence[Source] = ()) -> Path | None:
+    """Another run of the sweep that has the candidates of this one, which only chooses others.
+
+    Or will have them, as one of `earlier`. None if this one has begun to write its own.
+    """
+    if "generate" in run.manifest.stages:
+        return None
+    wanted = _search(run.config)
+    for path in sorted(run.path.parent.glob("*/manifest.json")):
+        record = RunFolder(path.parent, run.config).manifest.stages.get("generate")
+        if record and record.status == "done" and (record.settings, record.steering) == wanted:
+            return path.parent
+    alike = (run.path.parent / one.name for one in earlier if _search(one.config) == wanted)
+    return next(alike, None)
+
+
+def _search(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All that a run's candidates depend on."""
+    return config.stage_settings("generate"), config.steering("generate")
 
 
 def _rows(run: RunFolder, name: str, kind: type[RowT], wanted: Set[str]) -> list[RowT]:
