@@ -34,7 +34,7 @@ from codlocal.models.folders import locked
 from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
-from codlocal.pipeline.lending import twin
+from codlocal.pipeline.lending import check_lender, twin
 from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
 from codlocal.pipeline.texts import drawn
@@ -162,6 +162,9 @@ def _prepared(
             session = Session(run, console)
             session.advance("data")
             _refuse_other_texts(run)
+            needed = all(ARMS[cell.arm].counterfactuals for cell in cells)
+            if source.lender and needed and not run.is_done("teacher"):
+                check_lender(run, source.lender, console)
             session.advance(goal)
             session.order_originals()
             if source.generates:
