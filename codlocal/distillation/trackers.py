@@ -5,6 +5,7 @@ training log has the same numbers, whatever tracker there is.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,16 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from codlocal.core.errors import ConfigError
+from codlocal.core.foreign import first_line
 from codlocal.core.sections import RuntimeConfig
 
 _PROJECT = "codlocal"
+_FAILURES = {
+    "wandb": ("wandb.errors", "Error", "Log in with `wandb login`."),
+    "mlflow": ("mlflow.exceptions", "MlflowException", "Is the server of $MLFLOW_TRACKING_URI up?"),
+}
+"""By tracker the module and the name of its errors, and what may help."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,9 @@ def tracking(
         curve: with the path that `curve_of` names.
         facts: plain values to be shown with it.
 
+    Raises:
+        ConfigError: the tracker can't be used.
+
     """
     if runtime.tracker == "none":
         yield
@@ -82,14 +93,36 @@ def tracking(
             os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
             os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place.absolute()}/mlflow.db"
             options["logging_dir"] = str(place.absolute() / "mlflow")
-        if curve.begin:
-            options["run_id"] = _mlflow_run(curve)
     facts = {**facts, "curve": curve.id}
-    accelerator.init_trackers(project, facts, {runtime.tracker: options})
+    with _failures_told(runtime.tracker):
+        if runtime.tracker == "mlflow" and curve.begin:
+            options["run_id"] = _mlflow_run(curve)
+        accelerator.init_trackers(project, facts, {runtime.tracker: options})
+        try:
+            yield
+        finally:
+            accelerator.end_training()
+
+
+@contextmanager
+def _failures_told(tracker: str) -> Iterator[None]:
+    """Make an error of ours of a tracker's, which is not logged in or has lost its server."""
     try:
         yield
-    finally:
-        accelerator.end_training()
+    except _errors_of(tracker) as error:
+        *_, hint = _FAILURES[tracker]
+        raise ConfigError(
+            f"The tracker {tracker} can't be used: {first_line(error)}",
+            f"{hint} With --offline its curves stay on this machine, --tracker none draws none. "
+            "Run the same command again to go on.",
+        ) from error
+
+
+def _errors_of(tracker: str) -> tuple[type[Exception], ...]:
+    """What the package of a tracker raises, if it is loaded."""
+    module, name, _ = _FAILURES.get(tracker, ("", "", ""))
+    kind = getattr(sys.modules.get(module), name, None)
+    return () if kind is None else (kind,)
 
 
 def _mlflow_run(curve: Curve) -> str | None:

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from codlocal.core.errors import ConfigError
 from codlocal.core.sections import RuntimeConfig
+from codlocal.distillation import trackers
 from codlocal.distillation.trackers import Curve, curve_of, tracker_options, tracking
 
 FOLDER = Path("/run/students/student-seed0.partial")
@@ -100,3 +102,26 @@ def test_a_training_that_goes_on_does_so_on_its_curve(monkeypatch):
     assert _tracked(later, tracker="mlflow")[2]["mlflow"]["run_id"] == "theirs"
     assert _tracked(later, tracker="mlflow")[2]["mlflow"]["run_id"] is None
     assert asked == ["params.curve = 'an id'"] * 2
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "mlflow"])
+def test_what_a_tracker_fails_of_is_said_and_other_errors_are_not_its_own(monkeypatch, tracker):
+    class LibraryError(Exception):
+        pass
+
+    module, name, _ = trackers._FAILURES[tracker]
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: LibraryError}))
+    runtime = RuntimeConfig.model_validate({"tracker": tracker})
+    for raised, expected in (
+        (LibraryError("No key.\nmore"), ConfigError),
+        (KeyError("x"), KeyError),
+    ):
+        with (
+            pytest.raises(expected) as caught,
+            tracking(_Accelerator(), runtime, CURVE, {}),
+        ):
+            raise raised
+        if expected is ConfigError:
+            assert caught.value.message == f"The tracker {tracker} can't be used: No key."
+            assert "--offline" in caught.value.hint
