@@ -67,6 +67,7 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     so are the figures of arms that don't depend on the method, which each method's rows repeat.
     A cell is one row of results.jsonl, results.csv and results.parquet; `codlocal report` draws
     them. What fails is kept with its reason, the rest goes on, and the command exits with 4.
+    Relative paths in the grid start from the current directory: go on from the same one.
     """
     from codlocal.pipeline.ablation import check_texts, run_ablation
     from codlocal.pipeline.cells import plan

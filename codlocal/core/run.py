@@ -67,7 +67,8 @@ class RunFolder:
         the stages before had the same settings. Of several processes the first one does all this;
         the others wait for it, and only read.
 
-        A folder made for it is removed if an error of ours comes before the run's first row.
+        A folder made for it is removed if an error of ours comes before the run's first row; in
+        one that was there run.toml is left as it was if the error comes before any further row.
 
         Raises:
             RunError: it is no run folder, another process works on it, or a finished stage had
@@ -94,9 +95,29 @@ class RunFolder:
                 run.refuse_changed_settings(redo)
                 if redo:
                     run.archive = run._set_aside(redo)
-                jsonl.write_text(run.file("run.toml"), config.to_toml())
-                processes.wait("the run's folder")
-                yield run
+                with run._settings_saved():
+                    processes.wait("the run's folder")
+                    yield run
+
+    @contextmanager
+    def _settings_saved(self) -> Iterator[None]:
+        """Have the settings in run.toml; those before them again if nothing came of these."""
+        path, before = self.file("run.toml"), self._results()
+        earlier = path.read_text("utf-8") if path.exists() else None
+        jsonl.write_text(path, self.config.to_toml())
+        try:
+            yield
+        except CodlocalError:
+            if earlier is not None and not self.archive and self._results() == before:
+                jsonl.write_text(path, earlier)
+            raise
+
+    def _results(self) -> set[tuple[str, int]]:
+        """The files with rows and results, and how long they are; the stages that are done."""
+        places = [self.file(name) for names in _OUTPUTS.values() for name in names]
+        files = [one for place in places for one in (place, *place.rglob("*")) if one.is_file()]
+        done = {(stage, 0) for stage in STAGES if self.is_done(stage)}
+        return done | {(str(one), one.stat().st_size) for one in files}
 
     def refuse_strange_folder(self) -> None:
         """Refuse a folder that has other things than a run's in its files' places.

@@ -20,21 +20,27 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: str
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    key: str,
+    curve: str = "",
 ) -> None:
     """Write the state after `step` steps as a new folder, then drop the older ones.
 
-    `key` says which training it belongs to; another training does not resume from it.
+    `key` says which training it belongs to; another training does not resume from it. `curve` is
+    the id under which a tracker knows it.
     """
     partial = folder / "checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file(_weights(model), partial / "model.safetensors")
     save_file(_moments(model, optimizer), partial / "optimizer.safetensors")
-    state = {"step": step, "key": key, "weights": _count(model)}
+    state = {"step": step, "key": key, "weights": _count(model), "curve": curve}
     jsonl.write_json(partial / "state.json", state)
     sync_files(partial)
-    finished = folder / f"checkpoint-{step:07d}"
+    finished = _checkpoint(folder, step)
     shutil.rmtree(finished, ignore_errors=True)
     partial.replace(finished)
     for older in _checkpoints(folder):
@@ -65,10 +71,22 @@ def load_checkpoint(
     return 0
 
 
+def curve_at(folder: Path, step: int) -> str:
+    """The id under which a tracker knows a training that was restored; empty at its beginning."""
+    if not step:
+        return ""
+    state = json.loads(_checkpoint(folder, step).joinpath("state.json").read_bytes())
+    return str(state.get("curve", ""))
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Drop all states, finished or not, of every phase."""
     for checkpoint in list(folder.rglob("checkpoint*")):
         shutil.rmtree(checkpoint)
+
+
+def _checkpoint(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step:07d}"
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -87,17 +87,45 @@ def check_student(config: Config, base: Path, console: Console) -> None:
     check_start(folder, layers=settings.student_layers, pooling=settings.pooling)
 
 
-def _fine_tuned(
-    run: RunFolder, base: Path, labels: tuple[str, ...], facts: dict[str, Any], console: Console
-) -> Path:
+def may_get(run: RunFolder, known: TeacherRecord, console: Console) -> bool:
+    """Whether a run whose data are there may get a teacher that is on record, as far as is known.
+
+    It is not, if only training tells; nothing is trained to find out.
+
+    Raises:
+        DataError: there is nothing to train on.
+        ModelError: the teacher's model can't be had.
+
+    """
+    settings = run.config.teacher
+    if settings.quantization != known.quantization:
+        return False
+    found = base = resolve(settings.model, console=console, offline=run.config.runtime.offline)
+    if not has_head(base):
+        _, key = _training(run, base, read_spec(run).label_names)
+        trained = store.find(key)
+        if trained is None:
+            return not known.trained or Path(known.path).name == key
+        found = trained
+    return model_hash(found) == known.sha256
+
+
+def _training(run: RunFolder, base: Path, labels: tuple[str, ...]) -> tuple[list[Example], str]:
+    """What a teacher is fine-tuned on, and the key that it is kept by."""
     examples = list(read_examples(run, "train").values())
     if not examples:
         raise DataError("The training split is empty.", "Check the dataset and its filters.")
     examples = training_rows(examples, run.config.teacher.max_rows, run.config.teacher.seed)
     rows = [(example.text, example.label) for example in examples]
-    key = store.teacher_key(base, rows, labels, run.config.teacher)
+    return examples, store.teacher_key(base, rows, labels, run.config.teacher)
+
+
+def _fine_tuned(
+    run: RunFolder, base: Path, labels: tuple[str, ...], facts: dict[str, Any], console: Console
+) -> Path:
+    examples, key = _training(run, base, labels)
     found = store.find(key)
-    facts.update(rows=len(rows), reused=found is not None)
+    facts.update(rows=len(examples), reused=found is not None)
     if found:
         console.detail(f"The teacher was fine-tuned before: {found}")
         return found

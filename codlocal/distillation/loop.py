@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from accelerate import Accelerator
@@ -18,9 +19,9 @@ from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.core.records import LossTerms
 from codlocal.core.sections import RuntimeConfig
-from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
+from codlocal.distillation.checkpoints import curve_at, load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
-from codlocal.distillation.trackers import curve_of, tracker_options, tracking
+from codlocal.distillation.trackers import Curve, curve_of, tracker_options, tracking
 from codlocal.models.devices import device_of, training_dtype
 
 TRAIN_LOG = "train_log.jsonl"
@@ -76,10 +77,13 @@ def train(
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, fused=True)
     prepared, stepper = accelerator.prepare(model, optimizer)
     begin = load_checkpoint(place, model, optimizer, settings.key)
+    curve = Curve(
+        curve_of(folder, settings.phase), curve_at(place, begin) or uuid4().hex[:16], begin
+    )
     _cut_log(place / TRAIN_LOG, begin)
     with (
         jsonl.RowWriter(place / TRAIN_LOG) as log,
-        tracking(accelerator, runtime, curve_of(folder, settings.phase), asdict(settings)),
+        tracking(accelerator, runtime, curve, asdict(settings)),
     ):
         for step, batch in enumerate(islice(batches, begin, settings.steps), start=begin + 1):
             rate = _start_step(optimizer, settings, step)
@@ -95,7 +99,7 @@ def train(
             log.append([record])
             accelerator.log(record.model_dump(exclude={"step"}), step)
             if step % runtime.checkpoint_steps == 0 and step < settings.steps:
-                save_checkpoint(place, step, model, optimizer, settings.key)
+                save_checkpoint(place, step, model, optimizer, settings.key, curve.id)
             on_step(record)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
     # Of mixed precision it leaves the model a method of its own, by which the model holds itself:

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codlocal.core import jsonl
+from codlocal.core.errors import RunError
 from codlocal.evaluation.comparison import Difference, Series, by_arm, compare, panel_title, panels
-from codlocal.evaluation.figures import draw_panel
+from codlocal.evaluation.figures import check_matplotlib, draw_panel
 from codlocal.evaluation.published import published
 from codlocal.evaluation.results import CellResult
 
 REPORT = "report.md"
+_TITLE = "# Ablation"
 _TABLES = {
     "teacher_agreement": "Agreement with the teacher",
     "accuracy": "Accuracy",
@@ -25,22 +27,45 @@ _TABLES = {
 def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
     """Write `report.md` and its figures to a folder; return where students lost to another arm.
 
+    The text comes first: by it a folder of ours is told, whose figures may be overwritten.
+
     Raises:
         ConfigError: matplotlib is not installed.
+        RunError: the folder has other files of these names.
 
     """
-    lines = ["# Ablation", "", *_introduction(rows)]
+    check_matplotlib()
+    drawn = {
+        f"figure-{number}": one for number, one in enumerate(panels(by_arm(rows)).items(), start=1)
+    }
+    _refuse_others(folder, list(drawn))
+    lines = [_TITLE, "", *_introduction(rows)]
     compared: list[Difference] = []
-    for number, (panel, members) in enumerate(panels(by_arm(rows)).items(), start=1):
-        name = f"figure-{number}"
-        draw_panel(members, folder / name)
+    for name, (panel, members) in drawn.items():
         found = _differences(members)
         compared += found
         lines += ["", f"## {panel_title(panel)}", "", f"![{panel_title(panel)}]({name}.png)"]
         lines += [*_teachers(members), *_tables(members), *_published(members), *_compared(found)]
     lines += [*_lost(compared), *_failed(rows)]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
+    for name, (_, members) in drawn.items():
+        draw_panel(members, folder / name)
     return [one for one in compared if one.mean < 0]
+
+
+def _refuse_others(folder: Path, figures: Sequence[str]) -> None:
+    """Refuse to write over what is no report of ours."""
+    text = folder / REPORT
+    if text.is_file():
+        others = [] if text.read_text("utf-8", "replace").startswith(f"{_TITLE}\n") else [text]
+    else:
+        names = [f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
+        others = [folder / name for name in names if folder.joinpath(name).exists()]
+    if others:
+        raise RunError(
+            f"{others[0]} is of no report by this command, and would be overwritten.",
+            "Choose another --out.",
+        )
 
 
 def _introduction(rows: Sequence[CellResult]) -> list[str]:

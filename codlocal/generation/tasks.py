@@ -77,11 +77,21 @@ def _importance(
         sources = [source for _, source, _ in readings]
         targets = [target for _, _, target in readings]
         return attribution.gradient(teacher, texts, sources, targets)
-    return (
-        attribution.leave_one_out(teacher, example.text, source)
-        + attribution.substitution(teacher, example.text, target, lexicon.probes(target))
-        for example, source, target in readings
-    )
+    return _occlusion(teacher, lexicon, readings)
+
+
+def _occlusion(
+    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading]
+) -> Iterator[npt.NDArray[np.float64]]:
+    """What is lost without each word is the same whatever the target: asked once a text."""
+    asked: tuple[str, int] | None = None
+    losses = np.zeros(0)
+    for example, source, target in readings:
+        if asked != (example.text, source):
+            losses = attribution.leave_one_out(teacher, example.text, source)
+            asked = example.text, source
+        probes = lexicon.probes(target)
+        yield losses + attribution.substitution(teacher, example.text, target, probes)
 
 
 def _key(kind: str, example: Example, source: int, target: int) -> str:

@@ -34,6 +34,7 @@ from codlocal.models.folders import locked
 from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
+from codlocal.pipeline.lending import check_lender, twin
 from codlocal.pipeline.preflight import check_packages
 from codlocal.pipeline.session import Session
 from codlocal.pipeline.texts import drawn
@@ -69,7 +70,7 @@ def state_of(source: Source, folder: Path, earlier: Sequence[Source] = ()) -> st
     run = RunFolder(folder / "runs" / source.name, source.config)
     if run.is_done("verify"):
         return f"{model}, there already"
-    lender = source.lender or _twin(run, earlier)
+    lender = source.lender or twin(run, earlier)
     return f"{model}, from {lender}" if lender else f"{model}, to be written"
 
 
@@ -161,11 +162,14 @@ def _prepared(
             session = Session(run, console)
             session.advance("data")
             _refuse_other_texts(run)
+            needed = all(ARMS[cell.arm].counterfactuals for cell in cells)
+            if source.lender and needed and not run.is_done("teacher"):
+                check_lender(run, source.lender, console)
             session.advance(goal)
             session.order_originals()
             if source.generates:
                 goal = "verify"
-                lender = source.lender or _twin(run)
+                lender = source.lender or twin(run)
                 if lender:
                     session.borrow(lender)
                 session.advance(goal)
@@ -204,27 +208,6 @@ def _possible(
     for reason in reasons:
         console.warn(f"{source.name}: {reason}")
     return found, failures
-
-
-def _twin(run: RunFolder, earlier: Sequence[Source] = ()) -> Path | None:
-    """Another run of the sweep that has the candidates of this one, which only chooses others.
-
-    Or will have them, as one of `earlier`. None if this one has begun to write its own.
-    """
-    if "generate" in run.manifest.stages:
-        return None
-    wanted = _search(run.config)
-    for path in sorted(run.path.parent.glob("*/manifest.json")):
-        record = RunFolder(path.parent, run.config).manifest.stages.get("generate")
-        if record and record.status == "done" and (record.settings, record.steering) == wanted:
-            return path.parent
-    alike = (run.path.parent / one.name for one in earlier if _search(one.config) == wanted)
-    return next(alike, None)
-
-
-def _search(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All that a run's candidates depend on."""
-    return config.stage_settings("generate"), config.steering("generate")
 
 
 def _refuse_other_texts(run: RunFolder) -> None:

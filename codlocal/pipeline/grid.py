@@ -17,7 +17,8 @@
 
 Every combination is a cell. `vary` makes an axis of any other setting, `settings` holds for all
 cells, and `pairs_from` names runs whose counterfactuals are used instead of new ones. A dataset
-of one's own is a table of `dataset` settings, with its `prompt` where it needs one.
+of one's own is a table of `dataset` settings, with its `prompt` where it needs one. Relative
+paths start from the current directory, as those of options do, wherever the grid lies.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,16 +1,19 @@
 """Counterfactuals of one run used in another, so that no generator is needed again."""
 
 import shutil
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import resolve
+from codlocal.core.config import Config, resolve
+from codlocal.core.console import Console
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.core.run import RunFolder
+from codlocal.distillation.finetune import may_get
 from codlocal.models.teacher import read_teacher
+from codlocal.pipeline.cells import Source
 
 RowT = TypeVar("RowT", Original, Candidate, Verdict)
 
@@ -28,7 +31,7 @@ def borrow(run: RunFolder, lender: Path) -> None:
         RunError: the other run has other data, another teacher, or not all originals.
 
     """
-    other = RunFolder(lender, resolve([RunFolder.saved_settings(lender) or {}]))
+    other = _opened(lender)
     wanted = {example.id for example in artifacts.originals(run)}
     originals = _rows(other, "originals.jsonl", Original, wanted)
     _refuse_strangers(run, other, len(wanted) - len(originals))
@@ -42,24 +45,70 @@ def borrow(run: RunFolder, lender: Path) -> None:
         facts.update(taken_from=str(lender), candidates=len(candidates))
 
 
+def check_lender(run: RunFolder, lender: Path, console: Console) -> None:
+    """Refuse another run, as far as that can be known before this one has its teacher.
+
+    Raises:
+        ModelError: the teacher's model can't be had.
+        RunError: the other run has other data, or another teacher.
+
+    """
+    other = _opened(lender)
+    _refuse_other_data(run, other)
+    same_length = other.config.teacher.max_length == run.config.teacher.max_length
+    if not (same_length and may_get(run, read_teacher(other), console)):
+        raise _strange(other, "has another teacher")
+
+
+def twin(run: RunFolder, earlier: Sequence[Source] = ()) -> Path | None:
+    """Another run of the sweep that has the candidates of this one, which only chooses others.
+
+    Or will have them, as one of `earlier`. None if this one has begun to write its own.
+    """
+    if "generate" in run.manifest.stages:
+        return None
+    wanted = _search(run.config)
+    for path in sorted(run.path.parent.glob("*/manifest.json")):
+        record = RunFolder(path.parent, run.config).manifest.stages.get("generate")
+        if record and record.status == "done" and (record.settings, record.steering) == wanted:
+            return path.parent
+    alike = (run.path.parent / one.name for one in earlier if _search(one.config) == wanted)
+    return next(alike, None)
+
+
+def _search(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All that a run's candidates depend on."""
+    return config.stage_settings("generate"), config.steering("generate")
+
+
 def _rows(run: RunFolder, name: str, kind: type[RowT], wanted: Set[str]) -> list[RowT]:
     """The rows of some originals."""
     return [row for row in jsonl.read_rows(run.file(name), kind) if row.example_id in wanted]
 
 
+def _opened(lender: Path) -> RunFolder:
+    return RunFolder(lender, resolve([RunFolder.saved_settings(lender) or {}]))
+
+
 def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:
-    reason = None
+    _refuse_other_data(run, other)
+    if _teacher(other) != _teacher(run):
+        raise _strange(other, "has another teacher")
+    if missing:
+        asked = "which the largest k and the seeds ask for"
+        raise _strange(other, f"lacks {missing} of the originals, {asked}")
+
+
+def _refuse_other_data(run: RunFolder, other: RunFolder) -> None:
     if artifacts.read_spec(other).sha256 != artifacts.read_spec(run).sha256:
-        reason = "is of other data"
-    elif _teacher(other) != _teacher(run):
-        reason = "has another teacher"
-    elif missing:
-        reason = f"lacks {missing} of the originals, which the largest k and the seeds ask for"
-    if reason:
-        raise RunError(
-            f"The counterfactuals of {other.path} can't be used: it {reason}.",
-            "Leave it out of pairs_from, or use the settings that it was made with.",
-        )
+        raise _strange(other, "is of other data")
+
+
+def _strange(other: RunFolder, reason: str) -> RunError:
+    return RunError(
+        f"The counterfactuals of {other.path} can't be used: it {reason}.",
+        "Leave it out of pairs_from, or use the settings that it was made with.",
+    )
 
 
 def _teacher(run: RunFolder) -> tuple[str, int]:

@@ -129,9 +129,24 @@ def _refuse_another(run: RunFolder, generator: Generator) -> None:
         raise RunError(
             f"The run {run.path} began with the generator {_told(began)}; "
             f"this one is {_told(now)}.",
-            "Go on with the generator that it began with, choose another --run, or add "
-            "--redo generate to set its replies aside.",
+            f"{_way_on(began, now)}, choose another --run, or add --redo generate to set its "
+            "replies aside.",
         )
+
+
+def _way_on(began: str, now: str) -> str:
+    """What lets a run go on; a server tells no weights, so it is never taken for a model's own."""
+    if engines.is_served(began) and not engines.is_served(now):
+        return (
+            "A server names its model but not the weights, so the same model without it counts as "
+            "another: go on with a server that names it so (--server-url)"
+        )
+    if engines.is_served(now) and not engines.is_served(began):
+        return (
+            "A server names its model but not the weights, so the same model on it counts as "
+            "another: go on without --server-url"
+        )
+    return "Go on with the generator that it began with"
 
 
 def _last_asked(run: RunFolder) -> Generator | None:

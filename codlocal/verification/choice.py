@@ -74,11 +74,29 @@ class _Flip:
     astray: bool
 
 
-Rule = Callable[[_Flip, Sequence[str]], float]
+class _Chosen:
+    """The texts that were chosen so far; no flip is compared with one of them twice."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._nearest: dict[str, tuple[int, float]] = {}
+
+    def add(self, flip: _Flip) -> None:
+        self._texts.append(flip.text)
+
+    def similarity(self, flip: _Flip) -> float:
+        """How similar a flip is to the nearest of them."""
+        compared, nearest = self._nearest.get(flip.candidate.id, (0, 0.0))
+        nearest = max(nearest, similarity(flip.text, self._texts[compared:]))
+        self._nearest[flip.candidate.id] = len(self._texts), nearest
+        return nearest
+
+
+Rule = Callable[[_Flip, _Chosen], float]
 """What a rule minimises, for a flip and the texts that were chosen before it."""
 
 
-def _surprisal(flip: _Flip, _chosen: Sequence[str]) -> float:
+def _surprisal(flip: _Flip, _chosen: _Chosen) -> float:
     return 0.0 if flip.verdict.fluency is None else -flip.verdict.fluency.mean
 
 
@@ -86,7 +104,7 @@ RULES: dict[str, Rule] = {
     "minimal": lambda flip, _chosen: flip.cost,
     "boundary": lambda flip, _chosen: boundary_distance(flip.verdict.probabilities),
     "fluent": _surprisal,
-    "diverse": lambda flip, chosen: similarity(flip.text, chosen),
+    "diverse": lambda flip, chosen: chosen.similarity(flip),
 }
 """The rules of choice. Among equals the one with the least edit and drop is taken."""
 
@@ -106,9 +124,10 @@ def choose(
     chosen: list[_Flip] = []
     rejections: list[Rejection] = []
     texts: dict[int, dict[str, str]] = {}
+    before = _Chosen()
     for example_id, candidates in good.items():
         flips = [_flip(row, evidence, settings.fluency_weight, as_asked) for row in candidates]
-        taken, refused = _take(flips, texts, evidence.earlier, settings)
+        taken, refused = _take(flips, texts, before, evidence.earlier, settings)
         chosen += taken
         for flip in taken:
             texts.setdefault(flip.verdict.label, {})[flip.candidate.id] = flip.text
@@ -122,17 +141,18 @@ def choose(
 def _take(
     flips: Sequence[_Flip],
     others: Mapping[int, Mapping[str, str]],
+    chosen: _Chosen,
     earlier: Mapping[str, str],
     settings: VerificationConfig,
 ) -> tuple[list[_Flip], list[Rejection]]:
     """Choose among the flips of one original.
 
-    `others` are the texts chosen for other originals, by label and id.
+    `others` are the texts chosen for other originals, by label and id; `chosen` gets those that
+    are taken here, too.
     """
     rule = RULES[settings.select]
     taken: list[_Flip] = []
     refused: list[Rejection] = []
-    chosen = [text for texts in others.values() for text in texts.values()]
 
     def price(flip: _Flip) -> tuple[bool, int, float, float, str]:
         reached = sum(one.verdict.label == flip.verdict.label for one in taken)
@@ -147,7 +167,7 @@ def _take(
             refused.append(_rejection(flip.candidate, "a duplicate of a chosen text", twin))
         else:
             taken.append(flip)
-            chosen.append(flip.text)
+            chosen.add(flip)
     # Whether these are duplicates, too, is not asked: that is a comparison with all chosen texts.
     left = [_rejection(flip.candidate, "another candidate was chosen") for flip in waiting]
     return taken, refused + left

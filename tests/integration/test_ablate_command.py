@@ -3,9 +3,11 @@
 import fcntl
 import importlib.util
 import json
+import shutil
 from collections import Counter
 
 import pytest
+from grids import ARMS, write_grid
 
 from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
@@ -17,37 +19,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
 ]
 
-GRID = """
-profile = "embedded"
-dataset = {{ path = "mine.csv", text_column = "body", label_column = "verdict" }}
-generator = "generator"
-k = [4, 8]
-seeds = 2
-arm = {arms}
-{more}
-[settings]
-teacher = {{ model = "encoder", epochs = 15, batch_size = 8, learning_rate = 3e-3 }}
-verification = {{ min_pairs = 0, max_edit_distance = 2.0 }}
-distillation = {{ student = "encoder", student_layers = 1, steps = 5, max_length = 64 }}
-runtime = {{ device = "cpu", dtype = "float32", offline = true, threads = 1 }}
-[settings.generator]
-engine = "transformers"
-candidates = 2
-rounds = ["guided"]
-reply_tokens = 100
-temperature = 1.0
-"""
-ARMS = ["student", "baseline", "unverified", "random-soft", "untrained", "logistic", "setfit"]
-
 
 @pytest.fixture(scope="module")
 def place(toys):
-    write_grid(toys, ARMS)
     return toys
-
-
-def write_grid(folder, arms, more=""):
-    folder.joinpath("grid.toml").write_text(GRID.format(arms=json.dumps(arms), more=more))
 
 
 @pytest.fixture
@@ -67,29 +42,70 @@ def call(call, place, monkeypatch):
     return run
 
 
-def ablate(call, *more, code=0):
-    return call("ablate", "grid.toml", "--out", "sweep", *more, code=code)
+def ablate(call, *more, out="sweep", code=0):
+    return call("ablate", "grid.toml", "--out", out, *more, code=code)
+
+
+@pytest.fixture
+def sweep(place, call):
+    """What is said of a sweep of `ARMS`; whoever asks first has it made, and nobody changes it."""
+    kept = place / "said.json"
+    if not kept.exists():
+        write_grid(place, ARMS)
+        kept.write_text(json.dumps(ablate(call, code=4)))
+    return json.loads(kept.read_text())
+
+
+@pytest.fixture
+def run(place, sweep):
+    """The run with the counterfactuals of that sweep."""
+    (only,) = place.joinpath("sweep/runs").iterdir()
+    return only
+
+
+@pytest.fixture
+def copied(place, sweep, tmp_path):
+    """The same sweep, to be changed, and its grid."""
+    write_grid(place, ARMS)
+    return shutil.copytree(place / "sweep", tmp_path / "copied")
+
+
+@pytest.fixture
+def both(place, sweep, call):
+    """What is said of a copy of that sweep with two methods and another arm."""
+    if not place.joinpath("both").exists():
+        shutil.copytree(place / "sweep", place / "both")
+    write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
+    return ablate(call, out="both")[0]
+
+
+@pytest.fixture
+def second(place, run, call):
+    """What is said of a sweep that takes its counterfactuals from the first one."""
+    write_grid(place, ["student"], f'pairs_from = "{run}"')
+    return ablate(call, out="second")[0]
 
 
 def test_a_dry_run_names_every_cell_and_makes_nothing(place, call):
-    summary, _ = ablate(call, "--dry-run")
+    write_grid(place, ARMS)
+    summary, _ = ablate(call, "--dry-run", out="none")
     (source,) = summary["runs"]
     assert source["counterfactuals"] == "generator, to be written"
     assert len(source["cells"]) == len(ARMS) * 4
     assert all(cell["to_do"] for cell in source["cells"])
-    assert not place.joinpath("sweep").exists()
+    assert not place.joinpath("none").exists()
 
 
 def test_a_dry_run_tells_which_run_shares_its_counterfactuals(place, call):
     write_grid(place, ["student", "baseline"], 'vary.verification.select = ["minimal", "fluent"]')
-    summary, _ = ablate(call, "--dry-run")
+    summary, _ = ablate(call, "--dry-run", out="none")
     first, second = summary["runs"]
     assert first["counterfactuals"] == "generator, to be written"
-    assert second["counterfactuals"] == f"generator, from sweep/runs/{first['run']}"
-    write_grid(place, ARMS)
+    assert second["counterfactuals"] == f"generator, from none/runs/{first['run']}"
 
 
 def test_a_folder_with_results_of_its_own_is_refused(place, call):
+    write_grid(place, ARMS)
     place.joinpath("mine").mkdir()
     place.joinpath("mine/results.csv").write_text("a,b\n")
     failed, _ = call("ablate", "grid.toml", "--out", "mine", code=1)
@@ -98,6 +114,7 @@ def test_a_folder_with_results_of_its_own_is_refused(place, call):
 
 
 def test_an_interrupted_sweep_keeps_what_it_has(place, call, monkeypatch):
+    write_grid(place, ["baseline", "student"])
     measure = bench.Bench.measure
     count = iter(range(100))
 
@@ -106,17 +123,21 @@ def test_an_interrupted_sweep_keeps_what_it_has(place, call, monkeypatch):
             raise KeyboardInterrupt
         return measure(self, cell)
 
-    monkeypatch.setattr(bench.Bench, "measure", interrupted)
-    _, err = ablate(call, code=130)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.Bench, "measure", interrupted)
+        _, err = ablate(call, out="cut", code=130)
     assert "go on" in err
-    assert len(list(jsonl.read_rows(place / "sweep/results.jsonl", CellResult))) == 2
-
-
-def test_the_sweep_goes_on_past_failures_and_says_so(place, call):
-    (run,) = place.joinpath("sweep/runs").iterdir()
+    assert len(list(jsonl.read_rows(place / "cut/results.jsonl", CellResult))) == 2
+    (run,) = place.joinpath("cut/runs").iterdir()
     before = run.joinpath("candidates.jsonl").stat().st_mtime_ns
-    summary, err = ablate(call, code=4)
+    summary, _ = ablate(call, out="cut")
     assert run.joinpath("candidates.jsonl").stat().st_mtime_ns == before
+    assert (summary["cells"], summary["failed"]) == (8, 0)
+    assert len(list(jsonl.read_rows(place / "cut/results.jsonl", CellResult))) == 8
+
+
+def test_a_sweep_goes_on_past_failures_and_says_so(place, sweep):
+    summary, err = sweep
     assert (summary["cells"], summary["failed"]) == (len(ARMS) * 4, 4)
     assert "4 cells failed: SetFit is not installed." in err
     for row in summary["results"]:
@@ -131,7 +152,7 @@ def test_the_sweep_goes_on_past_failures_and_says_so(place, call):
     assert not list(place.joinpath("sweep/work").iterdir())
 
 
-def test_again_only_what_failed_is_tried(place, call, monkeypatch):
+def test_again_only_what_failed_is_tried(copied, call, monkeypatch):
     tried = []
 
     def fails(_self, cell):
@@ -139,15 +160,15 @@ def test_again_only_what_failed_is_tried(place, call, monkeypatch):
         raise ModelError("Still not there.", "Get it.")
 
     monkeypatch.setattr(bench.Bench, "measure", fails)
-    summary, _ = ablate(call, code=4)
+    summary, _ = ablate(call, out=str(copied), code=4)
     assert tried == ["setfit"] * 4
     assert {row["error"] for row in summary["results"]} == {None, "Still not there. Get it."}
-    planned, _ = ablate(call, "--dry-run")
+    planned, _ = ablate(call, "--dry-run", out=str(copied))
     assert planned["runs"][0]["counterfactuals"] == "generator, there already"
     assert sum(cell["to_do"] for cell in planned["runs"][0]["cells"]) == 4
 
 
-def test_a_cell_that_needs_too_much_memory_fails_alone(place, call, monkeypatch):
+def test_a_cell_that_needs_too_much_memory_fails_alone(copied, call, monkeypatch):
     tried = []
 
     def fails(_self, cell):
@@ -155,14 +176,16 @@ def test_a_cell_that_needs_too_much_memory_fails_alone(place, call, monkeypatch)
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     monkeypatch.setattr(bench.Bench, "measure", fails)
-    summary, _ = ablate(call, code=4)
+    summary, _ = ablate(call, out=str(copied), code=4)
     assert tried == ["setfit"] * 4
     (lost,) = {row["error"] for row in summary["results"]} - {None}
     assert "The device has too little memory: CUDA out of memory" in lost
     assert "batch_size" in lost
 
 
-def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(place, call, monkeypatch):
+def test_a_run_that_is_busy_or_lacks_a_package_fails_its_cells_alone(
+    place, copied, call, monkeypatch
+):
     more = """[vary.distillation]
 quantization = ["nf4", "none"]
 """
@@ -171,23 +194,22 @@ quantization = ["nf4", "none"]
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "peft" else find(name)
     )
-    summary, err = ablate(call, code=4)
+    summary, err = ablate(call, out=str(copied), code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err
     monkeypatch.setattr(importlib.util, "find_spec", find)
-    (run,) = place.joinpath("sweep/runs").iterdir()
+    (run,) = copied.joinpath("runs").iterdir()
     for prepared in (ablation._prepared, lambda _source, cells, *_more: (cells, [])):
         monkeypatch.setattr(ablation, "_prepared", prepared)
         with run.joinpath("run.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            summary, err = ablate(call, code=4)
+            summary, err = ablate(call, out=str(copied), code=4)
         assert (summary["cells"], summary["failed"]) == (8, 4)
         assert "4 cells failed: Another codlocal process is working on" in err
 
 
 @pytest.mark.parametrize("control", ["random-soft", "alpha0"])
-def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, call, control):
-    (run,) = place.joinpath("sweep/runs").iterdir()
+def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, run, call, control):
     found = {}
     for method in ("kd", "lwd"):
         write_grid(place, ["student", control], f'method = "{method}"\npairs_from = "{run}"')
@@ -197,7 +219,7 @@ def test_controls_of_the_soft_labels_learn_no_hidden_states_either(place, call, 
     assert found["student", "kd"] != found["student", "lwd"]
 
 
-def test_what_does_not_depend_on_the_method_is_done_once(place, call, monkeypatch):
+def test_what_does_not_depend_on_the_method_is_done_once(place, run, call, monkeypatch):
     asked, measure = [], bench.Bench.measure
 
     def counted(self, cell):
@@ -205,7 +227,6 @@ def test_what_does_not_depend_on_the_method_is_done_once(place, call, monkeypatc
         return measure(self, cell)
 
     monkeypatch.setattr(bench.Bench, "measure", counted)
-    (run,) = place.joinpath("sweep/runs").iterdir()
     for methods, work in {
         '["kd", "lwd"]': [("half", "kd"), ("logistic", "kd"), ("half", "lwd")],
         '["kd", "lwd", "ted"]': [("half", "ted")],
@@ -238,60 +259,39 @@ def test_a_new_axis_names_the_results_that_are_there_too(place, call):
     assert len(list(jsonl.read_rows(place / "axis/results.jsonl", CellResult))) == 4 + 4 + 4
 
 
-def test_another_arm_and_method_use_what_is_there(place, call):
-    write_grid(place, ["student", "half"], 'method = ["kd", "lwd"]')
-    summary, _ = ablate(call)
-    assert {row["method"] for row in summary["results"]} == {"kd", "lwd"}
-    assert len(summary["results"]) == 16
-    assert len(list(place.joinpath("sweep/runs").iterdir())) == 1
+def test_another_arm_and_method_use_what_is_there(place, both):
+    assert {row["method"] for row in both["results"]} == {"kd", "lwd"}
+    assert len(both["results"]) == 16
+    assert len(list(place.joinpath("both/runs").iterdir())) == 1
 
 
-def test_a_run_lends_its_counterfactuals(place, call):
-    (run,) = place.joinpath("sweep/runs").iterdir()
-    write_grid(place, ["student"], f'pairs_from = "{run}"')
-    summary, _ = call("ablate", "grid.toml", "--out", "second")
+def test_a_run_lends_its_counterfactuals(place, run, second):
     (own,) = place.joinpath("second/runs").iterdir()
     assert own.joinpath("pairs.jsonl").read_bytes() == run.joinpath("pairs.jsonl").read_bytes()
-    rows = {(row["arm"], row["k"], row["seed"]): row["metrics"] for row in summary["results"]}
+    rows = {(row["arm"], row["k"], row["seed"]): row["metrics"] for row in second["results"]}
     first = jsonl.read_rows(place / "sweep/results.jsonl", CellResult)
-    same = {(row.arm, row.k, row.seed): row for row in first if row.method == "kd"}
+    same = {(row.arm, row.k, row.seed): row for row in first}
     for key, metrics in rows.items():
         # The teacher was asked for other texts beside these: equal but for rounding.
         assert same[key].metrics.model_dump() == pytest.approx(metrics, abs=1e-3)
 
 
-def test_a_teacher_that_is_not_there_fails_its_cells_alone(place, call):
-    more = 'vary.teacher.model = ["encoder", "./nowhere"]'
-    write_grid(place, ["baseline"], more)
-    summary, err = call("ablate", "grid.toml", "--out", "third", code=4)
+@pytest.mark.parametrize("model", ["teacher.model", "distillation.student"])
+def test_a_model_that_is_not_there_fails_its_cells_alone(place, call, model):
+    write_grid(place, ["baseline"], f'vary.{model} = ["encoder", "./nowhere"]')
+    summary, err = ablate(call, out=model, code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
-    assert "There is no model folder nowhere" in err
+    assert "4 cells failed: There is no model folder nowhere" in err
 
 
-def test_a_student_that_cant_be_made_fails_its_cells_alone(place, call):
-    more = 'vary.distillation.student = ["./nowhere", "encoder"]'
-    write_grid(place, ["student", "baseline"], more)
-    summary, err = call("ablate", "grid.toml", "--out", "fourth", code=4)
-    assert (summary["cells"], summary["failed"]) == (16, 8)
-    assert "8 cells failed: There is no model folder nowhere" in err
-
-
+@pytest.mark.usefixtures("both", "second")
 def test_the_report_reads_sweeps_and_mixes_none(place, call):
-    summary, _ = call("report", "sweep", "sweep", "--out", "report")
+    summary, _ = call("report", "both", "both", "--out", "report")
     text = place.joinpath("report/report.md").read_text()
     assert summary["report"] == "report/report.md"
     assert "## mine, kd" in text and "## mine, lwd" in text and "half" in text
     assert place.joinpath("report/figure-2.svg").is_file()
-    failed, _ = call("report", "sweep", "second", code=1)
+    failed, _ = call("report", "both", "second", code=1)
     assert "unequal cells under one name (mine, lwd, student, k = 4, seed 0)" in failed["error"]
     failed, _ = call("report", "nothing", code=1)
     assert "no sweep in nothing" in failed["error"]
-
-
-def test_the_theory_is_drawn(place, call):
-    summary, _ = call("theory", "--seeds", "1", "-k", "6", "--out", "theory")
-    assert [row["arm"] for row in summary["results"]] == ["student", "baseline"]
-    assert place.joinpath("theory/two-moons.svg").stat().st_size > 1000
-    assert json.loads(place.joinpath("theory/two-moons.json").read_text()) == summary
-    for k in ("7", "602"):
-        assert "must be even, and 600 at most" in call("theory", "-k", k, code=1)[0]["error"]

@@ -49,17 +49,26 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, RunFolder]:
+    """Runs that were not killed, by their settings: each is trained once, whatever its kills."""
+    return {}
+
+
 @pytest.mark.parametrize(
     ("changes", "phase"),
     [({}, "."), (EVERYTHING, "."), (TED, "contrasting"), (TED, "tuning"), (TED, ".")],
     ids=["plain", "everything", "contrastive", "tuning", "ted"],
 )
 def test_a_killed_process_goes_on_to_the_same_weights(
-    finished: RunFolder, tmp_path: Path, body, changes, phase
+    finished: RunFolder, tmp_path: Path, body, undisturbed, changes, phase
 ):
     config = changed_config(finished, body, steps=150, baseline=False, **changes)
-    whole = copy_run(finished, tmp_path / "whole", config)
-    run_distill(whole, load_teacher(whole), QUIET)
+    whole = undisturbed.get(config.to_toml())
+    if whole is None:
+        whole = copy_run(finished, tmp_path / "whole", config)
+        run_distill(whole, load_teacher(whole), QUIET)
+        undisturbed[config.to_toml()] = whole
     cut = copy_run(finished, tmp_path / "cut", config)
     settings = tmp_path / "settings.toml"
     settings.write_text(config.to_toml())

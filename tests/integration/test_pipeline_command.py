@@ -1,6 +1,7 @@
 """The whole pipeline in process, from a CSV file to an evaluated student, on tiny models."""
 
 import json
+import shutil
 
 import pytest
 from launch import launch
@@ -42,12 +43,31 @@ def call(call, place, monkeypatch):
     return run
 
 
-def test_a_csv_becomes_a_student(place, call):
-    summary, _ = call(
-        "pipeline", "--config", "mine.toml", "--data", "mine.csv", "--text-column", "body",
-        "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
-        "--generator", "generator",
-    )  # fmt: skip
+PIPELINE = (
+    "pipeline", "--config", "mine.toml", "--data", "mine.csv", "--text-column", "body",
+    "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
+    "--generator", "generator",
+)  # fmt: skip
+ROUNDS = (
+    *PIPELINE, "--budget", "max", "--select-originals", "active",
+    "--set", "generator.rounds=['lexical']", "--set", "verification.fluency_slack=1000",
+    "--rounds", "3",
+)  # fmt: skip
+
+
+@pytest.fixture
+def summary(call):
+    """What is said of `run`; whoever asks first has it made."""
+    return call(*PIPELINE)[0]
+
+
+@pytest.fixture
+def rounds(call):
+    """What is said of `rounds`, as above."""
+    return call(*ROUNDS, folder="rounds")[0]
+
+
+def test_a_csv_becomes_a_student(place, summary):
     stages = summary["stages"]
     assert [stages[name]["status"] for name in stages] == ["done"] * 6
     for who in ("student", "baseline", "teacher"):
@@ -60,6 +80,7 @@ def test_a_csv_becomes_a_student(place, call):
     assert set(student.config.id2label.values()) == {"up", "down"}
 
 
+@pytest.mark.usefixtures("summary")
 def test_its_rows_add_up(place):
     def rows(name, kind):
         return list(jsonl.read_rows(place / "run" / name, kind))
@@ -74,55 +95,53 @@ def test_its_rows_add_up(place):
     assert all(row.failure is None or "cut off" in row.failure for row in candidates)
 
 
-def test_run_again_it_does_nothing(place, call):
+def test_run_again_it_does_nothing(place, summary, call):
     before = {path: path.stat().st_mtime_ns for path in place.joinpath("run").rglob("*.json*")}
-    summary, err = call("pipeline")
+    again, err = call("pipeline")
     assert "Nothing to do" in err
-    assert summary["metrics"]["teacher"]["n"] > 0
+    assert again["metrics"] == summary["metrics"]
     after = {path: path.stat().st_mtime_ns for path in place.joinpath("run").rglob("*.json*")}
     assert after == before
 
 
+@pytest.mark.usefixtures("summary")
 def test_a_later_stage_can_be_done_again_alone(place, call):
-    _, err = call("evaluate", "--redo", "evaluate")
+    shutil.copytree(place / "run", place / "again")
+    _, err = call("evaluate", "--redo", "evaluate", folder="again")
     assert "Set the evaluate stage and later ones aside" in err
-    assert place.joinpath("run/archive/1/metrics.json").is_file()
-    assert place.joinpath("run/metrics.json").is_file()
+    assert place.joinpath("again/archive/1/metrics.json").is_file()
+    assert place.joinpath("again/metrics.json").is_file()
 
 
+@pytest.mark.usefixtures("summary")
 def test_a_teacher_that_is_gone_is_told_before_anything_is_set_aside(place, call, monkeypatch):
     monkeypatch.setenv("CODLOCAL_HOME", str(place / "moved"))
+    shutil.copytree(place / "run", place / "orphan")
     place.joinpath("home").rename(place / "away")
-    before = sorted(place.joinpath("run").rglob("*"))
+    before = sorted(place.joinpath("orphan").rglob("*"))
     try:
-        said, _ = call("distill", "--redo", "distill", code=1)
+        said, _ = call("distill", "--redo", "distill", folder="orphan", code=1)
         assert "home/teachers/" in said["error"] and said["error"].endswith(" is gone.")
-        assert sorted(place.joinpath("run").rglob("*")) == before
+        assert sorted(place.joinpath("orphan").rglob("*")) == before
         place.joinpath("away").rename(place / "moved")
-        call("evaluate", "--redo", "evaluate")
+        call("evaluate", "--redo", "evaluate", folder="orphan")
     finally:
         found = next(place / name for name in ("moved", "away") if (place / name).is_dir())
         found.rename(place / "home")
 
 
+@pytest.mark.usefixtures("summary")
 def test_the_full_budget_asks_for_counterfactuals_of_all_labelled_texts(place, call):
-    _, err = call("verify", "--budget", "max", "--redo", "generate")
+    shutil.copytree(place / "run", place / "full")
+    _, err = call("verify", "--budget", "max", "--redo", "generate", folder="full")
     assert "Set the generate stage and later ones aside" in err
-    candidates = list(jsonl.read_rows(place / "run/candidates.jsonl", Candidate))
+    candidates = list(jsonl.read_rows(place / "full/candidates.jsonl", Candidate))
     assert len({row.example_id for row in candidates}) == 8
-    assert not place.joinpath("run/student").exists()
+    assert not place.joinpath("full/student").exists()
 
 
-def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
-    settings = (
-        "pipeline", "--config", "mine.toml", "--data", "mine.csv", "--text-column", "body",
-        "--label-column", "verdict", "-k", "8", "--teacher", "encoder", "--student", "encoder",
-        "--generator", "generator", "--budget", "max", "--select-originals", "active",
-        "--set", "generator.rounds=['lexical']", "--set", "verification.fluency_slack=1000",
-        "--rounds", "3",
-    )  # fmt: skip
-    summary, _ = call(*settings, folder="rounds")
-    first, second, third = summary["rounds"]
+def test_further_rounds_flip_what_the_student_gets_wrong(place, rounds, call):
+    first, second, third = rounds["rounds"]
     assert (first["run"], second["run"]) == ("rounds", "rounds/rounds/2")
     focus = list(jsonl.read_rows(place / "rounds/rounds/2/data/focus.jsonl", Example))
     assert len(focus) == 4
@@ -136,13 +155,14 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, call):
     for number in (2, 3):
         student = place / f"rounds/rounds/{number}/students/student-seed0/codlocal.json"
         record = json.loads(student.read_text())
-        assert record["texts"] == 8 + summary["rounds"][number - 1]["counterfactuals"]
+        assert record["texts"] == 8 + rounds["rounds"][number - 1]["counterfactuals"]
     assert second["metrics"]["student"]["n"] == first["metrics"]["student"]["n"]
-    again, err = call(*settings, folder="rounds")
-    assert again["rounds"] == summary["rounds"]
+    again, err = call(*ROUNDS, folder="rounds")
+    assert again["rounds"] == rounds["rounds"]
     assert "Nothing to do" not in err
 
 
+@pytest.mark.usefixtures("rounds")
 def test_further_rounds_are_replayed_from_the_same_rounds(place, call, monkeypatch):
     monkeypatch.setattr(locate, "resolve", without_generator(place))
     recorded = ("pipeline", "--config", "rounds/run.toml", "--replay", "rounds")
@@ -165,12 +185,14 @@ def without_generator(place):
     return found
 
 
+@pytest.mark.usefixtures("rounds")
 def test_two_processes_share_further_rounds(place, call):
-    first, second = launch("pipeline", "--run", "rounds", "--rounds", "4", "--json", cwd=place)
+    shutil.copytree(place / "rounds", place / "shared")
+    first, second = launch("pipeline", "--run", "shared", "--rounds", "4", "--json", cwd=place)
     assert (first[0], second) == (0, (0, "", "")), (first, second)
     rows = json.loads(first[1])["rounds"]
     assert [row["round"] for row in rows] == [1, 2, 3, 4]
-    assert call("pipeline", "--rounds", "4", folder="rounds")[0]["rounds"] == rows
+    assert call("pipeline", "--rounds", "4", folder="shared")[0]["rounds"] == rows
 
 
 def test_further_rounds_need_room_for_more_counterfactuals(call):

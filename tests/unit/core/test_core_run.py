@@ -1,5 +1,6 @@
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from codlocal.core.run import RunFolder
 
 def opened(path, config=None, redo=None):
     return RunFolder.open(path, config or Config(), redo=redo)
+
+
+def settings_of(config):
+    return tomllib.loads(config.to_toml())
 
 
 def redo(path, stage, config=None):
@@ -88,6 +93,32 @@ def test_settings_may_change_until_a_stage_has_outputs(tmp_path):
         raise KeyboardInterrupt
     with pytest.raises(RunError, match=r"dataset.k: 8 -> 32"), opened(tmp_path):
         pass
+
+
+def test_a_refused_command_leaves_the_settings_as_they_were(tmp_path):
+    finish(tmp_path, "data")
+    before = tmp_path.joinpath("run.toml").read_bytes()
+    other = resolve([{"runtime": {"port": 8123}}])
+    with pytest.raises(RunError), opened(tmp_path, other) as run, run.stage("generate"):
+        raise RunError("Not with this one.")
+    assert tmp_path.joinpath("run.toml").read_bytes() == before
+    for name in ("candidates.jsonl", "students/student-seed0/model.safetensors"):
+        with pytest.raises(RunError), opened(tmp_path, other) as run:
+            run.file(name).parent.mkdir(parents=True, exist_ok=True)
+            run.file(name).write_text("a row")
+            raise RunError("Half way.")
+        assert RunFolder.saved_settings(tmp_path) == settings_of(other)
+        with opened(tmp_path):
+            assert RunFolder.saved_settings(tmp_path) == settings_of(Config())
+
+
+def test_settings_whose_redo_was_begun_stay(tmp_path):
+    finish(tmp_path, "data")
+    other = resolve([{"dataset": {"k": 8}}])
+    with pytest.raises(RunError), opened(tmp_path, other, "data") as run:
+        assert run.archive
+        raise RunError("Not now.")
+    assert "k = 8\n" in tmp_path.joinpath("run.toml").read_text()
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"created": "x", "more": 1}'])

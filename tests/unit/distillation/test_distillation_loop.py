@@ -109,7 +109,11 @@ def test_a_phase_has_a_folder_for_its_log_and_states_and_a_curve_beside(tmp_path
     assert {path.name for path in folder.joinpath("tuning").iterdir()} == {
         TRAIN_LOG, "checkpoint-0000006",
     }  # fmt: skip
-    assert curves == [tmp_path / "student-tuning"]
+    assert [(one.path, one.begin) for one in curves] == [(tmp_path / "student-tuning", 0)]
+    _train(folder, settings=replace(SETTINGS, phase="tuning"))
+    assert curves[1] == replace(curves[0], begin=6)
+    _train(tmp_path / "again.partial", settings=replace(SETTINGS, phase="tuning"))
+    assert curves[2].id != curves[0].id
 
 
 def test_another_training_does_not_resume_from_what_lies_there(tmp_path: Path):

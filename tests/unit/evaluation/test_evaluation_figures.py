@@ -3,7 +3,7 @@
 import pytest
 from sweep_rows import row
 
-from codlocal.core.errors import ConfigError
+from codlocal.core.errors import ConfigError, RunError
 from codlocal.evaluation import figures
 from codlocal.evaluation.comparison import by_arm
 from codlocal.evaluation.published import published
@@ -37,6 +37,21 @@ def test_a_dollar_in_a_name_is_no_formula(tmp_path):
     rows = [row("student", 8, 0, 0.8, dataset=name, settings={"verification.x": name})]
     write_report(rows, tmp_path)
     assert (tmp_path / "figure-1.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("report.md", "# Quarterly report\n"), ("figure-1.svg", "mine")]
+)
+def test_files_that_are_no_report_of_ours_are_not_written_over(tmp_path, name, content):
+    rows = [row("student", 8, 0, 0.8)]
+    tmp_path.joinpath(name).write_text(content)
+    with pytest.raises(RunError, match=rf"{name} is of no report") as caught:
+        write_report(rows, tmp_path)
+    assert "--out" in caught.value.hint
+    assert [one.read_text() for one in tmp_path.iterdir()] == [content]
+    tmp_path.joinpath(name).unlink()
+    for _ in range(2):
+        write_report(rows, tmp_path)
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):

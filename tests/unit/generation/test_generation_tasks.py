@@ -69,6 +69,21 @@ def test_texts_are_asked_about_one_by_one(tmp_path):
         assert EXAMPLES[1].text not in asked
 
 
+def test_words_are_left_out_once_whatever_the_number_of_targets(tmp_path):
+    readings = [(one, label, target) for one, label, _ in READINGS for target in (0, 1)]
+    teacher, single = FakeTeacher(), FakeTeacher()
+    together = build(teacher, tmp_path / "kept.jsonl", readings)
+    apart = [build(single, tmp_path / f"{at}", [one])[0] for at, one in enumerate(readings)]
+    np.testing.assert_array_equal(
+        np.concatenate([task.importance for task in together]),
+        np.concatenate([task.importance for task in apart]),
+    )
+    # A call has the text itself, and each word left out or three probe words in place of it.
+    for text, words in (("good food good", 3), ("so bad", 2)):
+        calls = [len(call) for call in teacher.calls if call[0] == text]
+        assert calls == [1 + words, 1 + 3 * words, 1 + 3 * words]
+
+
 def test_what_is_kept_is_keyed_by_what_was_asked(tmp_path):
     path = tmp_path / "kept.jsonl"
     build(FakeTeacher(), path, READINGS[:1])

@@ -12,7 +12,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import Candidate, FewShotSplit, Original, Verdict
 from codlocal.core.run import RunFolder
-from codlocal.pipeline import ablation
+from codlocal.pipeline import ablation, lending
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.lending import borrow
 from codlocal.pipeline.session import Session
@@ -102,6 +102,34 @@ def test_another_teacher_other_data_or_missing_originals_are_refused(tmp_path, l
     with pytest.raises(RunError, match="is of other data"):
         borrow(run, lender)
     assert not run.is_done("generate")
+
+
+@pytest.mark.parametrize(
+    ("arms", "stages"),
+    [(["student"], ["data"]), (["student", "baseline"], ["data", "teacher"])],
+)
+def test_a_teacher_that_only_a_lender_needs_is_not_made_where_it_is_another(
+    tmp_path, lender, monkeypatch, arms, stages
+):
+    asked = []
+
+    def advance(session, until):
+        asked.append(until)
+        if until == "data":
+            with session.run.stage("data"):
+                shutil.copytree(lender / "data", session.run.file("data"))
+        if until == "teacher":
+            _give_teacher(session.run, "b")
+
+    monkeypatch.setattr(Session, "advance", advance)
+    monkeypatch.setattr(ablation, "_possible", lambda _source, cells, _console: (cells, []))
+    monkeypatch.setattr(lending, "may_get", lambda *_: False)
+    grid = {"dataset": {"name": "tiny", "path": str(lender)}, "generator": "gemma", "k": 8}
+    (source,) = plan(grid_of(**grid, seeds=1, arm=arms, pairs_from=str(lender)))
+    left, failed = ablation._prepared(source, source.cells, tmp_path / "sweep", Console(-1))
+    assert asked == stages
+    assert [cell.arm for cell in left] == arms[1:]
+    assert all("has another teacher" in row.error for row in failed)
 
 
 def test_lenders_are_matched_by_dataset_and_generator(tmp_path, lender):

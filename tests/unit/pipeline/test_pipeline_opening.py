@@ -245,9 +245,13 @@ def test_replies_of_our_own_server_and_of_another_are_not_mixed(tmp_path, model,
     ask(tmp_path / "own", own.config)
     attached = settings(server_url=server.url)
     ask(tmp_path / "attached", attached)
-    for folder, other in (("own", attached), ("attached", own.config)):
-        with pytest.raises(RunError, match="began with the generator"):
+    for folder, other, way_on in (
+        ("own", attached, "go on without --server-url"),
+        ("attached", own.config, "go on with a server that names it so (--server-url)"),
+    ):
+        with pytest.raises(RunError, match="began with the generator") as caught:
             ask(tmp_path / folder, other)
+        assert way_on in caught.value.hint
 
 
 def test_a_server_that_dies_of_seeds_is_started_once_more_without(tmp_path, model, own, capsys):

@@ -6,7 +6,7 @@ from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import choice
 from codlocal.verification.choice import Evidence, choose, sieve
-from codlocal.verification.duplicates import alike
+from codlocal.verification.duplicates import alike, similarity
 
 TEXT = "the soup was good and we liked it"
 
@@ -254,3 +254,20 @@ def test_flips_beyond_those_that_are_taken_are_compared_with_nothing(monkeypatch
     ]
     pairs, rejections = decide(evidence(rows, "abc"))
     assert (len(pairs), len(rejections), len(asked)) == (3, 6, 3)
+
+
+def test_a_spread_compares_no_two_texts_twice(monkeypatch):
+    asked = []
+
+    def counted(text, others):
+        asked.extend((text, other) for other in others)
+        return similarity(text, others)
+
+    monkeypatch.setattr(choice, "similarity", counted)
+    rows = [
+        flip(f"{name}/{at}", " ".join([word * 3, name * 9, "soup", word * 3]))
+        for name in "abcd"
+        for at, word in enumerate(("bad", "sour", "cold", "old"))
+    ]
+    pairs, _ = decide(evidence(rows, "abcd"), select="diverse", per_example=3)
+    assert (len(pairs), len(set(asked))) == (12, len(asked))
