@@ -60,7 +60,8 @@ _CAUSES = (
         r"No available memory for the cache blocks|than the available KV cache"
         r"|can be stored in KV cache",
         "there is too little memory beside the model",
-        "Free memory, choose a smaller --generator, or lower runtime.max_model_len.",
+        "Free memory, choose a smaller --generator, or lower runtime.max_model_len. On a CPU, the "
+        "environment's VLLM_CPU_KVCACHE_SPACE says how many gigabytes there are beside it.",
     ),
     (
         r"MemoryError|Cannot allocate memory|std::bad_alloc|less than requested memory for kv",

@@ -143,7 +143,7 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
     assert argv[-2:] == ["--seed", "1"]
     assert env["HF_HUB_OFFLINE"] == env["TRANSFORMERS_OFFLINE"] == env["DO_NOT_TRACK"] == "1"
     assert env["VLLM_NO_USAGE_STATS"] == "1"
-    assert env["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert not {"PYTHONPATH", "VIRTUAL_ENV"} & env.keys()
 
 
