@@ -1,5 +1,6 @@
 """The ablate command."""
 
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from codlocal.evaluation.results import CellResult
     from codlocal.pipeline.cells import Source
 
+_WIDTH = 78
+"""With what click indents it by, the 80 columns of a terminal."""
 _EXAMPLE = """\b
 A grid:
   profile = "embedded"
@@ -25,15 +28,16 @@ A grid:
   method = ["kd", "lwd"]
   arm = ["student", "baseline", "logistic"]
   generator = ["gemma-3-270m"]
-  pairs_from = ["runs/yelp-embedded"]     # runs whose counterfactuals are used again
-  [vary.distillation]                     # any other setting can be an axis too
+  pairs_from = ["runs/yelp-embedded"]     # runs with counterfactuals to use
+  [vary.distillation]                     # any other setting can be an axis
   student_init = ["pretrained", "teacher"]
   [settings.distillation]                 # and hold for all cells
   layer_weight = 10.0
 """
 
 _ARMS = "\b\nArms, at equal originals, seeds, steps and start:\n" + "\n".join(
-    f"  {name:<15} {arm.about}" for name, arm in ARMS.items()
+    textwrap.fill(f"  {name:<15} {arm.about}", _WIDTH, subsequent_indent=" " * 18)
+    for name, arm in ARMS.items()
 )
 
 _FAILED = 4

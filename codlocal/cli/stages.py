@@ -154,7 +154,8 @@ def _describe(stage: str, facts: dict[str, Any]) -> str:
 _EXAMPLES = """\b
 Examples:
   codlocal pipeline --dataset yelp --profile embedded
-  codlocal pipeline --profile embedded --data reviews.csv --text-column body --label-column mood
+  codlocal pipeline --profile embedded --data reviews.csv \\
+      --text-column body --label-column mood
 """
 
 

@@ -18,6 +18,7 @@ TEST = ("data", "test.jsonl")
 FEW_SHOT = ("data", "fewshot.jsonl")
 SPEC = ("data", "spec.json")
 _ROUND = re.compile(r"~\d+$")
+_RESTORE = "Restore it from a copy, or add --redo {} to set that stage aside and do it anew."
 ORDER = "order.jsonl"
 """The labelled texts of every seed in the order in which the teacher would have them flipped."""
 FOCUS = ("data", "focus.jsonl")
@@ -60,9 +61,12 @@ def stream_examples(run: RunFolder, split: Literal["train", "test"]) -> Iterator
     path = _existing(run, TRAIN if split == "train" else TEST)
     focus = run.file(*FOCUS) if split == "train" else None
     added = {row.id for row in jsonl.read_rows(focus, Example)} if focus else set()
+    count = 0
     for example in jsonl.read_rows(path, Example):
         added.discard(example.id)
+        count += 1
         yield example
+    refuse_lost_rows(run, "data", path, count, run.facts("data").get(f"{split}_rows"))
     if focus:
         yield from (row for row in jsonl.read_rows(focus, Example) if row.id in added)
 
@@ -76,7 +80,9 @@ def read_few_shot(run: RunFolder) -> list[FewShotSplit]:
     """
     ordered = run.file(ORDER)
     path = ordered if ordered.exists() else _existing(run, FEW_SHOT)
-    return list(jsonl.read_rows(path, FewShotSplit))
+    splits = list(jsonl.read_rows(path, FewShotSplit))
+    refuse_lost_rows(run, "data", path, len(splits), run.config.dataset.seeds)
+    return splits
 
 
 def originals(run: RunFolder) -> list[Example]:
@@ -143,20 +149,45 @@ def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:
     """The verified pairs by the id of the labelled text that they go back to, preferred ones first.
 
     In a later round a counterfactual of a counterfactual belongs to the text of the first.
+
+    Raises:
+        RunError: the file is damaged.
+
     """
     pairs: dict[str, list[CounterfactualPair]] = {}
     roots: dict[str, str] = {}
-    for path in (run.file(*EARLIER_PAIRS), run.file("pairs.jsonl")):
-        for pair in jsonl.read_rows(path, CounterfactualPair):
-            text = flipped_text(pair.example_id)
-            root = roots.get(text, text)
-            roots[pair.candidate_id] = root
-            pairs.setdefault(root, []).append(pair)
+    own = list(jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair))
+    left = run.facts("verify").get("pairs")
+    refuse_lost_rows(run, "verify", run.file("pairs.jsonl"), len(own), left)
+    for pair in (*jsonl.read_rows(run.file(*EARLIER_PAIRS), CounterfactualPair), *own):
+        text = flipped_text(pair.example_id)
+        root = roots.get(text, text)
+        roots[pair.candidate_id] = root
+        pairs.setdefault(root, []).append(pair)
     return pairs
+
+
+def refuse_lost_rows(
+    run: RunFolder, stage: str, path: Path, found: int, left: int | None, what: str = "rows"
+) -> None:
+    """Refuse a file of a finished stage that has fewer rows than it left, as far as that is known.
+
+    Rows that are gone can't be told from rows that never were: they would change results unseen.
+
+    Raises:
+        RunError: that is so.
+
+    """
+    if run.is_done(stage) and left is not None and found < left:
+        raise RunError(
+            f"{path} is damaged: it has {found} of the {left} {what} that the {stage} stage left.",
+            _RESTORE.format(stage),
+        )
 
 
 def _existing(run: RunFolder, parts: tuple[str, str]) -> Path:
     path = run.file(*parts)
     if not path.is_file():
-        raise RunError(f"{path} is missing.", f"Run `codlocal data --run {run.path}` first.")
+        hint = f"Run `codlocal data --run {run.path}` first."
+        raise RunError(f"{path} is missing.", _RESTORE.format("data") if run.is_done("data") else hint)
     return path

@@ -9,13 +9,16 @@ from codlocal.models.folders import build_folder
 
 
 def is_of(path: Path, key: str) -> bool:
-    """Whether the file is there and was stored under `key`."""
-    from safetensors import safe_open
+    """Whether the file is there, can be read, and was stored under `key`."""
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return False
-    with safe_open(path, "pt") as file:
-        return bool((file.metadata() or {}).get("key") == key)
+    try:
+        with safe_open(path, "pt") as file:
+            return bool((file.metadata() or {}).get("key") == key)
+    except SafetensorError:
+        return False
 
 
 def store(path: Path, key: str, tensors: Mapping[str, torch.Tensor]) -> None:

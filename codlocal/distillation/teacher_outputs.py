@@ -68,14 +68,17 @@ def _compute(teacher: Classifier, texts: list[str], console: Console) -> npt.NDA
 def _stored(
     folder: Path, teacher_hash: str, keys: list[OutputKey]
 ) -> npt.NDArray[np.float32] | None:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if not folder.is_dir() or list(jsonl.read_rows(folder / "ids.jsonl", OutputKey)) != keys:
         return None
-    with safe_open(folder / "logits.safetensors", "numpy") as file:
-        if (file.metadata() or {}).get("teacher") != teacher_hash:
-            return None
-        logits: npt.NDArray[np.float32] = file.get_tensor("logits")
+    try:
+        with safe_open(folder / "logits.safetensors", "numpy") as file:
+            if (file.metadata() or {}).get("teacher") != teacher_hash:
+                return None
+            logits: npt.NDArray[np.float32] = file.get_tensor("logits")
+    except (OSError, SafetensorError):  # missing or damaged: it is made anew
+        return None
     return logits
 
 

@@ -21,6 +21,9 @@ _SHOWN = {
 
 _ROWS = ("teacher", "student", "baseline")
 
+_PARTS = {"dataset", "seeds", "teacher", "student", "per_seed", "intervals"}
+"""What every `metrics.json` has, of whatever version."""
+
 
 def read_metrics(run: RunFolder) -> dict[str, Any]:
     """The content of `metrics.json`.
@@ -31,11 +34,11 @@ def read_metrics(run: RunFolder) -> dict[str, Any]:
     """
     path = run.file("metrics.json")
     try:
-        metrics: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is missing or damaged.", "Add --redo evaluate to compute it again."
-        ) from error
+        metrics: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        metrics = None
+    if not (isinstance(metrics, dict) and metrics.keys() >= _PARTS):
+        raise RunError(f"{path} is missing or damaged.", "Add --redo evaluate to compute it again.")
     return metrics
 
 

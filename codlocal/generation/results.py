@@ -11,7 +11,7 @@ from codlocal.core.run import RunFolder
 from codlocal.generation.known import Known, candidate_key, verdict_key
 from codlocal.generation.shards import Shard
 
-_CANDIDATES, _VERDICTS = "candidates.jsonl", "verdicts.jsonl"
+_ORIGINALS, _CANDIDATES, _VERDICTS = "originals.jsonl", "candidates.jsonl", "verdicts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def open_results(run: RunFolder) -> Iterator[Results]:
         def verdicts(*parts: str) -> KeyedRows[Verdict]:
             return files.enter_context(KeyedRows(run.file(*parts), Verdict, verdict_key))
 
-        originals = KeyedRows(run.file("originals.jsonl"), Original, lambda row: row.example_id)
+        originals = KeyedRows(run.file(_ORIGINALS), Original, lambda row: row.example_id)
         yield Results(
             run,
             files.enter_context(originals),
@@ -80,11 +80,14 @@ def sort_results(run: RunFolder) -> None:
 
 
 def count_results(run: RunFolder) -> dict[str, int]:
-    """How many candidates, failures, flips and generated tokens the files of a run have.
+    """How many originals, candidates, failures, flips and generated tokens a run's files have.
 
     The tokens are those of candidates: their replies, places and scores, not the originals' scores.
     """
-    counts = dict.fromkeys(("candidates", "failed", "flips", "completion_tokens"), 0)
+    names = ("originals", "candidates", "failed", "flips", "completion_tokens")
+    counts = dict.fromkeys(names, 0)
+    for _ in jsonl.read_rows(run.file(_ORIGINALS), Original):
+        counts["originals"] += 1
     for row in jsonl.read_rows(run.file(_CANDIDATES), Candidate):
         counts["candidates"] += 1
         counts["failed"] += row.text is None

@@ -5,7 +5,6 @@ resumes and can be opened by itself. What does not depend on the generator is ma
 teacher is in the store, and the baseline students are copied from the first run.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,13 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, RunError
 from codlocal.core.records import CounterfactualPair
 from codlocal.core.run import RunFolder
+from codlocal.evaluation.report import read_metrics
 from codlocal.evaluation.summary import difference
 from codlocal.models import locate
 from codlocal.models.folders import copy_file, copy_folder
 from codlocal.pipeline.preflight import check_kept, check_machine
 from codlocal.verification.intervals import intervals
+from codlocal.verification.report import GENERATION, read_generation
 from codlocal.verification.stage import read_evidence
 
 FOLDER = "generators"
@@ -209,14 +210,14 @@ def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
         "median_edit_distance": verify["median_edit_distance"],
         "completion_tokens": generate["completion_tokens"],
         "seconds": run.manifest.stages["generate"].seconds,
-        "measures": _read(run.file("generation.json")),
+        "measures": _measures(run),
         "intervals": {name: list(it) if it else None for name, it in bounds.items()},
-        "metrics": _read(run.file("metrics.json")),
+        "metrics": read_metrics(run),
     }
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
+def _measures(run: RunFolder) -> dict[str, Any] | None:
+    """The measures of a run's counterfactuals; None if it was verified before there were any."""
+    if not run.file(GENERATION).is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    return found
+    return read_generation(run).model_dump(mode="json")

@@ -42,7 +42,8 @@ def borrow(run: RunFolder, lender: Path) -> None:
         jsonl.write_rows(run.file("originals.jsonl"), originals)
         jsonl.write_rows(run.file("candidates.jsonl"), candidates)
         jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)
-        facts.update(taken_from=str(lender), candidates=len(candidates))
+        counts = {"originals": len(originals), "candidates": len(candidates)}
+        facts.update(taken_from=str(lender), **counts)
 
 
 def check_lender(run: RunFolder, lender: Path, console: Console) -> None:

@@ -122,10 +122,24 @@ def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:
 
 
 def read_evidence(run: RunFolder) -> Evidence:
-    """What a run's files say of its candidates; verdicts that nobody has given yet are missing."""
+    """What a run's files say of its candidates; verdicts that nobody has given yet are missing.
+
+    A flip's can't be given anew: its fluency is the generator's to say.
+
+    Raises:
+        RunError: a file is damaged.
+
+    """
     originals = list(jsonl.read_rows(run.file("originals.jsonl"), Original))
     candidates = list(jsonl.read_rows(run.file("candidates.jsonl"), Candidate))
     verdicts = list(jsonl.read_rows(run.file("verdicts.jsonl"), Verdict))
+    left, flips = run.facts("generate"), sum(row.flipped for row in verdicts)
+    for name, count, expected, what in (
+        ("originals.jsonl", len(originals), left.get("originals"), "rows"),
+        ("candidates.jsonl", len(candidates), left.get("candidates"), "rows"),
+        ("verdicts.jsonl", flips, left.get("flips"), "flips"),
+    ):
+        artifacts.refuse_lost_rows(run, "generate", run.file(name), count, expected, what)
     return Evidence(
         examples=artifacts.read_examples(run, "train"),
         originals=_keyed(originals, lambda row: row.example_id),

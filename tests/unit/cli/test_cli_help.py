@@ -34,9 +34,10 @@ def test_help_lists_every_command():
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_every_command_helps(command, option):
-    result = CliRunner().invoke(cli, [*command, option])
+    result = CliRunner().invoke(cli, [*command, option], env={"COLUMNS": "80"})
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: cli {' '.join(command)}")
+    assert max(map(len, result.output.splitlines())) <= 80
     assert len(result.output.splitlines()) > 4
     if command[0] in {"pipeline", "data", "generate", "verify", "distill", "evaluate", "serve"}:
         for shared in ("--run", "--profile", "--config", "--set", "--json", "--quiet", "--verbose"):

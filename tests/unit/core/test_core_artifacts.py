@@ -72,6 +72,45 @@ def test_damage_is_said(run):
     assert "--redo data" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("parts", "read", "told"),
+    [
+        (artifacts.TRAIN, lambda run: artifacts.read_examples(run, "train"), "5 of the 6 rows"),
+        (artifacts.TEST, lambda run: artifacts.read_examples(run, "test"), "0 of the 1 rows"),
+        (artifacts.FEW_SHOT, artifacts.read_few_shot, "1 of the 2 rows"),
+    ],
+)
+def test_data_that_lost_rows_are_refused(run, parts, read, told):
+    config = resolve([{"dataset": {"seeds": 2}}])
+    run = RunFolder(run.path, config)
+    with run.stage("data") as facts:
+        facts.update(train_rows=6, test_rows=1)
+    read(run)
+    path = run.file(*parts)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(RunError, match=f"damaged: it has {told}") as caught:
+        read(run)
+    assert "--redo data" in caught.value.hint
+    path.unlink()
+    with pytest.raises(RunError, match="is missing") as caught:
+        read(run)
+    assert "--redo data" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"example_id": '])
+def test_pairs_that_are_gone_are_no_run_without_pairs(run, content):
+    with run.stage("verify") as facts:
+        jsonl.write_rows(run.file("pairs.jsonl"), [pair("train-3", "train-3/1/0/3")])
+        facts.update(pairs=1)
+    assert list(artifacts.read_pairs(run)) == ["train-3"]
+    run.file("pairs.jsonl").unlink()
+    if content is not None:
+        run.file("pairs.jsonl").write_bytes(content)
+    with pytest.raises(RunError, match="0 of the 1 rows that the verify stage left") as caught:
+        artifacts.read_pairs(run)
+    assert "--redo verify" in caught.value.hint
+
+
 def test_a_text_that_is_gone_is_named(run):
     jsonl.write_rows(run.file(*artifacts.TRAIN), TRAIN[:2])
     with pytest.raises(RunError, match="lacks the text train-3"):

@@ -50,3 +50,14 @@ def test_another_teacher_or_other_texts_are_computed_anew(tmp_path: Path, teache
     found = _outputs(tmp_path, teacher, **change)
     assert teacher.asked == len(change.get("texts", TEXTS))
     assert len(found.logits) == teacher.asked
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage" * 20])
+def test_damaged_logits_are_computed_anew(tmp_path: Path, teacher, content):
+    first = _outputs(tmp_path, teacher)
+    path = tmp_path / "outputs" / "logits.safetensors"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    np.testing.assert_array_equal(_outputs(tmp_path, teacher).logits, first.logits)
+    assert teacher.asked == 6

@@ -55,6 +55,15 @@ def test_another_teacher_other_texts_or_layers_are_computed_anew(
     assert asked == [1]
 
 
+@pytest.mark.parametrize("content", [b"", b"garbage" * 20])
+def test_damaged_states_are_computed_anew(tmp_path: Path, teacher: Classifier, content):
+    found = _states(tmp_path, teacher)
+    first = found.of(["a"])[0]
+    found.path.unlink()
+    found.path.write_bytes(content)
+    assert torch.equal(_states(tmp_path, teacher).of(["a"])[0], first)
+
+
 def test_a_teacher_with_too_few_layers_is_a_model_error(tmp_path: Path, teacher: Classifier):
     with pytest.raises(ModelError, match="hidden states") as caught:
         _states(tmp_path, teacher, layers=(4, 5))

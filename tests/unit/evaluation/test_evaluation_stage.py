@@ -131,10 +131,11 @@ def test_a_done_stage_only_reads_its_file(tmp_path):
     load = Loader()
     assert evaluate(tmp_path, config, load) == found
     assert load.loaded == []
-    (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(RunError, match="missing or damaged") as caught:
-        evaluate(tmp_path, config)
-    assert "--redo evaluate" in caught.value.hint
+    for content in ("{", "[1, 2]", "{}"):
+        (tmp_path / "metrics.json").write_text(content)
+        with pytest.raises(RunError, match="missing or damaged") as caught:
+            evaluate(tmp_path, config)
+        assert "--redo evaluate" in caught.value.hint
 
 
 def test_setting_aside_takes_predictions_and_metrics_along(tmp_path):

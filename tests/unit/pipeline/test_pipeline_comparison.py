@@ -21,6 +21,7 @@ from codlocal.evaluation.summary import describe, summarise
 from codlocal.pipeline import preflight
 from codlocal.pipeline.comparison import Contender, compare, set_aside, settings_of
 from codlocal.pipeline.comparison_table import table
+from codlocal.verification.measures import Closeness, Generation, Measures
 
 QUIET = Console(-1)
 A, B = Contender("a", "models/a", "completion"), Contender("b", "models/b", "chat")
@@ -71,8 +72,7 @@ class Stages:
         jsonl.write_rows(run.file("pairs.jsonl"), [pair(number) for number in range(self.pairs)])
         for name, found in rows().items():
             jsonl.write_rows(run.file(name), found)
-        total = {"chosen": {"boundary_distance": 0.4, "perplexity_ratio": 1.5, "diversity": None}}
-        jsonl.write_json(run.file("generation.json"), {"total": total})
+        jsonl.write_json(run.file("generation.json"), measures(self.pairs).model_dump(mode="json"))
 
     def distil(self, run):
         with run.stage("distill"):
@@ -121,6 +121,17 @@ def rows():
             for one in replies
         ],
     }  # fmt: skip
+
+
+def measures(pairs):
+    none = dict.fromkeys(("edit_distance", "boundary_distance", "perplexity_ratio", "diversity"))
+    chosen = none | {"boundary_distance": 0.4, "perplexity_ratio": 1.5}
+    total = Measures(
+        name="all", originals=4, candidates=20, failed=0, flips=5, flip_rate=0.25, solved=4,
+        solved_rate=1.0, solved_interval=(0.5, 1.0), good=Closeness(n=5, **none),
+        chosen=Closeness(n=pairs, **chosen), tokens_per_pair=None, seconds_per_pair=None,
+    )  # fmt: skip
+    return Generation(total=total, rounds=(), directions=())
 
 
 def score(mean):
@@ -180,6 +191,23 @@ def test_the_same_comparison_again_does_nothing_anew(tmp_path):
     again = compare(tmp_path, config(), [A, B], stages)
     assert stages.log == []
     assert again == first
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "generation.json"])
+@pytest.mark.parametrize("content", ["", '{"total": {', "[1, 2]"])
+def test_damaged_results_of_a_run_are_named(tmp_path, name, content):
+    compare(tmp_path, config(), [A, B], Stages())
+    tmp_path.joinpath("generators", "b", name).write_text(content)
+    with pytest.raises(RunError, match=f"b/{name} is .*damaged") as caught:
+        compare(tmp_path, config(), [A, B], Stages())
+    assert "--redo" in caught.value.hint
+
+
+def test_a_run_that_was_verified_before_there_were_measures_has_none(tmp_path):
+    compare(tmp_path, config(), [A], Stages())
+    tmp_path.joinpath("generators", "a", "generation.json").unlink()
+    result = compare(tmp_path, config(), [A], Stages())
+    assert "│ distance to the boundary, median │ - │" in drawn(result)
 
 
 def test_a_stage_is_redone_in_every_run(tmp_path):
@@ -248,7 +276,8 @@ def test_one_seed_and_no_pair_leave_cells_open(tmp_path):
     assert "│ edited share of words, median │ - │ - │" in lines
     assert "│ generated tokens per pair │ - │ - │" in lines
     assert "│ against the first │ - │ +0.100 │" in lines
-    assert "│ agreement of the baseline │ 0.600 [0.462, 0.724] │ 0.600 [0.462, 0.724] │" in lines
+    at = lines.index("│ agreement of the baseline │ 0.600 │ 0.600 │")
+    assert lines[at + 1] == "│ │ [0.462, 0.724] │ [0.462, 0.724] │"
 
 
 def test_what_the_table_shows_is_in_the_result(tmp_path):

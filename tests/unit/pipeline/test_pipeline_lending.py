@@ -65,7 +65,9 @@ def test_a_run_borrows_what_its_originals_need(tmp_path, lender):
     for name, kind in (("candidates", Candidate), ("verdicts", Verdict)):
         found = {row.example_id for row in jsonl.read_rows(run.file(f"{name}.jsonl"), kind)}
         assert found == set(kept)
-    assert run.facts("generate") == {"taken_from": str(lender), "candidates": 4}
+    assert run.facts("generate") == {
+        "taken_from": str(lender), "originals": 4, "candidates": 4,
+    }  # fmt: skip
     assert run.is_done("generate")
 
 

@@ -75,6 +75,25 @@ def test_missing_verdicts_are_given_and_kept(tmp_path):
         assert facts["directions"] == {"positive -> negative": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("originals.jsonl", "1 of the 2 rows"),
+        ("candidates.jsonl", "2 of the 3 rows"),
+        ("verdicts.jsonl", "0 of the 1 flips"),
+    ],
+)
+def test_lost_rows_of_the_search_are_no_rows_that_never_were(tmp_path, name, told):
+    with run_with_data(tmp_path) as run:
+        generated(run, judge(FakeTeacher(), {REVIEWS[0].id: REVIEWS[0]}, candidates()[:1], set()))
+        run.note("generate", originals=2, candidates=3, flips=1)
+        path = run.file(name)
+        path.write_bytes(path.read_bytes()[:-2])
+        with pytest.raises(RunError, match=f"{name} is damaged: it has {told}") as caught:
+            run_verify(run, no_teacher, QUIET)
+    assert "--redo generate" in caught.value.hint
+
+
 def test_a_text_of_the_test_split_is_no_counterfactual(tmp_path):
     settings = config(verification={"min_pairs": 0})
     with run_with_data(tmp_path, settings) as run:
