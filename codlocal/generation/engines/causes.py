@@ -69,7 +69,9 @@ _CAUSES = (
         "Free memory, choose a smaller --generator, or lower VLLM_CPU_KVCACHE_SPACE.",
     ),
     (
-        r"died unexpectedly \(exit code: (?:-9|None)\)",
+        # An engine core that fails by itself says so before; one that was killed says nothing.
+        r"died unexpectedly \(exit code: (?:-9|None)\)"
+        r"|(?s:\A(?!.*EngineCore encountered a fatal error).*EngineDeadError)",
         "the system killed one of its processes, most likely as the machine ran out of memory",
         "Free memory and run the command again: rows so far are kept. `dmesg` tells of such kills.",
     ),

@@ -53,6 +53,8 @@ MORE = [
      "utilization (0.9, 21.3 GiB)", "GPU has too little"),
     ("(EngineCore pid=8201) ERROR 11-28 13:40:41 [multiproc_executor.py:315] Worker proc "
      "VllmWorker-0 died unexpectedly (exit code: -9), shutting down", "the system killed"),
+    ("(APIServer pid=25041) ERROR 11-28 14:35:46 [async_llm.py:906] vllm.v1.engine.exceptions."
+     "EngineDeadError: EngineCore encountered an issue.", "the system killed"),
     ("terminate called after throwing an instance of 'std::bad_alloc'", "ran out of memory"),
     ("ValueError: Model architectures ['Foo'] are not supported for now.", "architecture"),
     ("OSError: /m does not appear to have a file named config.json.", "incomplete"),
@@ -72,6 +74,15 @@ def test_a_log_names_the_cause(tmp_path, sign, cause):
     assert sign[:290] in error.message
     assert error.exit_code == 3
     assert isinstance(error, SeedError) == ("seeds" in cause)
+
+
+def test_an_engine_core_that_failed_by_itself_was_not_killed(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text(
+        "ERROR [core.py:1512] EngineCore encountered a fatal error.\nValueError: of some kind\n"
+        "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.\n"
+    )
+    assert "exit status 0" in causes.explain(log, 0).message
 
 
 @pytest.mark.parametrize(
