@@ -188,6 +188,7 @@ def refuse_lost_rows(
 def _existing(run: RunFolder, parts: tuple[str, str]) -> Path:
     path = run.file(*parts)
     if not path.is_file():
-        hint = f"Run `codlocal data --run {run.path}` first."
-        raise RunError(f"{path} is missing.", _RESTORE.format("data") if run.is_done("data") else hint)
+        first = f"Run `codlocal data --run {run.path}` first."
+        hint = _RESTORE.format("data") if run.is_done("data") else first
+        raise RunError(f"{path} is missing.", hint)
     return path

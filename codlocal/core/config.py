@@ -121,7 +121,10 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"There is no configuration file {path}.", "Is its name spelled so, and in this folder?"
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not a readable TOML file: {error}.") from error
+        raise ConfigError(
+            f"{path} is not a readable TOML file: {error}.",
+            "Correct it where that says, or restore it from a copy.",
+        ) from error
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:

@@ -92,8 +92,9 @@ def test_an_unreadable_file_is_refused(tmp_path, content, message):
     path = tmp_path / "mine.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         config.read_toml(path)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
