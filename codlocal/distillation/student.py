@@ -25,7 +25,12 @@ from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.distillation.recombination import recombine
 from codlocal.distillation.starting import go_back_toward_start, kept_start, start_student
 from codlocal.distillation.steps import DistillationStep, Targets
-from codlocal.distillation.student_record import RECORD_FILE, StudentRecord, read_student
+from codlocal.distillation.student_record import (
+    RECORD_FILE,
+    StudentRecord,
+    is_finished,
+    read_student,
+)
 from codlocal.distillation.warm_start import warm_start_head
 from codlocal.models.adapters import ADAPTER_RATE, QuantizationLoss, save_in_4_bits, train_in_4_bits
 from codlocal.models.classifier import Classifier
@@ -74,7 +79,7 @@ def train_student(
         RunError: the record of a student that is there is damaged.
 
     """
-    if folder.joinpath(RECORD_FILE).is_file():
+    if is_finished(folder):
         return read_student(folder)
 
     def build(partial: Path) -> None:

@@ -52,3 +52,17 @@ def read_student(folder: Path) -> StudentRecord:
         raise RunError(
             f"{path} is damaged, or of another version.", "Add --redo distill to train it again."
         ) from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a student is there with its record and with weights that are whole."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = list(folder.glob("*.safetensors"))
+    try:
+        for path in weights:
+            with safe_open(path, "pt"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return bool(weights) and folder.joinpath(RECORD_FILE).is_file()

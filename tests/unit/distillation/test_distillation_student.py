@@ -54,6 +54,20 @@ def _train(folder: Path, training_set: TrainingSet, **settings: object) -> Stude
     return train_student(job, knowledge, folder / "student", Console(-1))
 
 
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_a_student_without_whole_weights_is_trained_again(tmp_path: Path, kept: int):
+    training_set = TrainingSet(TEXTS, ((0, 1), (2,)))
+    first = _train(tmp_path, training_set)
+    path = tmp_path / "student" / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept]) if kept else path.unlink()
+    assert _train(tmp_path, training_set) == first
+    assert path.read_bytes() == whole
+    stamp = path.stat().st_mtime_ns
+    _train(tmp_path, training_set)
+    assert path.stat().st_mtime_ns == stamp
+
+
 def test_evidence_is_trusted_by_originals_left_out_with_all_their_flips(tmp_path, monkeypatch):
     asked = []
     trust = student_module.trust_in_evidence
