@@ -167,7 +167,7 @@ class DistillationConfig(Section):
     model. `steps` are by default what the start wants: `START_STEPS`.
     `teacher_share` brings a trained student that was made of the teacher's layers back toward
     them, with the head that they were given: at 0.5 half way (not in 4 bits). By default that is so
-    where a head was fitted on them first, which few texts' training makes no better, and 0 else.
+    where a head was fitted on them first, or with more than two classes, and 0 else.
     `student_layers` defaults to all layers of a pretrained student, and to half of the teacher's
     where the student is made of them. `pooling` says whether the head reads a text's first token
     or the mean of its tokens, by default whatever the model's configuration says; few families

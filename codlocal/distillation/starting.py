@@ -10,13 +10,15 @@ from codlocal.core.console import Console
 from codlocal.core.sections import DistillationConfig
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
+from codlocal.models.labels import names_of
 from codlocal.models.locate import check_folder, read_json, resolve
 from codlocal.models.trainable import is_decoder, layers_of, refuse_other_family
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
 """What the configurations of two folders of one model have in common, whatever their heads."""
 _HALF_WAY = 0.5
-"""How far students of the teacher's layers and a head fitted on them go back once trained."""
+"""How far students of the teacher's layers go back once trained, where they do by default."""
+_TWO_CLASSES = 2
 
 
 def find_start(config: Config, teacher: Path, console: Console) -> tuple[Config, Path]:
@@ -48,7 +50,7 @@ def decided_start(config: Config, student: Path, teacher: Path) -> tuple[Config,
     base = teacher if init == "teacher" else student
     decided = {"student_init": init, "warm_start": _warm_start(config, base, init)}
     settings = config.distillation.model_copy(update=decided)
-    settings = settings.model_copy(update={"teacher_share": _teacher_share(settings)})
+    settings = settings.model_copy(update={"teacher_share": _teacher_share(settings, base)})
     return config.model_copy(update={"distillation": settings}), base
 
 
@@ -65,17 +67,19 @@ def _warm_start(config: Config, base: Path, init: str) -> str:
     return "head" if is_decoder(str(_shape(base)["model_type"])) and not whole else "none"
 
 
-def _teacher_share(settings: DistillationConfig) -> float:
+def _teacher_share(settings: DistillationConfig, base: Path) -> float:
     """How far a trained student goes back: nowhere but from a start that knows the task.
 
     There, weights between start and end of the training generalise better than those that followed
-    a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Adapters are not
-    mixed.
+    a few texts (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"); of many classes
+    each has fewer still. Adapters are not mixed.
     """
     if settings.student_init != "teacher" or settings.quantization != "none":
         return 0.0
     if settings.teacher_share is None:
-        return _HALF_WAY if settings.warm_start == "head" else 0.0
+        classes = names_of(read_json(base / "config.json").get("id2label"))
+        few_texts = settings.warm_start == "head" or len(classes) > _TWO_CLASSES
+        return _HALF_WAY if few_texts else 0.0
     return settings.teacher_share
 
 

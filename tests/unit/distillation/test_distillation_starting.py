@@ -131,11 +131,18 @@ def test_with_all_layers_the_student_is_the_teacher(tmp_path: Path):
     np.testing.assert_array_equal(student.logits(TEXTS), teacher.logits(TEXTS))
 
 
+_OWN = {"student_init": "teacher", "student_layers": 1}
+
+
+@pytest.mark.parametrize(("settings", "share"), [({}, 0.5), ({"teacher_share": 0.0}, 0.0)])
+def test_with_more_than_two_classes_it_is_half_way_unless_told_otherwise(tmp_path, settings, share):
+    folder = tiny_model(tmp_path, labels=("n", "p", "q"))
+    config, _ = decided_start(_config(**_OWN, **settings), folder, folder)
+    assert config.distillation.teacher_share == share
+
+
 def _weights(student: Classifier) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in student.model.parameters()])
-
-
-_OWN = {"student_init": "teacher", "student_layers": 1}
 
 
 @pytest.mark.parametrize(
