@@ -47,6 +47,7 @@ _COMMANDS = {name: place for section in _SECTIONS.values() for name, place in se
 _INTERRUPTED = 130
 _SYSTEM = {
     errno.EACCES: "Check the permissions of the file and of its folder, or choose another place.",
+    errno.EISDIR: "A file is to be there: move the folder away, or choose another place.",
     errno.EROFS: "Choose a place that can be written to.",
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f), or choose another disk.",
 }

@@ -111,8 +111,9 @@ _CAUSES = (
 
 _NOISE = re.compile(
     r"nanobind: | - (leaked |\.\.\. skipped)|See https://nanobind|.*resource_tracker"
+    r"|INFO: +127\.0\.0\.1:\d+ - "
 )
-"""What libraries say of themselves as a process ends, whatever it ended of."""
+"""Requests that were answered, and what libraries say of themselves as any process ends."""
 
 
 def _recent(log: Path) -> str:

@@ -164,6 +164,11 @@ def test_too_little_memory_is_an_error_with_a_hint(call, failing, error, whose):
             "folder, or choose another place.",
         ),
         (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "run/pairs.jsonl"),
+            "Is a directory: run/pairs.jsonl.\nHint: A file is to be there: move the folder away, "
+            "or choose another place.",
+        ),
+        (
             OSError(errno.EFBIG, "File too large"),
             "File too large.\nHint: Raise the limit on the size of files (ulimit -f), or choose "
             "another disk.",

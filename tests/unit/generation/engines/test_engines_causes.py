@@ -105,7 +105,7 @@ def test_the_tail_is_short_and_without_blank_lines(tmp_path):
     assert max(len(line) for line in lines) == 304
 
 
-def test_the_tail_is_without_what_libraries_say_of_themselves_at_the_end(tmp_path):
+def test_the_tail_is_without_answered_requests_and_what_libraries_say_at_their_end(tmp_path):
     log = tmp_path / "server.log"
     log.write_text(
         "RuntimeError: Executor failed.\nnanobind: leaked 64 types!\n"
@@ -113,6 +113,7 @@ def test_the_tail_is_without_what_libraries_say_of_themselves_at_the_end(tmp_pat
         "See https://nanobind.readthedocs.io/refleaks.html/usr/lib/resource_tracker.py:254: "
         "UserWarning: resource_tracker: There appear to be 1 leaked semaphore objects\n"
         "  warnings.warn('resource_tracker: There appear to be %d '\n"
+        'INFO:     127.0.0.1:50204 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
     )
     assert causes.tail(log) == "  | RuntimeError: Executor failed."
 
