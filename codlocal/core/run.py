@@ -103,13 +103,13 @@ class RunFolder:
     def _settings_saved(self) -> Iterator[None]:
         """Have the settings in run.toml; those before them again if nothing came of these."""
         path, before = self.file("run.toml"), self._results()
-        earlier = path.read_text("utf-8") if path.exists() else None
+        earlier = path.read_bytes() if path.exists() else None
         jsonl.write_text(path, self.config.to_toml())
         try:
             yield
         except CodlocalError:
             if earlier is not None and not self.archive and self._results() == before:
-                jsonl.write_text(path, earlier)
+                jsonl.write_bytes(path, earlier)
             raise
 
     def _results(self) -> set[tuple[str, int]]:

@@ -112,6 +112,13 @@ def test_a_refused_command_leaves_the_settings_as_they_were(tmp_path):
             assert RunFolder.saved_settings(tmp_path) == settings_of(Config())
 
 
+def test_unreadable_settings_of_a_run_not_begun_are_no_second_error(tmp_path):
+    tmp_path.joinpath("run.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match="Not with this one"), opened(tmp_path):
+        raise RunError("Not with this one.")
+    assert tmp_path.joinpath("run.toml").read_bytes() == b"\xff\xfe"
+
+
 def test_settings_whose_redo_was_begun_stay(tmp_path):
     finish(tmp_path, "data")
     other = resolve([{"dataset": {"k": 8}}])
