@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
@@ -68,6 +70,7 @@ def run_generate(
         facts["prompt_sha256"] = template.sha256
         with open_shards(run, teacher, template, shard_size) as shards:
             tasks = _ask_teacher(shards, console)
+            _warn_of_an_unsure_teacher(shards, console)
             with open_engine() as engine:
                 asyncio.run(_generate(engine, shards, verification, console))
         sort_results(run)
@@ -101,6 +104,21 @@ def _ask_teacher(shards: Shards, console: Console) -> int:
                     shards.planner.edits(task)
                 progress.advance(1)
     return count
+
+
+def _warn_of_an_unsure_teacher(shards: Shards, console: Console) -> None:
+    """Tell of a teacher that is nearer to knowing nothing than to being sure."""
+    read = [shard.probabilities for shard in shards]
+    if not read:
+        return
+    confidence = float(np.concatenate(read).max(axis=1).mean())
+    chance = 1 / read[0].shape[1]
+    if confidence < (1 + chance) / 2:
+        console.warn(
+            f"The teacher is unsure: it gives the labels that it chooses {confidence:.2f} on "
+            f"average, and knowing nothing is {chance:.2f}. Its flips and soft labels say little. "
+            "If it was fine-tuned here, more teacher.epochs or training texts may help."
+        )
 
 
 async def _generate(

@@ -222,6 +222,15 @@ def test_progress_counts_all_shards(tmp_path, capsys):
     assert f"originals 8, flips {facts['flips']}, pairs " in last
 
 
+@pytest.mark.parametrize(("weight", "warned"), [(0.1, True), (3.0, False)])
+def test_an_unsure_teacher_is_told_of(tmp_path, capsys, weight, warned):
+    weights = {word: weight * one for word, one in FakeTeacher().weights.items()}
+    with run_with_data(tmp_path) as run:
+        generate(run, teacher=FakeTeacher(weights), console=Console())
+    told = " ".join(capsys.readouterr().err.split())
+    assert ("Warning: The teacher is unsure: it gives the labels" in told) == warned
+
+
 def test_rows_of_other_originals_are_not_read(tmp_path):
     """The ids of a counterfactual's own candidates begin with those of its original."""
     row = Candidate(
