@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from codlocal.core.console import Console, Task
 from codlocal.core.errors import EngineError
 from codlocal.generation.engines import causes
 from codlocal.generation.engines.engine import MOST_PROPOSALS
+from codlocal.generation.engines.environment import server_environment
 
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 20.0
@@ -136,7 +137,7 @@ def _start(settings: ServerSettings) -> VllmServer:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(settings, key),
+            env=server_environment(key, cpu=settings.cpu),
             start_new_session=True,
         )
     return VllmServer(settings, f"http://{_HOST}:{port}", key, process)
@@ -163,33 +164,6 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
     if settings.raw_prompts:
         command += ["--chat-template", _RAW_CHAT_TEMPLATE]
     return [*command, *settings.extra_arguments]
-
-
-def _environment(settings: ServerSettings, key: str) -> dict[str, str]:
-    environment = {
-        **_without_python_paths(os.environ),
-        "VLLM_API_KEY": key,
-        # `python -m` would else import any file of the user's folder that has a library's name.
-        "PYTHONSAFEPATH": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    # FlashInfer compiles its sampler at the start, and without a CUDA toolkit ends the server by
-    # it. It can't draw with a request's seed in any case.
-    environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
-    if settings.cpu:
-        # Gigabytes, all taken at the start: room for 27,000 tokens of the packaged models.
-        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    return environment
-
-
-def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our own interpreter's settings would leak into the engine's environment."""
-    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
-    return {name: value for name, value in environment.items() if name not in leaking}
 
 
 def _until_healthy(server: VllmServer, console: Console) -> Iterator[None]:

@@ -1,0 +1,51 @@
+"""The environment variables of a vLLM server: offline, and no more processes than pay."""
+
+import os
+from collections.abc import Mapping
+
+_FEW_CORES = 2
+_IN_ONE_PROCESS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+}
+"""On few cores the engine computes in its own process, by as many threads as vLLM would give it.
+
+In one more, which is what vLLM would have, it would wait for that one by spinning, on the core that
+the teacher needs: a server of Gemma 3 270M started in 43 s rather than 32 and answered 3 % fewer
+requests (two cores).
+"""
+
+
+def server_environment(key: str, *, cpu: bool) -> dict[str, str]:
+    """Our own environment, and what a server has to know beyond its arguments.
+
+    `key` is what requests must have; other processes can't read it here, as they can arguments.
+    """
+    environment = {
+        **_without_python_paths(os.environ),
+        "VLLM_API_KEY": key,
+        # `python -m` would else import any file of the user's folder that has a library's name.
+        "PYTHONSAFEPATH": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    # FlashInfer compiles its sampler at the start, and without a CUDA toolkit ends the server by
+    # it. It can't draw with a request's seed in any case.
+    environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
+    if cpu:
+        # Gigabytes, all taken at the start: room for 27,000 tokens of the packaged models.
+        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        few = (os.cpu_count() or 1) <= _FEW_CORES
+        if few and "VLLM_CPU_OMP_THREADS_BIND" not in environment:
+            environment |= _IN_ONE_PROCESS
+    return environment
+
+
+def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our own interpreter's settings would leak into the engine's environment."""
+    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+    return {name: value for name, value in environment.items() if name not in leaking}
