@@ -25,7 +25,7 @@ _OTHER_TORCH = (
     "engine install --gpu --upgrade"
 )
 _LOW_DISK_GB = 10.0
-_LOW_MEMORY_GB = 8.0
+_LOW_MEMORY_GB = 9.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _devices() -> list[Finding]:
         Finding(
             "devices", "memory", "warning" if low else "ok",
             "unknown" if memory is None else f"{memory:.1f} GB",
-            "The embedded profile needs about 8 GB." if low else "",
+            "The embedded profile needs about 9 GB." if low else "",
         ),
         _gpu(),
     ]  # fmt: skip
