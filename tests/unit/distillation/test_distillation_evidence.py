@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from codlocal.distillation.evidence import trust_in_evidence
+from codlocal.distillation.warm_start import fit_head
 
 _WIDTH = 100
 
@@ -23,6 +26,38 @@ def test_features_that_tell_left_out_texts_apart_are_trusted():
 @pytest.mark.parametrize("seed", range(3))
 def test_features_of_noise_are_not(seed):
     assert trust_in_evidence(*texts(32, signal=0.0, seed=seed)) < 0.2
+
+
+def evidence_of_left_out(features, logits, groups):
+    """What heads that are fitted without a pair say of it, with the size of what the teacher says.
+
+    Both classes have as many texts: evidence is all of the logits.
+    """
+    found = torch.zeros(len(logits), 2, dtype=torch.float64)
+    for out in groups:
+        kept = [at for at in range(len(logits)) if at not in out]
+        weight, bias = fit_head(features[kept], logits[kept].double().softmax(dim=-1))
+        found[list(out)] = features[list(out)] @ weight.T + bias
+    sizes = [(one - one.mean(dim=1, keepdim=True)).abs().mean() for one in (logits, found)]
+    return found * (sizes[0] / sizes[1])
+
+
+@pytest.mark.parametrize("signal", [0.5, 1.0])
+def test_the_scale_is_the_likeliest_one_under_a_log_normal_prior(signal):
+    given = texts(8, signal=signal)
+    evidence, goal = evidence_of_left_out(*given), given[1].double().softmax(dim=-1)
+    scales = [step / 1000 for step in range(20, 1001)]
+    badness = [
+        -(goal * (evidence * scale).log_softmax(dim=-1)).sum() + math.log(scale) ** 2 / 2
+        for scale in scales
+    ]
+    best = scales[min(range(len(scales)), key=lambda at: badness[at])]
+    assert 0.05 < best < 0.95
+    assert trust_in_evidence(*given) == pytest.approx(best, abs=2e-3)
+
+
+def test_evidence_is_never_taken_for_more_than_it_is():
+    assert trust_in_evidence(*texts(16, signal=20.0, by=1.0)) <= 1.0
 
 
 def test_a_few_texts_say_less_than_many():
