@@ -1,48 +1,21 @@
 import json
 import re
 
-import numpy as np
 import pytest
 from fakes import FakeTeacher
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infill_rig import HOURS, LONG, TEXT, plan, proposals
 
-from codlocal.core.records import Example
 from codlocal.generation import infill as module
-from codlocal.generation import prompts
 from codlocal.generation.budget import affordable
 from codlocal.generation.constraint import edit_constraint, words
-from codlocal.generation.engines.engine import Proposals, Sampling
+from codlocal.generation.engines.engine import Proposals
 from codlocal.generation.history import History
 from codlocal.generation.infill import best_first, filled, flipping_texts
 from codlocal.generation.known import Spent
-from codlocal.generation.plan import Planner
-from codlocal.generation.planned import PlannedInfill
 from codlocal.generation.prompts import Attempt
 from codlocal.generation.quoting import quoted
-from codlocal.generation.task import Task
-
-TEXT = 'The "food" was good and the staff friendly'
-HERE = 3
-"""The word whose weight makes the text positive."""
-
-
-def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0):
-    spans = words(text)
-    if importance is None:
-        importance = [3.0 if at == HERE else 0.0 for at in range(len(spans))]
-    task = Task(Example(id="train/7", text=text, label=source), source, 1 - source,
-                np.array(importance))  # fmt: skip
-    planner = Planner(
-        prompts.load("sentiment"), ("negative", "positive"), count, Sampling(), fill=True
-    )
-    [found] = planner.plan(task, number, "infill", history)
-    assert isinstance(found, PlannedInfill)
-    return found
-
-
-def proposals(*tokens):
-    return Proposals(tuple((token, -float(at)) for at, token in enumerate(tokens)), 30)
 
 
 def infill(teacher, found, answers):
@@ -199,10 +172,6 @@ def test_only_the_places_change(text, tokens):
     for changed in texts(found, *answers, teacher=FakeTeacher({}, bias=-1.0)):
         assert re.fullmatch(pattern, changed)
         assert changed != text
-
-
-LONG = "good food, good staff, good place, good wine, good music, good people, so good"
-HOURS = [4.0 if word == "good" else 0.0 for word in LONG.replace(",", "").split()]
 
 
 def test_where_no_word_flips_words_of_several_places_do():
