@@ -245,8 +245,8 @@ def test_texts_with_several_new_words_are_no_match_for_those_with_one():
 
 def test_a_long_text_has_more_places():
     assert len(plan(LONG, HOURS).places) == 3
-    text = " ".join(["good"] * 60)
-    assert len(plan(text, [1.0] * 60).places) == 6
+    for count, places in ((60, 6), (200, 8)):
+        assert len(plan(" ".join(["good"] * count), [1.0] * count).places) == places
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 from fakes import FakeTeacher
-from infill_rig import HOURS, LONG, plan, proposals
+from infill_rig import HOURS, LONG, TEXT, plan, proposals
 
 from codlocal.generation.infill import flipping_texts
 
@@ -48,6 +48,14 @@ def test_a_later_round_too_changes_no_more_than_a_share_of_the_words(needed):
     changed = found(teacher, *[["bad", "by", "as"]] * 6)
     assert set(changed.values()) == ({needed} if needed == MOST else set())
     assert max(text.count("bad") for text in teacher.read) == MOST
+
+
+@pytest.mark.parametrize(("needed", "flips"), [(2, True), (3, False)])
+def test_two_words_of_a_short_text_may_change(needed, flips):
+    asked = plan(TEXT, [0, 0, 1.0, 3.0, 0, 0, 0, 2.0])
+    teacher = Telling(lambda text: needed - 0.5 - text.count("bad"))
+    changed = flipping_texts(teacher, asked, [proposals(" bad")] * 3)
+    assert set(changed.values()) == ({needed} if flips else set())
 
 
 def test_where_no_words_flip_together_their_combinations_are_not_read():

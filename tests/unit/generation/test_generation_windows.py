@@ -173,3 +173,12 @@ def test_prompts_of_a_script_of_many_tokens_are_as_long_as_english_ones(strategy
 def test_prompts_of_ascii_texts_heed_no_tokens(strategy, fill):
     shown = prompts_of(EN, strategy, 4000, fill=fill)
     assert shown == prompts_of(EN, strategy, 0, fill=fill)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, True), (201, False)])
+def test_a_flip_that_is_longer_than_half_a_window_is_not_shown(length, shown):
+    flip = Solved("It was so good. ".ljust(length, "a"), "It was so bad.", 1, 0)
+    task = Task(Example(id="a", text="It was good.", label=1), 1, 0, np.ones(3))
+    planner = Planner(prompts.load("generic"), ("bad", "good"), 4, Sampling(), fill=False)
+    [planned, *_] = planner.plan(task, 1, "guided", History({}, {("x", 0): flip}))
+    assert ("It was so bad." in planned.request.prompt) == shown
