@@ -93,8 +93,13 @@ def test_label_names_are_the_users_or_the_sources_or_sorted(found, wanted, given
     assert found <= index.keys()
 
 
-def test_indices_into_the_users_names_are_understood():
-    assert number_labels({"0", "1"}, ("bad", "good"), None, "x")[1] == {"0": 0, "1": 1}
+@pytest.mark.parametrize("found", [{"0", "1", "2"}, {"0", "2"}])  # not every class need occur
+@pytest.mark.parametrize("whose", ["the user's", "the source's"])
+def test_indices_into_names_are_understood(found, whose):
+    names = ("bad", "so-so", "good")
+    given = (names, None) if whose == "the user's" else (None, names)
+    index = number_labels(found, *given, "x")[1]
+    assert {label: index[label] for label in found} == {label: int(label) for label in found}
 
 
 def test_the_users_names_go_to_whatever_numbers_there_are_the_lowest_first():
