@@ -129,6 +129,15 @@ def test_verified_flips_of_both_directions_are_shown_the_most_similar_last():
     assert History().nearest(task("a")) == []
 
 
+@pytest.mark.parametrize("edits", [(0.5, 0.25), (0.25, 0.5)])
+def test_of_the_flips_of_a_text_the_smallest_edit_is_shown(edits):
+    rows = [row("b", 0, f"the soup cost {edit}", at) for at, edit in enumerate(edits)]
+    verdicts = {one.id: verdict(one, 0.9, edit) for one, edit in zip(rows, edits, strict=True)}
+    goal = Goal(lambda _row, judged: judged.flipped)
+    found = history_of(Known({one.id: one for one in rows}, verdicts), TEXTS, goal, 1, known(()))
+    assert found.solved["b", 0].edited == "the soup cost 0.25"
+
+
 def test_a_task_ends_when_it_has_as_many_different_flips_as_it_needs():
     assert history(2).ended == {("a", 0), ("b", 0), ("c", 1)}
     assert history(2, flips=2).ended == {("b", 0)}
