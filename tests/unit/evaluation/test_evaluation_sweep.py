@@ -61,9 +61,13 @@ def test_a_plan_of_something_else_is_damaged(tmp_path, content):
 
 
 def test_the_table_has_a_row_a_cell_and_a_column_a_setting(tmp_path):
+    some, others = (
+        {"distillation.student_layers": layers, "verification.x": x}
+        for layers, x in ((3, 1), ("all", 0.5))
+    )
     rows = [
-        row("student", 8, 0, 0.8, settings={"distillation.student_layers": 3, "verification.x": 1}),
-        row("baseline", 8, 0, 0.7, settings={"distillation.student_layers": "all"}),
+        row("student", 8, 0, 0.8, settings=some),
+        row("baseline", 8, 0, 0.7, settings=others),
         failed("setfit", 8, 0),
     ]
     write_tables(tmp_path, rows)
@@ -74,7 +78,7 @@ def test_the_table_has_a_row_a_cell_and_a_column_a_setting(tmp_path):
         assert [one["arm"] for one in written] == ["student", "baseline", "setfit"]
     assert table[0]["teacher_agreement"] == 0.8
     assert [one["distillation.student_layers"] for one in table] == ["3", "all", None]
-    assert [one["verification.x"] for one in table] == [1, None, None]
+    assert [one["verification.x"] for one in table] == [1, 0.5, None]
     assert plain[1]["edit_distance"] == "0.25"
     assert plain[2]["teacher_agreement"] == "" and "SetFit" in plain[2]["error"]
 
