@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from fakes import FakeTeacher
@@ -178,3 +180,41 @@ def test_english_negations_are_for_english_words():
                for _, choices in edit.slots for one in choices]  # fmt: skip
     assert "not good" in choices
     assert not any("délicieux" in one for one in choices)
+
+
+FILLERS = ["".join(letters) for letters in itertools.product("bdfgk", "aeiou", "lmnprst")]
+"""More words than count as common ones, or as those that speak for a label."""
+BUSY = [*[" ".join(["fine", "isn't", "was"])] * 5, *[" ".join(FILLERS)] * 3, "the food is good"]
+
+
+def offered(word):
+    """What is tried in the place of a word: nothing keeps this teacher from the target."""
+    teacher, text = FakeTeacher({"isn": -3.0, "fine": 3.0}, bias=-9.0), "food was good"
+    edits = find_edits(teacher, Lexicon(teacher, BUSY, 2), task(text))
+    slots = [slot for edit in edits for slot in edit.slots]
+    return {
+        choice
+        for span, choices in slots
+        for choice in choices
+        if text[span.start : span.end] == word
+    }
+
+
+def test_common_words_are_offered_in_the_place_of_one_whatever_they_say():
+    assert "fine" in offered("was")
+    assert "fine" not in offered("good")
+
+
+def test_contractions_are_offered_in_the_place_of_an_auxiliary_alone():
+    assert "isn't" in offered("was")
+    assert "isn't" not in offered("good")
+
+
+def test_the_place_comes_first_where_most_words_flip():
+    teacher = FakeTeacher({"good": 1.0, "great": 3.0, "bad": -2.0, "awful": -2.0, "dire": -9.0})
+    lexicon = Lexicon(teacher, ["bad awful dire", "good great"], 2)
+    text = "so good so great"
+    asked = Task(Example(id="1", text=text, label=1), 1, 0, np.array([0.0, 3.0, 0.0, 1.0]))
+    places = [edit.slots[0][0] for edit in find_edits(teacher, lexicon, asked)]
+    named = [text[span.start : span.end] for span in places]
+    assert named.index("great") < named.index("good")
