@@ -14,7 +14,7 @@ TEXT = 'The "food" was good and the staff friendly'
 HERE = 3
 """The word whose weight makes the text positive."""
 LONG = "good food, good staff, good place, good wine, good music, good people, so good"
-HOURS = [4.0 if word == "good" else 0.0 for word in LONG.replace(",", "").split()]
+IMPORTANCE = [4.0 if word == "good" else 0.0 for word in LONG.replace(",", "").split()]
 
 
 def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0):

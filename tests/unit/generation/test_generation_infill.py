@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeTeacher
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from infill_rig import HOURS, LONG, TEXT, plan, proposals
+from infill_rig import IMPORTANCE, LONG, TEXT, plan, proposals
 
 from codlocal.generation import infill as module
 from codlocal.generation.budget import affordable
@@ -147,7 +147,7 @@ def test_the_teacher_reads_no_more_than_it_must(monkeypatch):
 
 def test_the_teacher_reads_no_text_twice():
     teacher = FakeTeacher({"good": 1.0, "bad": -2.0, "poor": -3.0}, bias=0.5)
-    found = plan(LONG, HOURS, count=3, number=1)
+    found = plan(LONG, IMPORTANCE, count=3, number=1)
     assert texts(found, *[proposals(" poor", " bad")] * len(found.places), teacher=teacher)
     read = [text for call in teacher.calls for text in call]
     assert len(read) == len(set(read))
@@ -176,7 +176,7 @@ def test_only_the_places_change(text, tokens):
 
 def test_where_no_word_flips_words_of_several_places_do():
     teacher = FakeTeacher({"good": 1.0, "bad": -2.0, "poor": -3.0, "awful": -4.0}, bias=0.5)
-    found = plan(LONG, HOURS, count=3)
+    found = plan(LONG, IMPORTANCE, count=3)
     answers = [proposals(" nice", " poor", " bad", " awful")] * len(found.places)
     flipped = texts(found, *answers, teacher=teacher)
     assert len(flipped) == 3
@@ -187,7 +187,7 @@ def test_where_no_word_flips_words_of_several_places_do():
 
 def test_a_single_word_comes_before_several():
     teacher = FakeTeacher({"good": 0.5, "awful": -4.0, "bad": -1.0})
-    found = plan(LONG, HOURS, count=30)
+    found = plan(LONG, IMPORTANCE, count=30)
     answers = [proposals(" awful", " bad")] * len(found.places)
     flipped = texts(found, *answers, teacher=teacher)
     assert [text.count("good") for text in flipped[:3]] == [6, 6, 5]
@@ -196,7 +196,7 @@ def test_a_single_word_comes_before_several():
 
 def test_no_more_than_a_share_of_the_words_changes():
     teacher = FakeTeacher({"good": 1.0, "bad": -0.1})
-    found = plan(LONG, HOURS, count=3)
+    found = plan(LONG, IMPORTANCE, count=3)
     rows = infill(teacher, found, [proposals(" bad")] * len(found.places))
     assert {row.failure for row in rows} == {"none of the generator's words flips the teacher"}
 
@@ -208,7 +208,7 @@ def test_words_that_do_nothing_alone_may_flip_together():
         def log_odds(self, text):
             return 3.0 - 0.01 * text.count("bad") - 6.0 * (text.count("bad") > 1)
 
-    found = plan(LONG, HOURS, count=2, number=1)
+    found = plan(LONG, IMPORTANCE, count=2, number=1)
     answers = [proposals(" nice", " bad")] * len(found.places)
     flipped = texts(found, *answers, teacher=Saturated())
     assert [text.count("bad") for text in flipped] == [2]
@@ -216,7 +216,7 @@ def test_words_that_do_nothing_alone_may_flip_together():
 
 def test_a_place_that_is_not_needed_is_left_alone():
     teacher = FakeTeacher({"good": 0.5, "awful": -3.0, "dull": -3.0}, bias=2.0)
-    found = plan(LONG, HOURS, count=1, number=1)
+    found = plan(LONG, IMPORTANCE, count=1, number=1)
     answers = [proposals(*words) for words in ([" nice"], [" awful"], [" dull"], [], [], [])]
     [flipped] = texts(found, *answers, teacher=teacher)
     assert (flipped.count("good"), "nice" in flipped) == (5, False)
@@ -231,7 +231,7 @@ def test_a_later_round_tries_more_places_if_the_teacher_reads_them():
 
 def test_a_later_round_changes_several_words_in_half_of_its_texts():
     teacher = FakeTeacher({"good": 0.1, "awful": -4.0, "bad": -4.0, "poor": -4.0})
-    found = plan(LONG, HOURS, count=2, number=1)
+    found = plan(LONG, IMPORTANCE, count=2, number=1)
     changed = flipping_texts(teacher, found, [proposals(" awful", " bad", " poor")] * 6)
     assert sorted(changed.values()) == [1, 1, 1, 1, 2, 2, 2, 2]
 
@@ -244,7 +244,7 @@ def test_texts_with_several_new_words_are_no_match_for_those_with_one():
 
 
 def test_a_long_text_has_more_places():
-    assert len(plan(LONG, HOURS).places) == 3
+    assert len(plan(LONG, IMPORTANCE).places) == 3
     for count, places in ((60, 6), (200, 8)):
         assert len(plan(" ".join(["good"] * count), [1.0] * count).places) == places
 

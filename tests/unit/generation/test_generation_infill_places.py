@@ -2,7 +2,7 @@
 
 import pytest
 from fakes import FakeTeacher
-from infill_rig import HOURS, LONG, TEXT, plan, proposals
+from infill_rig import IMPORTANCE, LONG, TEXT, plan, proposals
 
 from codlocal.generation.infill import flipping_texts
 
@@ -26,7 +26,7 @@ class Telling(FakeTeacher):
 
 
 def found(teacher, *words, number=1, count=2):
-    asked = plan(LONG, HOURS, count=count, number=number)
+    asked = plan(LONG, IMPORTANCE, count=count, number=number)
     first, *later = [*words, *[[]] * (len(asked.places) - len(words))]
     answers = [proposals(*first), *(proposals(*(f" {word}" for word in some)) for some in later)]
     return flipping_texts(teacher, asked, answers)
