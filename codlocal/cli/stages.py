@@ -9,25 +9,30 @@ from rich.table import Table
 
 from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, open_run, options, run_path
-from codlocal.core.config import STAGES
+from codlocal.core.config import STAGES, parse_assignments
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
 from codlocal.core.run import RunFolder
 
-_BEGINNINGS = ("dataset", "data", "profile", "config_file", "assignments")
-"""Options that say what a new run is to be of."""
+_BEGINNINGS = ("dataset", "data", "profile", "config_file")
+"""Options that say what a new run is to be of; `--set` may do so, too."""
 
 
 def _go_on(until: str, given: dict[str, Any]) -> None:
     """Advance a run; a new one is begun only by who says of what, not by a mistyped path."""
     path = given["run"]
     begun = path is None or RunFolder.saved_settings(path) is not None
-    if not begun and not any(given[name] for name in _BEGINNINGS):
+    if not begun and not _says_of_what(given):
         raise RunError(
             f"There is no run in {path}.",
             "Check the path. To begin a run there, say of what: --dataset or --data, --profile.",
         )
     _advance(until, given)
+
+
+def _says_of_what(given: dict[str, Any]) -> bool:
+    assigned = parse_assignments(given["assignments"]).get("dataset", {})
+    return any(given[name] for name in _BEGINNINGS) or bool({"name", "path"} & assigned.keys())
 
 
 def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:

@@ -76,10 +76,19 @@ def test_a_run_that_another_process_works_on_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["data", "teacher train", *STAGES[2:]])
-def test_a_mistyped_run_is_not_begun_by_a_stage(call, tmp_path, monkeypatch, command):
+@pytest.mark.parametrize("setting", [("-k", "8"), ("--set", "dataset.k=8"), ("--redo", "data")])
+def test_a_mistyped_run_is_not_begun_by_a_stage(call, tmp_path, monkeypatch, command, setting):
     monkeypatch.chdir(tmp_path)
-    code, _, err = call(*command.split(), "--run", "tpyo", "-k", "8")
+    code, _, err = call(*command.split(), "--run", "tpyo", *setting)
     assert code == 1
     assert "There is no run in tpyo." in err
     assert "--dataset or --data" in err
     assert not (tmp_path / "tpyo").exists()
+
+
+@pytest.mark.parametrize("setting", ["dataset.name=imdb", "dataset.path=nowhere.csv"])
+def test_a_run_may_be_begun_by_a_setting_that_says_of_what(call, tmp_path, monkeypatch, setting):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call("data", "--run", "new", "--set", setting, "--offline")
+    assert code == 1
+    assert "There is no run" not in err
