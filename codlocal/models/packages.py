@@ -144,7 +144,7 @@ PACKAGED_MODELS = {
         PackagedModel(
             name="qwen2.5-coder-1.5b",
             role="generator",
-            size_mb=1061,
+            size_mb=1093,
             members=_QWEN_PARTS,
             # The sum of qwen2.5-coder-1.5b-instruct-q4_k_m.gguf as Qwen publishes it.
             sums={"model.gguf": "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"},
