@@ -1,5 +1,6 @@
 """From the name of a model to a folder that holds it: packaged, local, or from the hub."""
 
+import difflib
 import json
 import os
 import re
@@ -28,7 +29,14 @@ def resolve(name: str, *, console: Console, offline: bool) -> Path:
         path = paths.expanded(name)
         check_folder(path)
         return path
-    return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
+    try:
+        return hub.fetch(name, console=console, offline=offline, problem=folder_problem)
+    except ModelError as error:
+        near = difflib.get_close_matches(name.lower(), packages.PACKAGED_MODELS, n=1, cutoff=0.8)
+        if not near:
+            raise
+        guess = f"Did you mean the packaged {near[0]!r}? "
+        raise ModelError(error.message, guess + error.hint) from error
 
 
 def at_hand(name: str) -> Path | None:

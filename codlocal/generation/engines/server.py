@@ -130,7 +130,7 @@ def _start(settings: ServerSettings) -> VllmServer:
             "runs there with --server-url.",
         )
     key = secrets.token_urlsafe(24)
-    weights = sum(one.stat().st_size for one in settings.model.glob("*.safetensors"))
+    weight_bytes = sum(one.stat().st_size for one in settings.model.glob("*.safetensors"))
     settings.log.parent.mkdir(parents=True, exist_ok=True)
     with settings.log.open("wb") as log:
         process = subprocess.Popen(
@@ -138,7 +138,7 @@ def _start(settings: ServerSettings) -> VllmServer:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=server_environment(key, weights, cpu=settings.cpu),
+            env=server_environment(key, weight_bytes, cpu=settings.cpu),
             start_new_session=True,
         )
     return VllmServer(settings, f"http://{_HOST}:{port}", key, process)

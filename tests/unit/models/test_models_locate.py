@@ -88,6 +88,24 @@ def test_packaged_names_and_hub_ids_go_their_ways(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("qwen2.5-coder-1.5B", "Did you mean the packaged 'qwen2.5-coder-1.5b'? Check the name."),
+        ("gemma3-270m", "Did you mean the packaged 'gemma-3-270m'? Check the name."),
+        ("Qwen/Qwen2.5-7B-Instruct", "Check the name."),
+    ],
+)
+def test_a_slip_in_a_packaged_name_is_pointed_out(monkeypatch, name: str, hint: str):
+    def fetch(*_args: object, **_options: object) -> Path:
+        raise ModelError("There is none.", "Check the name.")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with pytest.raises(ModelError, match=r"There is none\.") as caught:
+        locate.resolve(name, console=Console(-1), offline=False)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
     ("architectures", "expected"),
     [(["BertForSequenceClassification"], True), (["BertModel"], False), (None, False)],
 )

@@ -122,11 +122,16 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.setenv("VIRTUAL_ENV", "/else")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     body = HEALTHY + "note('argv', sys.argv[1:]); note('env', dict(os.environ)); serve()"
     chosen = settings(
         tmp_path, body, raw_prompts=True, cpu=True, dtype="float32", max_model_len=512,
         extra_arguments=("--seed", "1"),
     )  # fmt: skip
+    chosen.model.mkdir()
+    with chosen.model.joinpath("model.safetensors").open("wb") as file:
+        file.truncate(2_000_000_000)  # a large model, which takes no space
     with running(chosen, QUIET) as started:
         argv, env = noted(tmp_path, "argv"), noted(tmp_path, "env")
         assert env["VLLM_API_KEY"] == started.key
@@ -143,7 +148,7 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
     assert argv[-2:] == ["--seed", "1"]
     assert env["HF_HUB_OFFLINE"] == env["TRANSFORMERS_OFFLINE"] == env["DO_NOT_TRACK"] == "1"
     assert env["VLLM_NO_USAGE_STATS"] == "1"
-    assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert (env["VLLM_CPU_KVCACHE_SPACE"], env["OMP_NUM_THREADS"]) == ("1", "2")
     assert not {"PYTHONPATH", "VIRTUAL_ENV"} & env.keys()
 
 
