@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from typing import Literal
 
 from codlocal import __version__
 from codlocal.airgap import engine
-from codlocal.core import paths
+from codlocal.core import machine, paths
 from codlocal.core.errors import EngineError
 from codlocal.models import packages
 
@@ -76,11 +75,10 @@ def _versions() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = _memory_gb()
     low = memory is not None and memory < _LOW_MEMORY_GB
     return [
-        Finding("devices", "cpu", "ok", f"{cores} cores, {platform.machine()}"),
+        Finding("devices", "cpu", "ok", f"{machine.cores()} cores, {platform.machine()}"),
         Finding(
             "devices", "memory", "warning" if low else "ok",
             "unknown" if memory is None else f"{memory:.1f} GB",
@@ -91,10 +89,8 @@ def _devices() -> list[Finding]:
 
 
 def _memory_gb() -> float | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return None
+    found = machine.memory_bytes()
+    return None if found is None else found / 1e9
 
 
 def _gpu() -> Finding:

@@ -1,10 +1,10 @@
 """The device and the number format a model runs with."""
 
 import gc
-import os
 
 import torch
 
+from codlocal.core import machine
 from codlocal.core.errors import DeviceError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,12 +40,12 @@ def gpu_problem() -> str:
 
 
 def limit_threads(threads: int) -> None:
-    """Give torch a number of CPU threads; 0 means half of the cores.
+    """Give torch a number of CPU threads; 0 means half of those that it may use.
 
     Small models gain little from more, and as soon as another busy process shares the cores,
     threads that wait for each other make every step several times slower.
     """
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(threads or max(1, machine.cores() // 2))
 
 
 def free_share() -> float:

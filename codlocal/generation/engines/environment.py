@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping
 
+from codlocal.core import machine
+
 _FEW_CORES = 2
-_IN_ONE_PROCESS = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}
+_BIND = "VLLM_CPU_OMP_THREADS_BIND"
+_IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 """On few cores the engine computes in its own process.
 
 In one more, which is what vLLM would have, it would wait for that one by spinning, on the core that
@@ -46,11 +46,22 @@ def server_environment(key: str, weight_bytes: int, *, cpu: bool) -> dict[str, s
     if cpu:
         # Gigabytes, all taken at the start: room for 17,000 tokens or more of the packaged models.
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        cores = os.cpu_count() or 1
-        if cores <= _FEW_CORES and "VLLM_CPU_OMP_THREADS_BIND" not in environment:
-            threads = cores if weight_bytes > _LARGE else max(cores - 1, 1)
-            environment |= {**_IN_ONE_PROCESS, "OMP_NUM_THREADS": str(threads)}
+        if _BIND not in environment:
+            environment |= _threads(weight_bytes)
     return environment
+
+
+def _threads(weight_bytes: int) -> dict[str, str]:
+    """How many threads compute; nothing where that is left to vLLM, which binds them to cores.
+
+    It knows the cores that it may run on, but not of how much of their time a container has.
+    """
+    cores = machine.cores()
+    few = cores <= _FEW_CORES
+    if not few and cores >= machine.cores_by_affinity():
+        return {}
+    threads = cores if few and weight_bytes > _LARGE else max(cores - 1, 1)
+    return {_BIND: "nobind", "OMP_NUM_THREADS": str(threads), **(_IN_ONE_PROCESS if few else {})}
 
 
 def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:

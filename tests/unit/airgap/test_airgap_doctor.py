@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import os
 import subprocess
 
 import pytest
@@ -124,7 +125,7 @@ def test_memory_that_can_not_be_told_is_unknown(monkeypatch):
         raise ValueError("unrecognized configuration name")
 
     assert doctor._memory_gb() > 0
-    monkeypatch.setattr(doctor.os, "sysconf", unknown)
+    monkeypatch.setattr(os, "sysconf", unknown)
     assert doctor._memory_gb() is None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from codlocal.core import machine
 from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
 from codlocal.generation.engines import guard, server
@@ -122,7 +123,7 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.setenv("VIRTUAL_ENV", "/else")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     body = HEALTHY + "note('argv', sys.argv[1:]); note('env', dict(os.environ)); serve()"
     chosen = settings(
