@@ -24,6 +24,13 @@ _DECODER = {
     "head_dim": 16,
     "max_position_embeddings": 4096,
 }
+_BART = {
+    **_WIDTH,
+    "encoder_ffn_dim": 64,
+    "decoder_layers": 2,
+    "decoder_ffn_dim": 64,
+    "decoder_attention_heads": 2,
+}
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", _WIDTH),
     "roberta": ("Roberta", _WIDTH),
@@ -32,6 +39,9 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         {**_WIDTH, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     ),
     "modernbert": ("ModernBert", {**_WIDTH, "local_attention": 16}),
+    "distilbert": ("DistilBert", {**_WIDTH, "hidden_dim": 64}),
+    "gpt2": ("GPT2", _WIDTH),
+    "bart": ("Bart", _BART),
     "eurobert": ("EuroBert", {**_WIDTH, "num_key_value_heads": 1}),
     "llama": ("Llama", _DECODER),
     "qwen2": ("Qwen2", _DECODER),
@@ -84,8 +94,8 @@ def tiny_model(
 ) -> Path:
     """Save a random model of a family: a body, a classifier with `labels`, or a causal LM.
 
-    Encoders (bert, roberta, deberta, modernbert, eurobert) get `wordpiece_tokenizer`, decoders
-    (llama, qwen2, gemma3) `byte_tokenizer`.
+    Decoders but for gpt2 (llama, qwen2, gemma3) get `byte_tokenizer`, all others
+    `wordpiece_tokenizer`.
     """
     family, sizes = _KINDS[kind]
     tokenizer = byte_tokenizer() if sizes.keys() & {"head_dim"} else wordpiece_tokenizer()

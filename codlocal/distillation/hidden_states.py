@@ -70,7 +70,8 @@ def hidden_states(
         ModelError: the model does not give them.
 
     """
-    hidden = classifier.model(**inputs, output_hidden_states=True).hidden_states
+    output = classifier.model(**inputs, output_hidden_states=True)
+    hidden = getattr(output, "hidden_states", None) or ()  # an encoder-decoder has two kinds
     if len(hidden) <= max(layers):
         raise ModelError(
             f"A {classifier.model.config.model_type} model does not give the hidden states of all "

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from rapidfuzz.distance import Levenshtein
 
+from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
 
 
@@ -73,6 +74,9 @@ def mixed_logits(
     Returns:
         float [m, classes], in the columns of `model`.
 
+    Raises:
+        ModelError: the model does not read its embeddings from one layer.
+
     """
     # Two texts may align to more places than a model has positions.
     longest = classifier.encoder.max_length
@@ -102,9 +106,16 @@ def _embeddings(module: torch.nn.Module, replacement: torch.Tensor) -> Iterator[
     """Have an embedding layer return `replacement` for whatever ids it is given.
 
     Unlike `inputs_embeds`, this lets heads that look for a text's last token in its ids find it.
+
+    Raises:
+        ModelError: the layer was not asked, as the shared one of an encoder and a decoder is not.
+
     """
+    asked = False
 
     def replace(*_: object) -> torch.Tensor:
+        nonlocal asked
+        asked = True
         return replacement
 
     handle = module.register_forward_hook(replace)
@@ -112,3 +123,8 @@ def _embeddings(module: torch.nn.Module, replacement: torch.Tensor) -> Iterator[
         yield
     finally:
         handle.remove()
+    if not asked:
+        raise ModelError(
+            "The embeddings of this model can't be mixed.",
+            "Use --set distillation.interpolation_weight=0.",
+        )

@@ -11,7 +11,8 @@ from codlocal.core.sections import DistillationConfig
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.labels import names_of
-from codlocal.models.locate import check_folder, read_json, resolve
+from codlocal.models.loading import read_configuration
+from codlocal.models.locate import check_folder, resolve
 from codlocal.models.trainable import is_decoder, layers_of, refuse_other_family
 
 _SHAPE = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size", "quantization_config")
@@ -77,7 +78,7 @@ def _teacher_share(settings: DistillationConfig, base: Path) -> float:
     if settings.student_init != "teacher" or settings.quantization != "none":
         return 0.0
     if settings.teacher_share is None:
-        classes = names_of(read_json(base / "config.json").get("id2label"))
+        classes = names_of(read_configuration(base).id2label)
         few_texts = settings.warm_start == "head" or len(classes) > _TWO_CLASSES
         return _HALF_WAY if few_texts else 0.0
     return settings.teacher_share
@@ -97,8 +98,8 @@ def _gains_nothing_pretrained(config: Config, student: Path, teacher: Path) -> b
 
 def _shape(folder: Path) -> dict[str, object]:
     check_folder(folder)
-    configuration = read_json(folder / "config.json")
-    return {name: configuration.get(name) for name in _SHAPE}
+    configuration = read_configuration(folder)
+    return {name: getattr(configuration, name, None) for name in _SHAPE}
 
 
 def start_student(config: Config, folder: Path, labels: tuple[str, ...], seed: int) -> Classifier:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from codlocal.core.records import Row
-from codlocal.models.classifier import Classifier, load_model, place
+from codlocal.models.classifier import Classifier
+from codlocal.models.loading import load_model, place
 from codlocal.models.quantization import linears_in_4_bits, nf4_options
 
 ADAPTER_RATE = 10
@@ -109,6 +110,7 @@ def save_in_4_bits(student: Classifier, folder: Path, texts: Sequence[str]) -> Q
 
 def _merge(trained: torch.nn.Module, into: torch.nn.Module) -> None:
     from peft.tuners.lora import LoraLayer
+    from transformers.pytorch_utils import Conv1D
 
     with torch.no_grad():
         for name, parameter in trained.named_parameters():
@@ -116,5 +118,7 @@ def _merge(trained: torch.nn.Module, into: torch.nn.Module) -> None:
                 into.get_parameter(name).copy_(parameter)
         for name, part in trained.named_modules():
             if isinstance(part, LoraLayer):
-                change = part.get_delta_weight(part.active_adapters[0])  # type: ignore[attr-defined]
-                into.get_parameter(f"{name}.weight").add_(change.to("cpu"))
+                change = part.get_delta_weight(part.active_adapters[0]).cpu()  # type: ignore[attr-defined]
+                target = into.get_submodule(name)
+                # Those of GPT-2 are the other way round, until they are in 4 bits.
+                target.weight.add_(change.T if isinstance(target, Conv1D) else change)  # type: ignore[operator]

@@ -1,25 +1,22 @@
 """A sequence classifier: loads a model folder and gives class logits and probabilities to texts."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
 from scipy import special
 
 from codlocal.core.errors import ModelError
-from codlocal.core.foreign import first_line
 from codlocal.models.devices import device_of, dtype_of
 from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
 from codlocal.models.labels import column_order, names_of
+from codlocal.models.loading import load_encoder, load_model, place
 from codlocal.models.locate import check_folder, has_head, read_json
-from codlocal.models.quantization import keep_exact, nf4_options
-from codlocal.models.quiet import silence_libraries
+from codlocal.models.quantization import nf4_options
 from codlocal.models.saliency import Piece, gradient_times_input
 from codlocal.models.trainable import is_quantized
 
@@ -30,8 +27,6 @@ _OVERFLOWING = ("deberta", "gemma")
 """Families whose activations exceed the largest float16, 65504."""
 _AT_ONCE = 4096
 """Texts whose token ids are in memory together, and which share batches."""
-_SHOWN = 3
-"""Missing weights that an error names."""
 
 
 class Classifier:
@@ -116,8 +111,8 @@ class Classifier:
         for first in range(0, len(texts), _AT_ONCE):
             places: dict[tuple[int, ...], list[int]] = {}
             some = texts[first : first + _AT_ONCE]
-            for place, ids in enumerate(self.encoder.encode(some), first):
-                places.setdefault(tuple(ids), []).append(place)
+            for at, ids in enumerate(self.encoder.encode(some), first):
+                places.setdefault(tuple(ids), []).append(at)
             distinct = sorted(places, key=len, reverse=True)
             for start in range(0, len(distinct), batch_size):
                 chosen = distinct[start : start + batch_size]
@@ -140,6 +135,10 @@ class Classifier:
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Class probabilities of `texts`: softmax of the logits, shape [len(texts), classes]."""
         return softmax(self.logits(texts))
+
+    def characters_read(self, text: str) -> int:
+        """How many characters of a text the model reads, the first ones."""
+        return self.encoder.characters_read(text)
 
     def gradient_times_input(
         self, texts: Sequence[str], labels: Sequence[int], others: Sequence[int]
@@ -165,89 +164,3 @@ def _number_format(path: Path, wanted: str, device: torch.device) -> torch.dtype
     found = dtype_of(wanted, device)
     overflows = found == torch.float16 and family.startswith(_OVERFLOWING)
     return torch.float32 if overflows else found
-
-
-def place(model: torch.nn.Module, device: torch.device) -> None:
-    """Move a model to a device and switch its dropout off."""
-    model.to(device)
-    model.eval()
-
-
-def load_model(path: Path, *, whole: bool = True, **options: object) -> "PreTrainedModel":
-    """`AutoModelForSequenceClassification.from_pretrained` with safe options and named errors.
-
-    Unless it need not be `whole`, the folder has every weight: transformers would draw the others
-    at random, anew each time.
-
-    Raises:
-        ModelError: the folder can't be loaded as a sequence classifier, or lacks weights.
-
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    silence_libraries()
-    with _named_errors(path):
-        model: PreTrainedModel
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            path,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
-    missing = sorted(found["missing_keys"])
-    if whole and missing:
-        more = ", ..." if len(missing) > _SHOWN else ""
-        raise ModelError(
-            f"{path} lacks weights of its classifier: {', '.join(missing[:_SHOWN])}{more}.",
-            "Save the whole classifier again. A body without a head says so in its config.json "
-            "(architectures), and is fine-tuned.",
-        )
-    if getattr(model, "is_loaded_in_4bit", False):
-        keep_exact(model)
-    return model
-
-
-def read_label_names(path: Path) -> tuple[str, ...]:
-    """The label names of a model folder, in class order, without loading its weights.
-
-    Raises:
-        ModelError: the configuration can't be read.
-
-    """
-    from transformers import AutoConfig
-
-    silence_libraries()
-    with _named_errors(path):
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
-    return names_of(config.id2label)
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(
-            f"{path} can't be loaded as a classifier: {first_line(error)}",
-            "The folder may be damaged, made for a newer transformers, or need a package "
-            "that the message names.",
-        ) from error
-
-
-def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextEncoder:
-    """Load a model's tokenizer, and have both agree on the id that pads: the model's, if any.
-
-    Decoders find a text's last token by the pad id; many of them come without one.
-
-    Raises:
-        ModelError: the tokenizer can't be loaded.
-
-    """
-    with _named_errors(path):
-        encoder = TextEncoder.load(path, model.config, max_length)
-    if model.config.pad_token_id is None or model.config.pad_token_id < 0:
-        model.config.pad_token_id = encoder.pad_id
-    encoder.pad_with(int(model.config.pad_token_id))
-    return encoder

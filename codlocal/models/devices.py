@@ -75,6 +75,6 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     """The number format for `auto` or a format's name: bfloat16 on GPUs that have it by default."""
     if name != "auto":
         return _DTYPES[name]
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float32

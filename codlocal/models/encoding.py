@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from codlocal.core.errors import ModelError
-
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -36,23 +34,14 @@ class TextEncoder:
 
     @classmethod
     def load(cls, path: Path, config: "PreTrainedConfig", max_length: int) -> "TextEncoder":
-        """Load the tokenizer of a model folder; `config` is the model's configuration.
-
-        Raises:
-            ModelError: the model reads padding.
-
-        """
+        """Load the tokenizer of a model folder; `config` is the model's configuration."""
         from transformers import AutoTokenizer
 
-        if config.model_type == "xlnet":
-            raise ModelError(
-                f"{path} is an XLNet, whose head reads the last place of a batch, be it padding.",
-                "Choose a model of another family.",
-            )
         tokenizer = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False, local_files_only=True
         )
-        positions = getattr(config, "max_position_embeddings", None)
+        # XLNet's, which has no limit, says -1.
+        positions = max(getattr(config, "max_position_embeddings", None) or 0, 0)
         if positions and any(family in config.model_type for family in _LATE_FIRST_POSITION):
             positions -= (config.pad_token_id or 0) + 1
         return cls(tokenizer, max_length, positions)
@@ -77,6 +66,17 @@ class TextEncoder:
             rows = self.tokenizer(some, truncation=True, max_length=self.max_length)["input_ids"]
             found += (list(row) or [self.pad_id] for row in rows)
         return found
+
+    def characters_read(self, text: str) -> int:
+        """How many characters of a text are before the one where it is cut; at most all."""
+        if not self.tokenizer.is_fast:
+            return len(text)
+        encoded = self.tokenizer(
+            text, truncation=True, max_length=self.max_length, return_offsets_mapping=True
+        )
+        if len(encoded["input_ids"]) < self.max_length:
+            return len(text)
+        return max(int(end) for _, end in encoded["offset_mapping"])
 
     def collate(
         self, rows: Sequence[Sequence[int]], device: torch.device

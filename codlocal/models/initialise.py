@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from codlocal.core.errors import ModelError
-from codlocal.models.classifier import Classifier, load_encoder, load_model, place
+from codlocal.models.classifier import Classifier
 from codlocal.models.devices import device_of
 from codlocal.models.labels import column_order, names_of
+from codlocal.models.loading import load_encoder, load_model, place
 from codlocal.models.locate import check_folder
 from codlocal.models.trainable import (
     is_decoder,
@@ -171,9 +172,10 @@ def keep_layers(model: "PreTrainedModel", kept: int) -> "PreTrainedModel":
     # Built anew rather than cut in place: what a layer consists of may depend on its position.
     try:
         shorter = type(model)(_shorter_config(model.config, count, chosen))
-    except (AssertionError, NotImplementedError) as error:  # of Longformer, of Funnel
+        shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        # Of Longformer, of Funnel, and of ESM, a part of which is as wide as there are layers.
         raise _fixed_layers(model) from error
-    shorter.load_state_dict(_renumbered(model, _layer_list(model, count), chosen), strict=False)
     return shorter
 
 

@@ -27,7 +27,8 @@ def gradient_times_input(
     Texts are truncated as for classification; special tokens have no piece.
 
     Raises:
-        ModelError: the tokenizer can't tell where in the text its pieces come from.
+        ModelError: the tokenizer can't tell where in the text its pieces come from, or the model
+            does not read its embeddings from one layer.
 
     """
     tokenizer = classifier.encoder.tokenizer
@@ -95,6 +96,11 @@ def _attributions(
             logits = model(**batch).logits.float()[:, classifier.order]
             rows = torch.arange(len(logits))
             margin = logits[rows, list(labels)] - logits[rows, list(others)]
+            if len(seen) != 1:
+                raise ModelError(
+                    f"The input of a {model.config.model_type} model is out of reach of gradients.",
+                    "Use --attribution occlusion.",
+                )
             [(halfway, offset)] = seen
             [gradient] = torch.autograd.grad(margin.sum(), [halfway])
     finally:

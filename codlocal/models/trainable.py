@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from codlocal.core.errors import ModelError
+from codlocal.models.loading import read_configuration
 from codlocal.models.locate import check_folder, read_json
 
 _POOLING = {
@@ -17,11 +18,12 @@ def check_start(path: Path, *, layers: int | None, pooling: str | None) -> None:
 
     Raises:
         ModelError: the folder is no model, is quantised, has fewer layers, or its family has one
-            pooling.
+            pooling, or an encoder and a decoder.
 
     """
     check_folder(path)
     refuse_quantized(path)
+    _refuse_two_bodies(path)
     pooling_options(path, pooling)
     refuse_more_layers(layers_of(path), layers)
 
@@ -94,9 +96,19 @@ def refuse_quantized(path: Path) -> None:
         )
 
 
+def _refuse_two_bodies(path: Path) -> None:
+    configuration = read_configuration(path)
+    if configuration.is_encoder_decoder:
+        raise ModelError(
+            f"No student can be made of {path}: a {configuration.model_type} model has an encoder "
+            "and a decoder.",
+            "Choose a model that is either; a teacher may be both.",
+        )
+
+
 def layers_of(path: Path) -> int | None:
     """How many layers a model has; None if its configuration does not say so."""
-    count = read_json(path / "config.json").get("num_hidden_layers")
+    count = getattr(read_configuration(path), "num_hidden_layers", None)
     return count if isinstance(count, int) else None
 
 

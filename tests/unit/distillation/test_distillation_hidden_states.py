@@ -3,6 +3,7 @@ import torch
 import transformers
 from tiny import tiny_model
 
+from codlocal.core.errors import ModelError
 from codlocal.distillation.hidden_states import compared_states, hidden_states, is_pre_norm
 from codlocal.distillation.projections import ProjectedStudent, new_projections
 from codlocal.models.classifier import Classifier
@@ -84,3 +85,10 @@ def test_a_student_gives_the_states_that_its_teacher_is_asked_for(tmp_path, kind
         torch.testing.assert_close(
             torch.stack(output.states), hidden_states(classifier, inputs, layers)
         )
+
+
+def test_a_model_of_two_bodies_has_no_states_to_compare(tmp_path):
+    classifier = _classifier(tmp_path, "bart")
+    with pytest.raises(ModelError, match="A bart model does not give") as caught:
+        hidden_states(classifier, _inputs(classifier), [1])
+    assert "--method kd" in caught.value.hint

@@ -3,6 +3,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from codlocal.core.errors import ModelError
 from codlocal.distillation.interpolation import TokenPair, mixed_logits, pairs_in
 from codlocal.models.classifier import Classifier
 
@@ -134,3 +135,9 @@ def test_the_pairs_of_a_batch_are_found_in_their_groups():
     groups = [(0, 1), (2,), (3, 4, 5), (6, 7)]
     assert pairs_in([5, 4, 3, 2, 0, 1], groups) == [(0, 1), (3, 4), (3, 5)]
     assert pairs_in([2, 6], groups) == []
+
+
+def test_embeddings_that_a_model_does_not_ask_are_not_mixed(tmp_path):
+    bart = Classifier.load(tiny_model(tmp_path, "bart", labels=LABELS), device="cpu")
+    with pytest.raises(ModelError, match="can't be mixed"):
+        _mixed(bart, 0.5)

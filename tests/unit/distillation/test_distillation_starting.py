@@ -40,9 +40,10 @@ def test_a_pretrained_student_is_made_of_its_own_folder(tmp_path: Path):
     assert _decide(config, student, teacher) == ("pretrained", student)
 
 
-def test_layers_of_the_teachers_own_model_are_taken_from_the_teacher(tmp_path: Path):
-    student = tiny_model(tmp_path / "student", layers=4)
-    teacher = tiny_model(tmp_path / "teacher", layers=4, labels=NAMES)
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_layers_of_the_teachers_own_model_are_taken_from_the_teacher(tmp_path: Path, kind: str):
+    student = tiny_model(tmp_path / "student", kind, layers=4)
+    teacher = tiny_model(tmp_path / "teacher", kind, layers=4, labels=NAMES)
     assert _decide(_config(student_layers=2), student, teacher) == ("teacher", teacher)
 
 
@@ -57,10 +58,13 @@ def test_a_whole_student_and_one_with_a_new_head_are_pretrained(tmp_path: Path, 
     assert _decide(config, student, teacher) == ("pretrained", student)
 
 
-@pytest.mark.parametrize("teacher", [{"layers": 4}, {"kind": "roberta"}])
-def test_a_student_of_another_model_than_the_teachers_is_pretrained(tmp_path: Path, teacher):
-    student = tiny_model(tmp_path / "student")
-    other = tiny_model(tmp_path / "teacher", labels=NAMES, **teacher)
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])  # whose settings have other names
+@pytest.mark.parametrize("teacher", [{"layers": 4}, {"width": 48}, {"kind": "roberta"}])
+def test_a_student_of_another_model_than_the_teachers_is_pretrained(
+    tmp_path: Path, kind: str, teacher
+):
+    student = tiny_model(tmp_path / "student", kind)
+    other = tiny_model(tmp_path / "teacher", labels=NAMES, **{"kind": kind, **teacher})
     assert _decide(_config(student_layers=1), student, other) == ("pretrained", student)
 
 

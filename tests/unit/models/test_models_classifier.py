@@ -44,6 +44,15 @@ def test_a_batch_of_one_gives_what_a_batch_of_many_gives(family: Path):
     np.testing.assert_allclose(together, classifier.logits(TEXTS, batch_size=2), atol=1e-6)
 
 
+def test_what_is_read_of_a_long_text_is_told(family: Path):
+    classifier, text = _load(family), "good food, bad service " * 30
+    end = classifier.characters_read(text)
+    assert 0 < end < len(text)
+    assert classifier.encoder.encode([text[:end]]) == classifier.encoder.encode([text])
+    assert classifier.encoder.encode([text[: end - 1]]) != classifier.encoder.encode([text])
+    assert classifier.characters_read("good food ") == len("good food ")
+
+
 def test_the_order_of_the_texts_is_kept(bert: Path):
     classifier = _load(bert)
     turned = classifier.logits(TEXTS[::-1])[::-1]
@@ -91,12 +100,19 @@ def _of_family(folder: Path, family: str, **sizes: object) -> Path:
     return folder
 
 
+_SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "max_position_embeddings": 65,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+
+
 @pytest.mark.parametrize("family", ["Camembert", "XLMRoberta", "Longformer"])
 def test_positions_that_a_family_counts_from_the_padding_are_left_out(family: str, tmp_path: Path):
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 65}
-    sizes |= {"num_hidden_layers": 1, "num_attention_heads": 2}
     more = {"attention_window": 16} if family == "Longformer" else {}
-    classifier = _load(_of_family(tmp_path, family, **sizes, **more), max_length=10_000)
+    classifier = _load(_of_family(tmp_path, family, **_SIZES, **more), max_length=10_000)
     assert classifier.encoder.max_length == 64
     assert np.isfinite(classifier.logits(["good " * 500])).all()
 
@@ -112,9 +128,18 @@ def test_a_classifier_without_the_weights_of_its_head_is_refused(kind: str, tmp_
         _load(tmp_path)
 
 
-def test_a_family_that_reads_padding_is_refused(tmp_path: Path):
-    folder = _of_family(tmp_path, "XLNet", d_model=32, n_layer=1, n_head=2, d_inner=64)
-    with pytest.raises(ModelError, match="is an XLNet"):
+_READ_PADDING = {
+    "XLNet": {"d_model": 32, "n_layer": 1, "n_head": 2, "d_inner": 64},
+    "ConvBert": {**_SIZES, "embedding_size": 32},
+    "FNet": _SIZES,
+}
+
+
+@pytest.mark.parametrize(("family", "sizes"), _READ_PADDING.items())
+def test_a_family_that_reads_padding_is_refused(family: str, sizes, tmp_path: Path):
+    torch.manual_seed(0)
+    folder = _of_family(tmp_path, family, initializer_range=0.5, **sizes)
+    with pytest.raises(ModelError, match=f"is a {family.lower()} model, which reads padding"):
         _load(folder)
 
 

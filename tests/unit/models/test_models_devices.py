@@ -15,7 +15,10 @@ def test_auto_takes_the_gpu_where_there_is_one(monkeypatch, there: bool):
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_auto_takes_bfloat16_on_gpus_that_have_it(monkeypatch, supported: bool):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    def asked(*, including_emulation: bool) -> bool:
+        return supported or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", asked)
     assert dtype_of("auto", CUDA) == (torch.bfloat16 if supported else torch.float32)
     assert dtype_of("auto", CPU) == torch.float32
     assert dtype_of("float16", CPU) == torch.float16

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from tiny import tiny_model
 from transformers import AutoModelForSequenceClassification, pipeline
 
@@ -118,7 +120,7 @@ def test_layers_in_an_unknown_place_are_a_model_error(tmp_path: Path):
         keep_layers(model, 1)
 
 
-@pytest.mark.parametrize("error", [AssertionError, NotImplementedError])
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError, RuntimeError])
 def test_layers_that_a_family_does_not_let_go_are_a_model_error(error, tmp_path: Path, monkeypatch):
     model = _new(tiny_model(tmp_path)).model
 
@@ -128,6 +130,46 @@ def test_layers_that_a_family_does_not_let_go_are_a_model_error(error, tmp_path:
     monkeypatch.setattr(type(model), "__init__", refuse)
     with pytest.raises(ModelError, match="can't be dropped"):
         keep_layers(model, 1)
+
+
+def _rewritten(folder: Path, rename: Callable[[str], str | None]) -> Path:
+    """The folder with its weights under other names, without those whose name is None."""
+    path = folder / "model.safetensors"
+    named = {rename(name): one for name, one in load_file(path).items()}
+    kept = {name: one for name, one in named.items() if name is not None}
+    save_file(kept, path, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.{name}",
+        lambda name: None if "layer.1." in name else name,
+    ],
+)
+def test_a_body_that_would_be_drawn_at_random_is_refused(rename, tmp_path: Path):
+    folder = _rewritten(tiny_model(tmp_path), rename)
+    with pytest.raises(ModelError, match=r"lacks weights of its body.*: bert\.") as caught:
+        _new(folder)
+    assert "save_pretrained" in caught.value.hint
+
+
+def test_a_body_of_another_size_than_its_configuration_has_is_refused(tmp_path: Path):
+    folder = tiny_model(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] += 2
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"another size.*word_embeddings"):
+        _new(folder)
+
+
+@pytest.mark.parametrize("labels", [None, ("a", "b", "c")])
+def test_a_body_may_come_without_a_pooler_and_with_any_head(labels, tmp_path: Path):
+    folder = tiny_model(tmp_path, labels=labels)
+    _rewritten(folder, lambda name: None if "pooler" in name else name)
+    assert _new(folder).logits(TEXTS).shape == (2, 2)
 
 
 def test_the_head_depends_on_the_seed_alone(tmp_path: Path):

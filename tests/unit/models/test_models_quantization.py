@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_model
 
 from codlocal.core.errors import ModelError
-from codlocal.models.adapters import train_in_4_bits
+from codlocal.models.adapters import save_in_4_bits, train_in_4_bits
 from codlocal.models.classifier import Classifier
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.quantization import linears_in_4_bits
@@ -69,6 +69,23 @@ def test_adapters_change_nothing_before_they_are_trained(tmp_path: Path):
     train_in_4_bits(other, tmp_path, torch.float32, seed=1)
     drawn = "bert.encoder.layer.0.attention.self.query.lora_A.default.weight"
     assert not torch.equal(first[drawn], other.model.get_parameter(drawn))
+
+
+def test_adapters_are_merged_into_weights_that_lie_the_other_way_round(tmp_path: Path):
+    folder = tiny_model(tmp_path / "base", "gpt2")
+    student = new_classifier(folder, LABELS, device="cpu")
+    train_in_4_bits(student, tmp_path, torch.float32, seed=0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in student.model.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_(std=0.1)
+    plain = Classifier.load(tmp_path / "unquantised", device="cpu").logits(TEXTS)
+    trained = student.logits(TEXTS)
+    loss = save_in_4_bits(student, tmp_path, TEXTS)
+    moved = np.abs(trained - plain).max()
+    assert loss.max_difference < 0.5 * moved
+    assert np.abs(Classifier.load(tmp_path, device="cpu").logits(TEXTS) - trained).max() < moved
 
 
 def test_quantised_weights_are_no_start_for_training(tmp_path: Path):

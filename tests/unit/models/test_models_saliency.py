@@ -81,3 +81,11 @@ def test_a_tokenizer_that_knows_no_places_is_named(classifier, monkeypatch):
     monkeypatch.setattr(classifier.encoder, "tokenizer", Slow())
     with pytest.raises(ModelError, match="word pieces"):
         classifier.gradient_times_input(["x"], [0], [1])
+
+
+def test_a_model_that_does_not_ask_its_embeddings_has_no_gradients(tmp_path):
+    bart = Classifier.load(tiny_model(tmp_path, "bart", labels=NAMES), device="cpu")
+    assert bart.logits(TEXTS).shape == (3, 3)
+    with pytest.raises(ModelError, match="out of reach") as caught:
+        bart.gradient_times_input(TEXTS[:1], [0], [1])
+    assert "--attribution occlusion" in caught.value.hint

@@ -120,7 +120,7 @@ def model_at_hand(place, config):
     ],
 )
 def test_more_layers_than_a_model_at_hand_has_are_refused(look, place, options):
-    model_at_hand(place, '{"num_hidden_layers": 4}')
+    model_at_hand(place, '{"model_type": "bert", "num_hidden_layers": 4}')
     code, found, _ = look(*options, "--student-layers", "5")
     assert (code, found["needs"]["student"]["ok"]) == (1, False)
     assert "has 4 layers, fewer than the 5" in found["needs"]["student"]["state"]
