@@ -25,11 +25,14 @@ _AT_ONCE = 512
 def leave_one_out(teacher: Teacher, text: str, label: int) -> npt.NDArray[np.float64]:
     """How much the teacher's log-odds of a label fall when one word is left out.
 
-    One value per word (`constraint.words`), larger for words that carry the decision. The teacher
-    is asked `_AT_ONCE` texts at a time.
+    One value per word (`constraint.words`), larger for words that carry the decision, 0 for those
+    that the teacher does not read. It is asked `_AT_ONCE` texts at a time.
     """
-    odds = _odds(teacher, text, (without(text, span) for span in words(text)), label)
-    losses: npt.NDArray[np.float64] = odds[0] - odds[1:]
+    spans = words(text)
+    losses = np.zeros(len(spans))
+    read = _read(teacher, text, spans)
+    odds = _odds(teacher, text, (without(text, span) for span in read), label)
+    losses[: len(read)] = odds[0] - odds[1:]
     return losses
 
 
@@ -38,16 +41,35 @@ def substitution(
 ) -> npt.NDArray[np.float64]:
     """How much the log-odds of a target class rise when a probe word of it replaces one word.
 
-    One value per word, the mean over the probe words, which speak for the target; 0 without any.
+    One value per word, the mean over the probe words, which speak for the target; 0 without any,
+    and for words that the teacher does not read.
     """
     spans = words(text)
-    if not spans or not probes:
-        return np.zeros(len(spans))
-    changed = (text[: span.start] + probe + text[span.end :] for span in spans for probe in probes)
+    gains = np.zeros(len(spans))
+    read = _read(teacher, text, spans)
+    if not read or not probes:
+        return gains
+    changed = (text[: span.start] + probe + text[span.end :] for span in read for probe in probes)
     odds = _odds(teacher, text, changed, target)
-    rises = (odds[1:] - odds[0]).reshape(len(spans), len(probes))
-    gains: npt.NDArray[np.float64] = rises.mean(axis=1)
+    gains[: len(read)] = (odds[1:] - odds[0]).reshape(len(read), len(probes)).mean(axis=1)
     return gains
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A teacher that reads no more than the beginning of a long text."""
+
+    def characters_read(self, text: str) -> int:
+        """How many characters of a text it reads."""
+        ...
+
+
+def _read(teacher: Teacher, text: str, spans: Sequence[Span]) -> Sequence[Span]:
+    """The first words of a text, as far as the teacher reads: it tokenizes whole texts for each."""
+    if not isinstance(teacher, Bounded):
+        return spans
+    end = teacher.characters_read(text)
+    return [span for span in spans if span.start < end]
 
 
 def _odds(

@@ -7,6 +7,7 @@ _AUXILIARIES = {
 _AFFIRMED = {
     "won't": "will", "can't": "can", "cannot": "can", "shan't": "shall", "not": "",
     "never": "always", "no": "a", "nothing": "everything", "nobody": "everybody", "none": "all",
+    "ain't": "is",
     "nor": "and", "without": "with", "hardly": "really", "barely": "really", "neither": "both",
 }  # fmt: skip
 

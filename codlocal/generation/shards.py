@@ -108,7 +108,7 @@ def open_shards(
                 config.temperature, config.top_p, config.reply_tokens, seed=config.seed
             ),
             fill=config.prompting == "completion",
-            edits=EditFinder(teacher, lexicon, edits),
+            edits=EditFinder(teacher, lexicon, run.config.generator.attribution, edits),
             most=config.max_candidates,
             span_words=config.span_words,
             tokens=_tokens_of_originals(run),

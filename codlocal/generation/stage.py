@@ -66,8 +66,9 @@ def run_generate(
     template = prompts.of_run(run, artifacts.read_spec(run))
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
-        facts.update(model=config.model, engine=config.engine, prompt=template.path.name)
-        facts["prompt_sha256"] = template.sha256
+        # At once: what an attempt notes that fails must not outlive the next one's.
+        asked = {"model": config.model, "engine": config.engine}
+        run.note("generate", **asked, prompt=template.path.name, prompt_sha256=template.sha256)
         with open_shards(run, teacher, template, shard_size) as shards:
             tasks = _ask_teacher(shards, console)
             _warn_of_an_unsure_teacher(shards, console)

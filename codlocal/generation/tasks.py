@@ -99,16 +99,22 @@ def _key(kind: str, example: Example, source: int, target: int) -> str:
 
 
 class EditFinder:
-    """Finds the edits that flip a task, once: found ones are kept in a file of the run."""
+    """Finds the edits that flip a task, once: found ones are kept in a file of the run.
 
-    def __init__(self, teacher: Teacher, lexicon: Lexicon, kept: KeyedRows[FoundEdits]) -> None:
+    They are sought where the task's words matter, as `method` has it.
+    """
+
+    def __init__(
+        self, teacher: Teacher, lexicon: Lexicon, method: Method, kept: KeyedRows[FoundEdits]
+    ) -> None:
         self._teacher = teacher
         self._lexicon = lexicon
+        self._kind = f"edits by {method}"
         self._kept = kept
 
     def __call__(self, task: Task) -> Sequence[Edit]:
         """The edits of one task, best first."""
-        key = _key("edits", task.example, task.source_label, task.target_label)
+        key = _key(self._kind, task.example, task.source_label, task.target_label)
         kept = self._kept.get(key)
         if kept is not None:
             return _edits(kept)

@@ -17,7 +17,7 @@ words with 16. A choice of 2,000 words took 0.06 s.
 _ENGLISH, _DENSE = 4, 3
 """Characters of a token of English, and of fewer than which a text is dense with tokens."""
 _BREAK = regex.compile(rf" |{CHARACTER}")
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"')\]]*\s+|[。！？]+[」』”]*|\n+")
+_SENTENCE_END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]+[\"')\]]*\s+|[。！？]+[」』”]*|\n+")
 
 
 def longest_window(text: str, tokens: int) -> int:
@@ -52,8 +52,9 @@ def sentences_around(text: str, first: int, last: int, longest: int) -> tuple[in
 
 
 def edited_part(text: str, edited: str, longest: int = LONGEST_WINDOW) -> str:
-    """An edited text as far as a prompt shows it: of a long one, the sentences that changed."""
+    """An edited text as far as a prompt shows it: of a long one, where it first changed."""
     same = int(Prefix.similarity(text, edited))
     rest = int(Postfix.similarity(text[same:], edited[same:]))
-    left, right = sentences_around(edited, same, len(edited) - rest, longest)
+    last = max(same, min(len(edited) - rest, same + longest // 2))
+    left, right = sentences_around(edited, same, last, longest)
     return edited[left:right]

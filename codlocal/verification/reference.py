@@ -19,11 +19,11 @@ from codlocal.verification.choice import Evidence
 from codlocal.verification.judge import judge
 from codlocal.verification.measures import Measures, measure
 
-_SHAPE = '{"text": …, "label": …, "counterfactual": …, "counterfactual_label": …}'
+_SHAPE = '{"text": …, "counterfactual": …}'
 
 
 class WrittenPair(Row):
-    """A text and what somebody made of it. The labels are the writers' and aren't looked at.
+    """A text and what somebody made of it. Their labels are the writers', and aren't read.
 
     Nor is anything else that a line has: a run's own `pairs.jsonl` is such a file, too.
     """
@@ -31,9 +31,7 @@ class WrittenPair(Row):
     model_config = ConfigDict(extra="ignore")
 
     text: str
-    label: int | str
     counterfactual: str
-    counterfactual_label: int | str
 
 
 def read_pairs(path: Path) -> list[WrittenPair]:

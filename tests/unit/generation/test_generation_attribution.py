@@ -41,6 +41,27 @@ def test_of_a_long_text_so_many_at_once_are_asked(monkeypatch):
     np.testing.assert_allclose(gains, [2, 0, 2, 4, 2, 2] * 25, atol=1e-6)
 
 
+class Hasty(FakeTeacher):
+    """Reads no more than twelve characters."""
+
+    def characters_read(self, text):
+        return min(len(text), 12)
+
+    def predict_proba(self, texts):
+        return super().predict_proba([text[:12] for text in texts])
+
+
+def test_words_that_the_teacher_does_not_read_are_not_asked_about():
+    hasty, text = Hasty({"good": 2.0, "bad": -2.0}), "so good and a day so bad"
+    expected = [0, 2, 0, 0, 0, 0, 0]
+    np.testing.assert_allclose(leave_one_out(hasty, text, 1), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        substitution(hasty, text, 1, ["good"]), [2, 0, 2, 0, 0, 0, 0], atol=1e-6
+    )
+    assert [len(call) for call in hasty.calls] == [4, 4]
+    assert leave_one_out(hasty, "", 1).shape == substitution(hasty, "", 1, ["good"]).shape == (0,)
+
+
 def test_a_teacher_that_is_certain_gives_finite_importance():
     importance = leave_one_out(FakeTeacher({"good": 400.0}), "good food", 1)
     assert np.isfinite(importance).all()

@@ -238,6 +238,20 @@ def test_a_rewrite_may_quote():
     assert not constraint.allows('{"text": ""}')
 
 
+def test_a_rewrite_may_break_lines_and_escape_what_a_prompt_does():
+    constraint = rewrite_constraint("Cold.\nRude & <loud>.", None)
+    for reply in (
+        json.dumps({"text": 'Warm.\r\n\t"Kind".'}),
+        r'{"text": "Warm \u0026 \u003cquiet\u003e, isn\u0027t it"}',
+    ):
+        assert constraint.allows(reply)
+        assert guidance_accepts(constraint.pattern, reply)
+        assert grammar_problem(constraint.pattern) == ""
+        assert parse_reply(reply) == json.loads(reply)["text"]
+    for reply in (r'{"text": "a\u0000"}', r'{"text": "a\ud800"}', r'{"text": "a\b"}'):
+        assert not constraint.allows(reply)
+
+
 @given(st.text(st.characters(codec="utf-8")))
 @example("⺀")
 @settings(deadline=None)

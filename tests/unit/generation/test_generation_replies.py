@@ -55,7 +55,7 @@ def test_a_good_reply_becomes_a_candidate():
         ("free", json.dumps({"text": TEXT}), "stop", "a copy of the original"),
         ("free", '{"text": "  "}', "stop", "empty"),
         ("free", '{"text": "a", "more": 1}', "stop", "not the JSON that was asked for"),
-        ("free", json.dumps({"text": "a\nb"}), "stop", "outside the edit constraint"),
+        ("free", json.dumps({"text": "a\bb"}), "stop", "outside the edit constraint"),
     ],
 )
 def test_a_bad_reply_is_kept_with_the_reason(strategy, reply, finish_reason, failure):

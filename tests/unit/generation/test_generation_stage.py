@@ -290,3 +290,20 @@ def test_the_replies_of_an_original_are_bounded(tmp_path):
         generate(run)
         counts = Counter(row.example_id for row in rows(run, "candidates.jsonl"))
         assert max(counts.values()) == 7
+
+
+def test_what_a_failed_attempt_noted_gives_way_to_what_the_next_one_does(tmp_path):
+    @contextmanager
+    def no_engine():
+        raise EngineError("The server ended.", "")
+        yield
+
+    unused = Verification(lambda *_: pytest.fail(), lambda *_: pytest.fail())
+    big = config(generator={"model": "big"})
+    with run_with_data(tmp_path, big) as run, pytest.raises(EngineError):
+        run_generate(run, no_engine, FakeTeacher(), unused, QUIET)
+    small = config(generator={"model": "small", "engine": "transformers"})
+    with run_with_data(tmp_path, small) as run:
+        generate(run)
+        facts = run.manifest.stages["generate"].facts
+    assert (facts["model"], facts["engine"]) == ("small", "transformers")

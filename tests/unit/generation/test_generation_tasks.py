@@ -120,12 +120,22 @@ def test_edits_are_searched_once_and_read_back_as_they_were(tmp_path):
     tasks = build(teacher, tmp_path / "kept.jsonl")
     lexicon = Lexicon(teacher, CORPUS, 2)
     with KeyedRows(path, FoundEdits, lambda row: row.key) as kept:
-        finder = EditFinder(teacher, lexicon, kept)
+        finder = EditFinder(teacher, lexicon, "occlusion", kept)
         found = [finder(task) for task in tasks]
         assert all(found)
         calls = len(teacher.calls)
         assert [finder(task) for task in tasks] == found
     with KeyedRows(path, FoundEdits, lambda row: row.key) as kept:
-        later = EditFinder(teacher, lexicon, kept)
+        later = EditFinder(teacher, lexicon, "occlusion", kept)
         assert [later(task) for task in tasks] == found
     assert len(teacher.calls) == calls
+
+
+def test_edits_of_another_attribution_are_searched_anew(tmp_path):
+    path, teacher = tmp_path / "edits.jsonl", FakeTeacher()
+    task, _ = build(teacher, tmp_path / "kept.jsonl")
+    lexicon = Lexicon(teacher, CORPUS, 2)
+    with KeyedRows(path, FoundEdits, lambda row: row.key) as kept:
+        for method in ("occlusion", "gradient", "occlusion"):
+            EditFinder(teacher, lexicon, method, kept)(task)
+    assert len(path.read_text().splitlines()) == 2

@@ -83,6 +83,15 @@ def test_of_a_long_edited_text_the_sentences_that_changed_are_shown(new):
     assert edited_part("so good", "so bad") == "so bad"
 
 
+def test_of_a_long_text_that_was_edited_all_over_the_first_edits_are_shown():
+    text = " ".join(SENTENCES)
+    edited = text.replace("plain", "awful")
+    shown = edited_part(text, edited)
+    assert shown.startswith("Sentence number 0 is awful. ")
+    assert shown in edited
+    assert len(shown) <= 400
+
+
 def test_a_window_reaches_over_all_spans():
     text = " ".join(SENTENCES)
     spans = [Span(text.index(f"number {one}"), text.index(f"number {one}") + 6) for one in (10, 12)]

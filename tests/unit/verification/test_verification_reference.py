@@ -22,10 +22,7 @@ PAIRS = [
 
 
 def written(pairs=PAIRS):
-    return [
-        WrittenPair(text=text, label=1, counterfactual=other, counterfactual_label="negative")
-        for text, other in pairs
-    ]
+    return [WrittenPair(text=text, counterfactual=other) for text, other in pairs]
 
 
 def test_people_are_measured_by_what_the_teacher_says():
@@ -70,7 +67,7 @@ def test_pairs_are_read_from_json_lines(tmp_path):
 
 def test_what_else_a_line_says_is_left_alone(tmp_path):
     path = tmp_path / "pairs.jsonl"
-    rows = [pair.model_dump() | {"example_id": "train-1"} for pair in written()]
+    rows = [pair.model_dump() | {"label": None, "counterfactual_label": 1.5} for pair in written()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_pairs(path) == written()
 
