@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 from contextlib import suppress
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -102,6 +102,7 @@ def cli(context: click.Context) -> None:
 def main(command: click.Command = cli) -> None:
     """Run a command line and exit with the documented code."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout = sys.stdout or StringIO()  # closed: what is said is lost
     if isinstance(sys.stdout, TextIOWrapper):  # a label may have what its encoding has not
         sys.stdout.reconfigure(errors="backslashreplace")
     processes.join()
@@ -163,7 +164,7 @@ def _end(message: str, hint: str, code: int) -> NoReturn:
         try:
             sys.stdout.write(told)
             sys.stdout.flush()
-        except BrokenPipeError:  # or Python would flush it again, in vain, at its end
-            with suppress(BrokenPipeError):
+        except OSError:  # or Python would flush it again, in vain, at its end
+            with suppress(OSError):
                 sys.stdout.close()
     sys.exit(code)

@@ -138,7 +138,20 @@ def _resolved(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) 
         chosen.append({"dataset": _NO_FILE})  # whatever a saved run or a --config file had
     chosen.append(settings.parse_assignments(given.get("assignments") or ()))
     chosen.append(_from_options(given))
-    return settings.resolve([_base(profile, file, saved), *map(_anchored, chosen)])
+    layers = [_base(profile, file, saved), *map(_anchored, chosen)]
+    return settings.resolve([*layers, *_named_after_the_file(*layers)])
+
+
+def _named_after_the_file(
+    base: Mapping[str, Any], *chosen: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The name of a dataset that is chosen by its path alone."""
+    tables = [one for layer in chosen if isinstance(one := layer.get("dataset"), Mapping)]
+    path = next((one["path"] for one in reversed(tables) if "path" in one), None)
+    same = path == base.get("dataset", {}).get("path")
+    if not isinstance(path, str) or not path or same or any("name" in one for one in tables):
+        return []
+    return [{"dataset": {"name": Path(normpath(path)).stem}}]
 
 
 def _base(
@@ -177,8 +190,6 @@ def _from_options(given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         section, key = path.split(".")
         nested.setdefault(section, {})[key] = value
-    if given.get("data") and not given.get("dataset"):
-        nested["dataset"]["name"] = Path(normpath(paths.absolute(given["data"]))).stem
     return nested
 
 

@@ -45,6 +45,7 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         check_machine(run, until, given["redo"])
         check_kept(run, until, given["redo"])
 
+    _refuse_later_redo(until, given["redo"])
     console = console_of(given)
     with open_run(given, console, check) as run:
         worked = Session(run, console).advance(until)
@@ -62,6 +63,15 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         if until == "evaluate":
             place, metrics = run.file("student"), run.file("metrics.json")
             console.info(f"Student: {place}   metrics: {metrics}")
+
+
+def _refuse_later_redo(until: str, redo: str | None) -> None:
+    if redo and STAGES.index(redo) > STAGES.index(until):
+        command = "teacher train" if redo == "teacher" else redo
+        raise click.UsageError(
+            f"--redo {redo} would set results aside that this command does not make anew: it ends "
+            f"with the {until} stage. Use `codlocal {command} --redo {redo}`."
+        )
 
 
 def _look_ahead(given: dict[str, Any], rounds: int) -> int:

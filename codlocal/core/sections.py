@@ -16,7 +16,7 @@ Strategy = Literal["infill", "lexical", "guided", "wide", "free"]
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,13 +133,20 @@ def number_labels(
     raise _unknown_labels(found, names, where)
 
 
-def _are_numbers(labels: Iterable[str]) -> bool:
-    return all(re.fullmatch(r"-?[0-9]{1,99}", label) for label in labels)
+def _are_numbers(labels: Collection[str]) -> bool:
+    """Whether all labels are whole numbers, and no two of them the same one."""
+    if not all(re.fullmatch(r"[+-]?[0-9]{1,99}(\.0+)?", label) for label in labels):
+        return False
+    return len(set(map(_number, labels))) == len(labels)
 
 
-def _sorted_labels(found: Iterable[str]) -> list[str]:
+def _number(label: str) -> int:
+    return int(label.partition(".")[0])  # 1.0 is what pandas makes of a 1 in a column with gaps
+
+
+def _sorted_labels(found: Collection[str]) -> list[str]:
     if _are_numbers(found):
-        return sorted(found, key=lambda label: (int(label), label))
+        return sorted(found, key=_number)
     return sorted(found)
 
 

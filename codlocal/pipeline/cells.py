@@ -136,6 +136,13 @@ def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
             "them.",
             "Leave runtime.tracker out, and draw those of a run: `codlocal pipeline --tracker …`.",
         )
+    served = any(config.runtime.server_url for config in configs)
+    if served and len({config.generator.model for config in configs}) > 1:
+        raise ConfigError(
+            "All generators of the grid would be the one of runtime.server_url.",
+            "Leave runtime.server_url out: each generator gets a server of its own. Or name one "
+            "generator.",
+        )
     active = any(config.generator.select_originals == "active" for config in configs)
     if active and len(set(grid.k)) > 1:
         raise ConfigError(

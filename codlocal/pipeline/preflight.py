@@ -157,12 +157,17 @@ def check_device(config: Config) -> None:
 
     """
     if config.runtime.device == "cuda" and not has_gpu():
+        without = "--device cpu"
+        if config.profile != "embedded":
+            without = (
+                "`--profile embedded` (small models from the package registry), or --device cpu "
+                "if you have the time"
+            )
         raise DeviceError(
             f'runtime.device = "cuda" needs a CUDA GPU, and {why_no_gpu()}: profile '
             f"{config.profile!r}, generator {config.generator.model}, "
             f"teacher {config.teacher.model}.",
-            "Without a GPU use `--profile embedded` (small models from the package registry), "
-            "or --device cpu if you have the time. `codlocal doctor` tells more.",
+            f"Without a GPU use {without}. `codlocal doctor` tells more.",
         )
 
 

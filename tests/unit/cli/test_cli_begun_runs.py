@@ -65,6 +65,22 @@ def test_a_refused_redo_leaves_the_old_results_in_place(
     assert not run.joinpath("archive").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("verify", "--redo", "distill"), "codlocal distill --redo distill"),
+        (("data", "--redo", "teacher"), "codlocal teacher train --redo teacher"),
+    ],
+)
+def test_a_stage_that_a_command_does_not_come_to_is_not_redone(call, tmp_path, words, instead):
+    run = tmp_path / "run"
+    finish({"run": run, "profile": "embedded"})
+    code, _, err = call(*words, "--run", str(run))
+    assert code == 2
+    assert instead in " ".join(err.split())
+    assert not run.joinpath("archive").exists()
+
+
 def test_a_run_that_another_process_works_on_is_refused(tmp_path):
     given = {"run": tmp_path / "run"}
     with (

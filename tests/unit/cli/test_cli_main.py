@@ -186,6 +186,27 @@ def test_other_errors_of_the_system_are_told_in_a_line(call, failing, error, sai
     assert call("doctor") == (1, "", f"Error: {said}\n")
 
 
+class FullDisk(io.StringIO):
+    def flush(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    close = flush
+
+
+def test_a_closed_standard_output_is_no_traceback(call, failing, monkeypatch):
+    failing(DataError("Odd.", ""))
+    monkeypatch.setattr(sys, "stdout", None)
+    assert call("doctor", "--json") == (1, "", "Error: Odd.\n")
+
+
+def test_a_full_disk_is_told_of_where_json_was_to_be_written_to_it(call, failing, monkeypatch):
+    failing(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    code, _, err = call("doctor", "--json")
+    assert code == 1
+    assert err.startswith("Error: The disk is full")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.exceptions.Abort()])
 def test_an_interrupt_says_how_to_go_on(call, failing, error):
     failing(error)

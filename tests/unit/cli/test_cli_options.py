@@ -69,6 +69,24 @@ def test_all_mistakes_are_said_at_once():
         assert name in caught.value.message
 
 
+@pytest.mark.parametrize("way", ["option", "setting", "file"])
+def test_a_run_of_ones_own_texts_is_named_after_their_file(tmp_path, way):
+    texts, file = tmp_path / "mine.csv", tmp_path / "mine.toml"
+    file.write_text(f'[dataset]\npath = "{texts}"\n')
+    given = {
+        "option": {"data": str(texts)},
+        "setting": {"assignments": (f"dataset.path={texts}",)},
+        "file": {"config_file": file},
+    }[way]
+    assert run_path(given) == Path("runs/mine-default")
+    saved = config_of(given).model_dump(mode="json")
+    assert saved["dataset"]["name"] == "mine"
+    assert config_of({**given, "dataset": "imdb"}).dataset.name == "imdb"
+    named = config_of({**given, "dataset": "imdb", "data": str(texts)})
+    assert (named.dataset.name, named.dataset.path) == ("imdb", str(texts))
+    assert config_of(given, named.model_dump(mode="json")).dataset.name == "imdb"
+
+
 def test_a_switch_that_was_not_given_changes_nothing():
     saved = config_of({"baseline": False, "offline": True}).model_dump(mode="json")
     config = config_of({"baseline": None, "offline": None}, saved)

@@ -140,6 +140,13 @@ def test_a_student_made_of_the_teacher_has_its_pooling():
         resolve([{"distillation": settings}])
 
 
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_setting_is_a_finite_number(value):
+    layer = config.parse_assignments([f"verification.max_edit_distance={value}"])
+    with pytest.raises(ConfigError, match="finite number"):
+        resolve([layer])
+
+
 @pytest.mark.parametrize("section", ["dataset", "teacher", "generator"])
 def test_a_seed_is_one_that_every_generator_of_random_numbers_takes(section):
     assert getattr(resolve([{section: {"seed": 2**31 - 1}}]), section).seed == 2**31 - 1

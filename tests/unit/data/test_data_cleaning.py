@@ -107,6 +107,13 @@ def test_the_users_names_go_to_whatever_numbers_there_are_the_lowest_first():
     assert index == {"-1": 0, "5": 1, "10": 2}
 
 
+@pytest.mark.parametrize("found", [{"0.0", "1.0"}, {"-1", "+1"}, {"9.0", "10"}])
+def test_whole_numbers_may_be_written_as_others_write_them(found):
+    lower, higher = sorted(found, key=float)
+    assert number_labels(found, ("bad", "good"), None, "x")[1] == {lower: 0, higher: 1}
+    assert number_labels(found, None, None, "x")[0] == (lower, higher)
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "message", "hint"),
     [
@@ -116,6 +123,8 @@ def test_the_users_names_go_to_whatever_numbers_there_are_the_lowest_first():
         ({"posit", "neg"}, ("neg", "positive"), "label names: 'posit'", "mean 'positive'"),
         ({"zzz", "neg"}, ("neg", "positive"), "'zzz'", "leave it out"),
         ({"1", "5"}, ("neg", "so", "pos"), "'1', '5'", "one name for each"),
+        ({"5", "5.0"}, ("neg", "pos"), "'5', '5.0'", "one name for each"),
+        ({"0.5", "1.0"}, ("neg", "pos"), "'0.5', '1.0'", "one name for each"),
         ({"good", "bad"}, ("neg", "pos"), "'bad', 'good'", "into the data"),
         ({"a", "b"}, ("a", "a"), "not two or more different names", "label_names"),
         ({"a", "b"}, ("a",), "not two or more different names", "label_names"),

@@ -261,6 +261,13 @@ def test_a_tracker_whose_curves_would_be_lost_is_refused():
         plan(grid_of(settings={"runtime": {"tracker": "tensorboard"}}))
 
 
+def test_generators_of_a_grid_are_not_one_server():
+    settings = {"runtime": {"server_url": "http://127.0.0.1:1"}}
+    assert plan(grid_of(generator=["one"], settings=settings))
+    with pytest.raises(ConfigError, match=r"would be the one of runtime\.server_url"):
+        plan(grid_of(generator=["one", "other"], settings=settings))
+
+
 def test_arms_that_show_what_verification_is_worth_need_edits_it_had_no_say_in():
     with pytest.raises(ConfigError, match=r"unverified needs .* first round of yelp is infill"):
         plan(grid_of(arm=["student", "unverified"]))
