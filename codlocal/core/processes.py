@@ -5,7 +5,7 @@ there are. To the libraries every process is alone; the processes meet at `wait`
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 _LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCHER = ("TORCHELASTIC_", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_", "LOCAL_WORLD_SIZE")
+"""What else it says begins so: of a store, for which other programs would wait in vain."""
 _PATIENCE = timedelta(days=30)
 """The others wait as long as the first takes for teacher and counterfactuals."""
 
@@ -30,6 +32,8 @@ class _Launch:
     index: int = 0
     count: int = 1
     meeting_place: str = ""
+    visible: str | None = None
+    """The GPUs that all processes of this machine share, as CUDA_VISIBLE_DEVICES has it."""
 
 
 _launch = _Launch()
@@ -51,9 +55,23 @@ def join() -> None:
         return
     _launch.index, _launch.count = int(rank), int(size)
     _launch.meeting_place = f"tcp://{address}:{port}"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = _launch.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = [own] if visible is None else visible.split(",")
     os.environ["CUDA_VISIBLE_DEVICES"] = devices[min(int(own), len(devices) - 1)]
+
+
+def without_launch(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a program that has all GPUs of a launch, and no part in it."""
+    left = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(_LAUNCHER) and name not in _LAUNCHERS
+    }
+    if _launch.count > 1:
+        del left["CUDA_VISIBLE_DEVICES"]
+        if _launch.visible is not None:
+            left["CUDA_VISIBLE_DEVICES"] = _launch.visible
+    return left
 
 
 def count() -> int:

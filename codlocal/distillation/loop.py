@@ -6,6 +6,7 @@ by bit, while a GPU may add numbers up in another order each time.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -54,6 +55,27 @@ class LoopSettings:
     phase: str = ""
 
 
+class _Pace:
+    """Keeps what takes seconds, as saving large models does, to a small share of all time."""
+
+    _SMALL, _SHARE = 1.0, 0.1
+
+    def __init__(self) -> None:
+        self._begun = self._took = self._ended = 0.0
+
+    def allows(self) -> bool:
+        """Whether as much time has passed since the last time as that was worth."""
+        passed = time.monotonic() - self._ended
+        return self._took < self._SMALL or self._took < self._SHARE * passed
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = time.monotonic()
+        self._took = self._ended - self._begun
+
+
 def train(
     model: torch.nn.Module,
     step_loss: StepLoss,
@@ -81,6 +103,7 @@ def train(
         curve_of(folder, settings.phase), curve_at(place, begin) or uuid4().hex[:16], begin
     )
     _cut_log(place / TRAIN_LOG, begin)
+    pace = _Pace()
     with (
         jsonl.RowWriter(place / TRAIN_LOG) as log,
         tracking(accelerator, runtime, curve, asdict(settings)),
@@ -98,8 +121,9 @@ def train(
             record = StepRecord(**terms.model_dump(), step=step, learning_rate=rate)
             log.append([record])
             accelerator.log(record.model_dump(exclude={"step"}), step)
-            if step % runtime.checkpoint_steps == 0 and step < settings.steps:
-                save_checkpoint(place, step, model, optimizer, settings.key, curve.id)
+            if step % runtime.checkpoint_steps == 0 and step < settings.steps and pace.allows():
+                with pace:
+                    save_checkpoint(place, step, model, optimizer, settings.key, curve.id)
             on_step(record)
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)
     # Of mixed precision it leaves the model a method of its own, by which the model holds itself:

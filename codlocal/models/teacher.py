@@ -10,6 +10,8 @@ from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import Row
 from codlocal.core.run import RunFolder
 from codlocal.models.folders import model_hash
+from codlocal.models.locate import read_json
+from codlocal.models.trainable import is_decoder
 
 if TYPE_CHECKING:
     from codlocal.models.classifier import Classifier
@@ -80,6 +82,16 @@ def _lost(record: TeacherRecord, what: str) -> ModelError:
     )
 
 
+def _number_format(record: TeacherRecord, wanted: str) -> str:
+    """That of the settings, but for encoders: small as they are, they say more in float32.
+
+    What a word is worth is the difference of two logits, which bfloat16 rounds by .01 and more.
+    """
+    family = str(read_json(record.folder / "config.json").get("model_type"))
+    exact = record.quantization == "none" and not is_decoder(family)
+    return "float32" if exact else wanted
+
+
 def load_teacher(run: RunFolder) -> "Classifier":
     """Load the run's teacher, and make sure that it is still the one the run began with.
 
@@ -97,7 +109,7 @@ def load_teacher(run: RunFolder) -> "Classifier":
     return Classifier.load(
         record.folder,
         device=run.config.runtime.device,
-        dtype=run.config.runtime.dtype,
+        dtype=_number_format(record, run.config.runtime.dtype),
         max_length=run.config.teacher.max_length,
         label_names=record.labels,
         quantization=record.quantization,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from codlocal.airgap import engine
 from codlocal.core import paths
 from codlocal.core.config import Config
 from codlocal.core.errors import ConfigError, EngineError
@@ -56,20 +57,29 @@ def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
     from codlocal.generation.engines.server import ServerSettings
     from codlocal.models.devices import free_share
 
-    cpu = config.runtime.device == "cpu" or not has_gpu()
+    python = find_engine(config.runtime.engine_python)
+    cpu = _is_for_cpus(python, config)
     return ServerSettings(
-        python=find_engine(config.runtime.engine_python),
+        python=python,
         model=model,
         log=log,
         raw_prompts=config.generator.prompting == "completion",
         cpu=cpu,
-        gpu_share=None if cpu else free_share(),
+        gpu_share=free_share() if not cpu and has_gpu() else None,
         dtype=config.runtime.dtype,
         max_model_len=config.runtime.max_model_len,
         port=config.runtime.port,
         timeout=config.runtime.server_timeout,
         extra_arguments=config.runtime.server_arguments or (),
     )
+
+
+def _is_for_cpus(python: Path, config: Config) -> bool:
+    """Whether an engine computes on CPUs, which is a matter of its build where that is known."""
+    built = engine.marker() if python == paths.engine_python() else None
+    if built is not None:
+        return bool(built["kind"] == "cpu")
+    return config.runtime.device == "cpu" or not has_gpu()
 
 
 def has_gpu() -> bool:
@@ -228,19 +238,24 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
 def beginning_of_sequence(model: Path) -> str:
     """The text of a model's beginning-of-sequence token; empty if it has none.
 
+    The tokenizers of some models (Qwen2.5's) have none, though their configuration names one.
+
     Raises:
-        ModelError: the tokenizer's configuration is damaged.
+        ModelError: a file of the model's is damaged.
 
     """
-    token = _tokenizer_settings(model).get("bos_token") or ""
+    token = _settings(model, "tokenizer_config.json").get("bos_token")
+    if token is None:
+        number = _settings(model, "config.json").get("bos_token_id")
+        added = _settings(model, "tokenizer.json").get("added_tokens") or []
+        token = next((one for one in added if one.get("id") == number), "")
     return str(token.get("content", "")) if isinstance(token, dict) else str(token)
 
 
-def _tokenizer_settings(model: Path) -> dict[str, Any]:
+def _settings(model: Path, name: str) -> dict[str, Any]:
     from codlocal.models.locate import read_json
 
-    path = model / "tokenizer_config.json"
-    return read_json(path) if path.is_file() else {}
+    return read_json(model / name) if model.joinpath(name).is_file() else {}
 
 
 def thinks(model: Path) -> bool:
@@ -251,5 +266,9 @@ def thinks(model: Path) -> bool:
 
     """
     path = model / "chat_template.jinja"
-    template = path.read_text("utf-8", "replace") if path.is_file() else _tokenizer_settings(model)
+    template = (
+        path.read_text("utf-8", "replace")
+        if path.is_file()
+        else _settings(model, "tokenizer_config.json")
+    )
     return "enable_thinking" in str(template)

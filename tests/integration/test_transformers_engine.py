@@ -237,6 +237,17 @@ def test_scoring_starts_from_the_token_that_begins_a_sequence(chatty):
     assert asyncio.run(load(chatty).score("The")).tokens == 3
 
 
+def test_scoring_starts_from_the_token_that_the_model_names_if_its_tokenizer_has_none(
+    folder, tmp_path
+):
+    assert asyncio.run(load(folder).score("The")).tokens == 2
+    named = shutil.copytree(folder, tmp_path / "named")
+    settings = json.loads((named / "config.json").read_text())
+    end = AutoTokenizer.from_pretrained(named).eos_token_id
+    (named / "config.json").write_text(json.dumps(settings | {"bos_token_id": end}))
+    assert asyncio.run(load(named).score("The")).tokens == 3
+
+
 def test_what_is_too_long_for_the_context_is_refused(folder):
     engine = load(folder, max_length=120)
     [reply] = generate(engine, request(count=1, max_tokens=120))

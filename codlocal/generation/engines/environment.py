@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from codlocal.core import machine
+from codlocal.core import machine, processes
 
 _FEW_CORES = 2
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
@@ -30,7 +30,7 @@ def server_environment(key: str, weight_bytes: int, *, cpu: bool) -> dict[str, s
     processes can't read it here, as they can arguments.
     """
     environment = {
-        **_without_python_paths(os.environ),
+        **processes.without_launch(_without_python_paths(os.environ)),
         "VLLM_API_KEY": key,
         # `python -m` would else import any file of the user's folder that has a library's name.
         "PYTHONSAFEPATH": "1",

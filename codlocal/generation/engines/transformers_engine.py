@@ -73,6 +73,7 @@ class TransformersEngine:
             max_length, getattr(model.config, "max_position_embeddings", max_length)
         )
         self._begin = tokenizer.bos_token or ""
+        self._scored_after = self._begin or _named_by_the_model(model, tokenizer)
         self._adds_begin = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
         self._outlines = cast(Any, outlines.from_transformers(model, self._tokenizer))
         # Prompts come to it complete; it would put them into the chat template once more.
@@ -211,7 +212,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def _score(self, text: str) -> Fluency:
         encoded = self._tokenizer(
-            self._begin + text, add_special_tokens=False, return_tensors="pt"
+            self._scored_after + text, add_special_tokens=False, return_tensors="pt"
         ).to(self._model.device)
         ids = encoded["input_ids"]
         if ids.shape[1] < 2:
@@ -227,6 +228,13 @@ class TransformersEngine:
         parts = zip(logits.split(_SCORED_AT_ONCE), chosen.split(_SCORED_AT_ONCE), strict=True)
         found = [rows.float().log_softmax(-1).gather(1, tokens)[:, 0] for rows, tokens in parts]
         return fluency(torch.cat(found).tolist())
+
+
+def _named_by_the_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The token by which a model says that texts begin, where its tokenizer says nothing."""
+    number = getattr(model.config, "bos_token_id", None)
+    token = tokenizer.added_tokens_decoder.get(number) if isinstance(number, int) else None
+    return "" if token is None else str(token.content)
 
 
 def _plain_sampling(own: "GenerationConfig | None") -> "GenerationConfig":

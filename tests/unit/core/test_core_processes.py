@@ -43,6 +43,26 @@ def test_a_launched_process_hides_its_launch_and_takes_one_gpu(monkeypatch, visi
     assert processes.os.environ["CUDA_VISIBLE_DEVICES"] == own
 
 
+@pytest.mark.parametrize("visible", [None, "4,6"])
+def test_a_program_outside_the_launch_has_all_its_gpus(monkeypatch, visible):
+    more = {"TORCHELASTIC_USE_AGENT_STORE": "True", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "4"}
+    for name, value in {**LAUNCHED, **more, "HOME": "/home/me"}.items():
+        monkeypatch.setenv(name, value)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    processes.join()
+    left = processes.without_launch(processes.os.environ)
+    assert not {*LAUNCHED, *more} & left.keys()
+    assert left["HOME"] == "/home/me"
+    assert left.get("CUDA_VISIBLE_DEVICES") == visible
+
+
+def test_alone_a_program_sees_the_gpus_that_we_see(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    processes.join()
+    assert processes.without_launch(processes.os.environ)["CUDA_VISIBLE_DEVICES"] == "1"
+
+
 @pytest.mark.parametrize(
     "said",
     [

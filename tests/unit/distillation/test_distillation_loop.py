@@ -96,6 +96,28 @@ def test_training_that_was_stopped_ends_in_the_same_weights(tmp_path: Path, stop
     assert _log(tmp_path / "cut") == _log(tmp_path / "whole")
 
 
+def test_saving_takes_a_small_share_of_the_time(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    pace = loop._Pace()
+    for took, passed, allowed in ((0.9, 0.0, True), (2.0, 19.0, False), (2.0, 21.0, True)):
+        with pace:
+            now[0] += took
+        now[0] += passed
+        assert pace.allows() == allowed
+
+
+def test_states_that_are_slow_to_save_are_saved_less_often(tmp_path: Path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "save_checkpoint", lambda _place, step, *_: saved.append(step))
+    _train(tmp_path / "fast")
+    assert saved == [6, 12, 18]
+    monkeypatch.setattr(loop._Pace, "_SMALL", -1.0)
+    monkeypatch.setattr(loop._Pace, "_SHARE", 0.0)
+    _train(tmp_path / "slow")
+    assert saved == [6, 12, 18]
+
+
 def test_a_phase_has_a_folder_for_its_log_and_states_and_a_curve_beside(tmp_path, monkeypatch):
     curves = []
     tracking = loop.tracking

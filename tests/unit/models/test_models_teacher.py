@@ -35,6 +35,24 @@ def test_the_teacher_is_loaded_with_the_runs_labels_and_length(run: RunFolder):
     assert teacher.encoder.max_length == 7
 
 
+@pytest.mark.parametrize(
+    ("kind", "quantization", "expected"),
+    [("bert", "none", "float32"), ("llama", "none", "bfloat16"), ("bert", "nf4", "bfloat16")],
+)
+def test_an_encoder_decides_in_full_precision(tmp_path: Path, kind, quantization, expected):
+    model = tiny_model(tmp_path / "model", kind, labels=LABELS)
+    run = RunFolder(tmp_path, resolve([{"runtime": {"device": "cpu", "dtype": "bfloat16"}}]))
+    record = TeacherRecord(
+        path=str(model), trained=False, base="x", sha256=model_hash(model), labels=LABELS,
+        quantization=quantization,
+    )  # fmt: skip
+    jsonl.write_json(run.file(TEACHER_FILE), record.model_dump(mode="json"))
+    norm = next(
+        one for name, one in load_teacher(run).model.named_parameters() if "norm" in name.lower()
+    )
+    assert str(norm.dtype) == f"torch.{expected}"
+
+
 def test_a_run_without_a_teacher_says_so(tmp_path: Path):
     with pytest.raises(RunError, match="no teacher yet"):
         load_teacher(RunFolder(tmp_path, resolve([])))

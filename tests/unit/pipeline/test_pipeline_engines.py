@@ -200,6 +200,20 @@ def test_the_token_that_begins_a_sequence(tmp_path, settings, token):
     assert engines.beginning_of_sequence(tmp_path) == token
 
 
+@pytest.mark.parametrize(("number", "token"), [(7, "<|end|>"), (8, ""), (None, "")])
+def test_the_model_names_the_token_that_its_tokenizer_does_not(tmp_path, number, token):
+    files = {
+        "tokenizer_config.json": {"bos_token": None},
+        "tokenizer.json": {
+            "added_tokens": [{"id": 6, "content": "a"}, {"id": 7, "content": "<|end|>"}]
+        },
+        "config.json": {"bos_token_id": number},
+    }
+    for name, content in files.items():
+        tmp_path.joinpath(name).write_text(json.dumps(content))
+    assert engines.beginning_of_sequence(tmp_path) == token
+
+
 @pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json"])
 def test_a_model_that_thinks_is_known_by_its_template(tmp_path, name):
     assert not engines.thinks(tmp_path)
@@ -242,6 +256,22 @@ def test_a_server_on_a_gpu_takes_what_is_free_and_further_arguments(tmp_path, mo
     chosen = config(tmp_path, device="cuda", server_arguments=arguments)
     found = engines.server_settings(chosen, tmp_path / "model", tmp_path / "log")
     assert (found.cpu, found.gpu_share, found.extra_arguments) == (False, 0.7, arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "cpu", "share"),
+    [("gpu", "cpu", False, 0.7), ("cpu", "cuda", True, None), (None, "cuda", False, 0.7)],
+)
+def test_an_engine_computes_where_it_was_built_for(tmp_path, monkeypatch, kind, device, cpu, share):
+    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    monkeypatch.setattr("codlocal.models.devices.free_share", lambda: 0.7)
+    monkeypatch.setattr(engines.engine, "marker", lambda: kind and {"kind": kind, "vllm": "0"})
+    interpreter(paths.engine_python())
+    chosen = config(tmp_path, device=device, engine_python=None)
+    found = engines.server_settings(chosen, tmp_path / "model", tmp_path / "log")
+    assert (found.python, found.cpu, found.gpu_share) == (paths.engine_python(), cpu, share)
+    other = config(tmp_path, device="cpu")
+    assert engines.server_settings(other, tmp_path / "model", tmp_path / "log").cpu
 
 
 def test_a_gpu_is_only_looked_for_where_there_is_a_driver(monkeypatch):
