@@ -52,6 +52,7 @@ class Arm:
         counterfactuals: whether a generator is needed.
         ordered: whether it matters which originals come first, though there is no counterfactual.
         unscreened: whether it needs edits that the teacher had no say in (`UNSCREENED`).
+        unchosen: whether it takes edits as they come: too few verified pairs don't concern it.
         learner: what is made of the texts (see `learners`).
         settings: distillation settings that make the arm.
         soft_labels: whose they are: a text's own, a random text's with the same label, or nobody's.
@@ -63,6 +64,7 @@ class Arm:
     counterfactuals: bool = False
     ordered: bool = False
     unscreened: bool = False
+    unchosen: bool = False
     learner: Literal["student", "start", "logistic", "setfit"] = "student"
     settings: Mapping[str, object] = field(default_factory=dict)
     soft_labels: Literal["own", "random", "none"] = "own"
@@ -170,14 +172,16 @@ ARMS: Mapping[str, Arm] = {
         _unverified,
         True,
         unscreened=True,
+        unchosen=True,
         settings={"hard_labels": "gold"},
     ),
-    "any-flip": Arm("a random flip: no choice, no fluency gate", _any_flip, True),
+    "any-flip": Arm("a random flip: no choice, no fluency gate", _any_flip, True, unchosen=True),
     "paraphrase": Arm(
         "edits in which the teacher had no say and that keep its label",
         _paraphrase,
         True,
         unscreened=True,
+        unchosen=True,
     ),
     "mixed": Arm(
         "k originals, in pairs of different classes drawn at random", _mixed, ordered=True

@@ -46,7 +46,7 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
         compared += found
         lines += ["", f"## {panel_title(panel)}", "", f"![{panel_title(panel)}]({name}.png)"]
         lines += [*_teachers(members), *_tables(members), *_published(members), *_compared(found)]
-    lines += [*_lost(compared), *_failed(rows)]
+    lines += [*_lost(compared), *_failed(by_arm(rows))]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
     for name, (_, members) in drawn.items():
         draw_panel(members, folder / name)
@@ -187,14 +187,14 @@ def _lost(compared: Sequence[Difference]) -> Iterator[str]:
         )
 
 
-def _failed(rows: Sequence[CellResult]) -> Iterator[str]:
-    failed = [row for row in rows if row.error]
+def _failed(series: Sequence[Series]) -> Iterator[str]:
+    failed = [(one, row) for one in series for row in one.rows if row.error]
     if not failed:
         return
     yield from ("", "## Failed", "")
-    yield from _head(["dataset", "arm", "k", "seed", "reason"])
-    for row in failed:
-        yield _row([row.dataset, row.arm, str(row.k), str(row.seed), row.error or ""])
+    yield from _head(["", "arm", "k", "seed", "reason"])
+    for one, row in failed:
+        yield _row([panel_title(one.panel), one.arm, str(row.k), str(row.seed), row.error or ""])
 
 
 def _head(cells: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config, listed, read_toml
 from codlocal.core.console import Console, Task
-from codlocal.core.errors import CodlocalError, ConfigError, RunError
+from codlocal.core.errors import CodlocalError, ConfigError, QualityError, RunError
 from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
@@ -175,10 +175,16 @@ def _prepared(
                 session.advance(goal)
     except CodlocalError as error:
         console.warn(f"{source.name}: {error.message}")
-        lost = [cell for cell in cells if goal == "teacher" or ARMS[cell.arm].counterfactuals]
+        lost = [cell for cell in cells if goal == "teacher" or _needs(cell, error)]
         cells = [cell for cell in cells if cell not in lost]
         failures += [_failure(one, error) for one in lost]
     return cells, failures
+
+
+def _needs(cell: Cell, error: CodlocalError) -> bool:
+    """Whether a cell needs the counterfactuals that a source failed to bring."""
+    arm = ARMS[cell.arm]
+    return arm.counterfactuals and not (arm.unchosen and isinstance(error, QualityError))
 
 
 def _settings(source: Source, cell: Cell) -> Config:

@@ -116,7 +116,9 @@ def plan(grid: Grid) -> list[Source]:
         lender = lenders.get(_served(config))
         key = _source_key(config, lender)
         source = sources.setdefault(key, Source(key, config, lender))
-        cells = [cell for cell in _cells(grid, config, varied, key) if cell.key not in seen]
+        search = _other_search(config, lender)
+        cells = _cells(grid, config, varied, key, search)
+        cells = [cell for cell in cells if cell.key not in seen]
         seen.update(cell.key for cell in cells)
         source.cells.extend(cells)
     used = [source for source in sources.values() if source.cells]
@@ -157,28 +159,46 @@ def _refuse_screened(
     arms = [name for name in dict.fromkeys(grid.arm) if ARMS[name].unscreened]
     if not arms:
         return
-    lent = {served: RunFolder.saved_settings(path) for served, path in lenders.items()}
     for config in configs:
-        saved = lent.get(_served(config))
-        made = resolve([saved]) if saved else config
+        lender = lenders.get(_served(config))
+        made = _lent(lender) if lender else config
         if made.generator.rounds[0] not in UNSCREENED:
+            others = " or ".join(UNSCREENED)
+            instead = (
+                "lend from a run that begins with" if lender else "begin generator.rounds with"
+            )
             raise ConfigError(
                 f"The arm {arms[0]} needs edits that the teacher had no say in, but the first "
-                f"round of {config.dataset.name} is {made.generator.rounds[0]}: its edits flip.",
-                f"Leave {' and '.join(arms)} out, or begin generator.rounds with "
-                + " or ".join(UNSCREENED)
-                + ".",
+                f"round of {lender or config.dataset.name} is {made.generator.rounds[0]}: its "
+                "edits flip.",
+                f"Leave {' and '.join(arms)} out, or {instead} {others}.",
             )
+
+
+def _lent(lender: Path) -> Config:
+    """The settings of a run of `pairs_from`."""
+    return resolve([RunFolder.saved_settings(lender) or {}])
+
+
+def _other_search(config: Config, lender: Path | None) -> dict[str, Any]:
+    """How lent counterfactuals were searched for, unless that is as the grid would have it."""
+    searches = [
+        {"generator": one.generator.model_dump(mode="json"), **one.steering("generate")}
+        for one in (config, *([_lent(lender)] if lender else []))
+    ]
+    return {"lent": searches[-1]} if searches[0] != searches[-1] else {}
 
 
 def _source_key(config: Config, lender: Path | None) -> str:
     return hashing.of_value([config.stage_settings("verify"), str(lender) if lender else None])
 
 
-def _cells(grid: Grid, config: Config, varied: dict[str, Any], source: str) -> list[Cell]:
+def _cells(
+    grid: Grid, config: Config, varied: dict[str, Any], source: str, search: dict[str, Any]
+) -> list[Cell]:
     seeds = config.dataset.all_seeds
     return [
-        _cell(config, arm, (k, seed), varied, source)
+        _cell(config, arm, (k, seed), varied, source, search)
         for k in sorted(set(grid.k))
         for seed in seeds
         for arm in dict.fromkeys(grid.arm)
@@ -186,7 +206,12 @@ def _cells(grid: Grid, config: Config, varied: dict[str, Any], source: str) -> l
 
 
 def _cell(
-    config: Config, arm: str, place: tuple[int, int], varied: dict[str, Any], source: str
+    config: Config,
+    arm: str,
+    place: tuple[int, int],
+    varied: dict[str, Any],
+    source: str,
+    search: dict[str, Any],
 ) -> Cell:
     """One cell: its key is of all settings that touch the arm, its other hashes of fewer."""
     k, seed = place
@@ -196,11 +221,11 @@ def _cell(
     whole = _touching(own, made)
     learned = {**whole, "distillation": heeded(made, own.distillation)}
     texts = {it: value for it, value in whole["dataset"].items() if it not in _OFF_CURVE}
-    run = source if made.counterfactuals else ""
+    run, lent = (source, search) if made.counterfactuals else ("", {})
     return Cell(
         key=hashing.of_value([whole, arm, run]),
         work=hashing.of_value([learned, arm, run]),
-        curve=hashing.of_value([{**whole, "dataset": texts}, arm]),
+        curve=hashing.of_value([{**whole, "dataset": texts, **lent}, arm]),
         config=own,
         arm=arm,
         settings={axis: value if _touches(axis, made) else None for axis, value in varied.items()},
@@ -234,7 +259,7 @@ def _lenders(grid: Grid, configs: Sequence[Config]) -> dict[tuple[str, str], Pat
         if saved is None or not RunFolder(path, Config()).is_done("generate"):
             mistakes.append(f"pairs_from: {name} is no run with counterfactuals.")
             continue
-        lent = resolve([saved])
+        lent = _lent(path)
         serves = _served(lent)
         if serves not in wanted:
             mistakes.append(f"pairs_from: {name} is of {' and '.join(serves)}, not of this grid.")

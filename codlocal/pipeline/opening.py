@@ -193,10 +193,20 @@ async def _own_server(
 
 @asynccontextmanager
 async def _attached(config: Config, served: str, seeds: bool) -> AsyncIterator[Engine]:
-    url = engines.root_of(config.runtime.server_url or "")
-    engine = VllmEngine(url, engines.server_key(), served, seeds=seeds)
+    place = (engines.root_of(config.runtime.server_url or ""), engines.server_key(), served)
+    engine = VllmEngine(*place, seeds=seeds, scoring_prefix=await _first_context(*place))
     async with _trusted(engine):
         yield engine
+
+
+async def _first_context(url: str, key: str, served: str) -> str:
+    """What gives the first word of a text a context, where a server's tokenizer gives it none."""
+    engine = VllmEngine(url, key, served)
+    try:
+        scored = (await engine.score("a")).tokens
+    finally:
+        await engine.aclose()
+    return "" if scored else "\n"
 
 
 @asynccontextmanager

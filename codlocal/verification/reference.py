@@ -67,36 +67,45 @@ def _rows(path: Path) -> Iterator[WrittenPair]:
 
 
 def judged(pairs: Sequence[WrittenPair], teacher: Teacher) -> Evidence:
-    """Written pairs as the teacher sees them; a flip is, as ever, a change of its own label."""
-    probabilities = teacher.predict_proba([pair.text for pair in pairs])
-    originals = [
-        Original(example_id=str(at), probabilities=tuple(map(float, row)), label=int(row.argmax()))
-        for at, row in enumerate(probabilities)
-    ]
+    """Written pairs as the teacher sees them; a flip is, as ever, a change of its own label.
+
+    Several counterfactuals of a text are of one original.
+    """
+    texts = list(dict.fromkeys(pair.text for pair in pairs))
+    originals = {
+        text: Original(
+            example_id=str(at), probabilities=tuple(map(float, row)), label=int(row.argmax())
+        )
+        for at, (text, row) in enumerate(zip(texts, teacher.predict_proba(texts), strict=True))
+    }
     examples = {
-        row.example_id: Example(id=row.example_id, text=pair.text, label=row.label)
-        for row, pair in zip(originals, pairs, strict=True)
+        row.example_id: Example(id=row.example_id, text=text, label=row.label)
+        for text, row in originals.items()
     }
     candidates = [
-        Candidate(
-            id=row.example_id, example_id=row.example_id, round=0, strategy="written",
-            source_label=row.label, target_label=row.label, text=pair.counterfactual,
-        )
-        for row, pair in zip(originals, pairs, strict=True)
-    ]  # fmt: skip
+        _written(str(at), originals[pair.text], pair.counterfactual)
+        for at, pair in enumerate(pairs)
+    ]
     verdicts = judge(teacher, examples, candidates)
     return Evidence(
         examples=examples,
-        originals={row.example_id: row for row in originals},
+        originals={row.example_id: row for row in originals.values()},
         candidates={row.id: row for row in candidates},
         verdicts={row.candidate_id: row for row in verdicts},
     )
 
 
+def _written(number: str, original: Original, text: str) -> Candidate:
+    return Candidate(
+        id=number, example_id=original.example_id, round=0, strategy="written",
+        source_label=original.label, target_label=original.label, text=text,
+    )  # fmt: skip
+
+
 def scored(evidence: Evidence, score: Callable[[Sequence[str]], Sequence[Fluency]]) -> Evidence:
     """The evidence with scores of all flips and their originals, each text scored once."""
     flips = _flips(evidence)
-    texts = [evidence.examples[one].text for one in flips]
+    texts = [evidence.examples[evidence.candidates[one].example_id].text for one in flips]
     texts += [evidence.candidates[one].text or "" for one in flips]
     texts = list(dict.fromkeys(texts))
     known = dict(zip(texts, score(texts), strict=True)) if texts else {}

@@ -77,7 +77,10 @@ def _advice(facts: Mapping[str, Any], settings: GeneratorConfig) -> str:
     bounds = ("max_candidates", "max_tokens", "max_rounds")
     bound = [f"--{name.replace('_', '-')}" for name in bounds if getattr(settings, name)]
     raised = f"Raise {' and '.join(bound)}, ask" if bound else "Ask"
-    return f"{raised} for more --candidates, or try another --generator"
+    return (
+        f"{raised} for more --candidates, or try another --generator (a sweep has them as settings "
+        "of `generator`)"
+    )
 
 
 def _say_what_changed(run: RunFolder, console: Console) -> None:

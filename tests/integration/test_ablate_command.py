@@ -152,6 +152,15 @@ def test_a_sweep_goes_on_past_failures_and_says_so(place, sweep):
     assert not list(place.joinpath("sweep/work").iterdir())
 
 
+def test_arms_that_take_edits_as_they_come_need_no_verified_pairs(place, call):
+    write_grid(place, ["student", "any-flip", "unverified", "baseline"])
+    more = ("--set", "verification.min_pairs=1000")
+    summary, err = ablate(call, *more, out="few", code=4)
+    assert "verified pairs of" in err
+    assert {row["arm"] for row in summary["results"] if row["error"]} == {"student"}
+    assert (summary["cells"], summary["failed"]) == (16, 4)
+
+
 def test_again_only_what_failed_is_tried(copied, call, monkeypatch):
     tried = []
 

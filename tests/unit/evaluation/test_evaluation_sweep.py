@@ -157,7 +157,7 @@ def test_the_report_has_the_numbers_the_losses_and_the_failures(tmp_path):
     assert f"| student | {by_arm(ROWS)[0].point('teacher_agreement', 8)} |" in text
     assert "| with counterfactuals | 0.719 | 0.781 |" in text
     assert "| sst2, kd, student | baseline | 16 | +0.025 (" in text
-    assert "| sst2 | setfit | 8 | 0 | SetFit \\| is not there. |" in text
+    assert "| sst2, kd | setfit | 8 | 0 | SetFit \\| is not there. |" in text
     assert "near the teacher's boundary" not in text
     for ending in ("png", "svg"):
         assert (tmp_path / f"figure-1.{ending}").stat().st_size > 1000

@@ -5,6 +5,7 @@ from runs import grid_of
 from codlocal.core.config import parse_assignments
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError
+from codlocal.core.run import RunFolder
 from codlocal.pipeline import ablation
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import combinations, read_grid
@@ -259,6 +260,37 @@ def test_a_budget_that_no_arm_would_heed_is_refused():
 def test_a_tracker_whose_curves_would_be_lost_is_refused():
     with pytest.raises(ConfigError, match="curves with them"):
         plan(grid_of(settings={"runtime": {"tracker": "tensorboard"}}))
+
+
+def lender(path, **generator):
+    """A run with counterfactuals, whose generator's settings are a grid's but for some."""
+    ((made, _),) = combinations(grid_of())
+    chosen = {"generator": made.generator.model_copy(update=generator)}
+    with RunFolder.open(path, made.model_copy(update=chosen)) as run, run.stage("generate"):
+        pass
+    return str(path)
+
+
+def test_counterfactuals_of_unequal_searches_make_no_curve(tmp_path):
+    runs = [[], [lender(tmp_path / "same")], [lender(tmp_path / "other", max_candidates=2)]]
+    curves = [
+        {
+            cell.arm: cell.curve
+            for (source,) in [plan(grid_of(pairs_from=one))]
+            for cell in source.cells
+        }
+        for one in runs
+    ]
+    assert curves[0] == curves[1]
+    assert curves[2]["baseline"] == curves[0]["baseline"]
+    assert curves[2]["student"] != curves[0]["student"]
+
+
+def test_a_lender_whose_edits_flip_by_choice_is_named(tmp_path):
+    lent = lender(tmp_path / "lent", rounds=("infill", "guided"))
+    with pytest.raises(ConfigError, match=r"first round of .*lent is infill") as caught:
+        plan(grid_of(arm=["student", "unverified"], pairs_from=[lent]))
+    assert "lend from a run that begins with guided or wide or free" in caught.value.hint
 
 
 def test_generators_of_a_grid_are_not_one_server():

@@ -15,6 +15,7 @@ from codlocal.core.records import Original
 from codlocal.core.run import RunFolder
 from codlocal.generation.engines.engine import Request, Sampling
 from codlocal.generation.engines.recording import STORE
+from codlocal.generation.engines.vllm_engine import VllmEngine
 from codlocal.models import locate
 from codlocal.pipeline import engines, opening, preflight
 
@@ -87,7 +88,26 @@ def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_writte
 
 def test_a_running_server_gets_no_seeds_if_told_so(server, tmp_path):
     ask(tmp_path, settings(server_url=server.url, request_seeds=False))
-    assert {payload["seed"] for payload in server.payloads} == {None}
+    assert {payload.get("seed") for payload in server.payloads} == {None}
+
+
+@pytest.mark.parametrize(("tokens", "prefix"), [(0, "\n"), (1, "")])
+def test_a_running_server_gives_first_words_a_context(
+    server, tmp_path, monkeypatch, tokens, prefix
+):
+    made = []
+
+    class Client(VllmEngine):
+        def __init__(self, *place, **more):
+            made.append(more)
+            super().__init__(*place, **more)
+
+        async def score(self, text):
+            return (await super().score(text)).model_copy(update={"tokens": tokens})
+
+    monkeypatch.setattr(opening, "VllmEngine", Client)
+    ask(tmp_path, settings(server_url=server.url))
+    assert [one.get("scoring_prefix") for one in made] == [None, prefix]
 
 
 def test_another_run_is_replayed_without_a_model_and_can_be_replayed_itself(server, tmp_path):
@@ -179,7 +199,7 @@ def own(tmp_path, monkeypatch):
         def __init__(self, *place, **more):
             super().__init__()
             found.clients.append((place, more))
-            self.dies = more["seeds"] and found.fragile
+            self.dies = more.get("seeds") and found.fragile
 
         async def generate(self, request):
             if self.dies and not request.id.startswith("canary"):

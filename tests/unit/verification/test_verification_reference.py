@@ -36,6 +36,12 @@ def test_people_are_measured_by_what_the_teacher_says():
     assert found.tokens_per_pair is None
 
 
+def test_several_counterfactuals_of_a_text_are_of_one_original():
+    repeated = [*PAIRS[:1] * 9, ("The food was good.", "The food was awful."), PAIRS[1]]
+    found = measure_pairs(judged(written(repeated), FakeTeacher()))
+    assert (found.originals, found.candidates, found.flips, found.solved) == (2, 11, 11, 2)
+
+
 def test_flips_and_their_originals_are_scored_each_text_once():
     asked = []
 
