@@ -70,7 +70,7 @@ def _refuse_later_redo(until: str, redo: str | None) -> None:
         command = "teacher train" if redo == "teacher" else redo
         raise click.UsageError(
             f"--redo {redo} would set results aside that this command does not make anew: it ends "
-            f"with the {until} stage. Use `codlocal {command} --redo {redo}`."
+            f"with the {until} stage. Use `codlocal {command}` instead."
         )
 
 

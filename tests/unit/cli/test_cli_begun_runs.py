@@ -68,8 +68,8 @@ def test_a_refused_redo_leaves_the_old_results_in_place(
 @pytest.mark.parametrize(
     ("words", "instead"),
     [
-        (("verify", "--redo", "distill"), "codlocal distill --redo distill"),
-        (("data", "--redo", "teacher"), "codlocal teacher train --redo teacher"),
+        (("verify", "--redo", "distill"), "Use `codlocal distill` instead"),
+        (("data", "--redo", "teacher"), "Use `codlocal teacher train` instead"),
     ],
 )
 def test_a_stage_that_a_command_does_not_come_to_is_not_redone(call, tmp_path, words, instead):
