@@ -132,7 +132,8 @@ def _engine(chosen: Path | None) -> list[Finding]:
     try:
         version = engine.imported_version(python)
     except (EngineError, OSError) as error:
-        return [Finding("engine", "vllm", "missing", str(error), remedy)]
+        again = remedy.replace("install ", "install --upgrade ")
+        return [Finding("engine", "vllm", "missing", str(error), again)]
     kind = f" ({built['kind']})" if built and not chosen else ""
     return [Finding("engine", "vllm", "ok", f"{version}{kind} in {python}")]
 

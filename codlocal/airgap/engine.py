@@ -60,12 +60,12 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
             can't be had, or vLLM does not import.
 
     """
-    with locked(paths.home() / "engine.lock", console):
+    with locked(paths.home() / "engine.lock", console) as lock:
         _refuse_strange_folder()
         found = marker()
         if found and found["kind"] == kind and not upgrade:
             return found
-        return _install(kind, console, upgrade=upgrade, offline=offline)
+        return _install(kind, console, lock, upgrade=upgrade, offline=offline)
 
 
 def _refuse_strange_folder() -> None:
@@ -91,7 +91,9 @@ def _log() -> Path:
     return paths.home() / "engine-install.log"
 
 
-def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
+def _install(
+    kind: Kind, console: Console, lock: int, *, upgrade: bool, offline: bool
+) -> dict[str, Any]:
     if _noted().get("kind") != kind:
         # An environment without its interpreter is made anew, even if this is interrupted.
         paths.engine_python().unlink(missing_ok=True)
@@ -105,9 +107,9 @@ def _install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> d
             _create()
         environment = wheels.environment(offline=offline)
         options = [*(["--upgrade"] if upgrade else []), *(["--no-index"] if offline else [])]
-        _pip(["install", *options, *REQUIREMENTS[kind]], log, task, environment)
+        _pip(["install", *options, *REQUIREMENTS[kind]], log, task, environment, lock)
         if _UNWANTED[kind]:
-            _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task, environment)
+            _pip(["uninstall", "--yes", *_UNWANTED[kind]], log, task, environment, lock)
         task.note(step="importing vLLM")
         version = imported_version(paths.engine_python())
     built = {
@@ -149,7 +151,10 @@ def _works(python: Path) -> bool:
     return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
-def _pip(arguments: Sequence[str], log: Path, task: Task, environment: Mapping[str, str]) -> None:
+def _pip(
+    arguments: Sequence[str], log: Path, task: Task, environment: Mapping[str, str], lock: int
+) -> None:
+    """Run pip, which holds the lock as long as it lives, even if we are killed."""
     command = [str(paths.engine_python()), "-m", "pip", *arguments]
     with log.open("ab") as sink:
         process = subprocess.Popen(
@@ -158,6 +163,7 @@ def _pip(arguments: Sequence[str], log: Path, task: Task, environment: Mapping[s
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
+            pass_fds=(lock,),
         )
         with process:
             try:

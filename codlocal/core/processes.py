@@ -74,6 +74,12 @@ def without_launch(environment: Mapping[str, str]) -> dict[str, str]:
     return left
 
 
+def without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for another interpreter: our own one's settings would leak into it."""
+    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+    return {name: value for name, value in environment.items() if name not in leaking}
+
+
 def count() -> int:
     """How many processes there are."""
     return _launch.count

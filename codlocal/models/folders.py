@@ -21,8 +21,11 @@ TOKENIZER_FILES = (
 
 
 @contextmanager
-def locked(path: Path, console: Console) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; wait for a process that holds it."""
+def locked(path: Path, console: Console) -> Iterator[int]:
+    """Hold the lock file `path` while the block runs; wait for a process that holds it.
+
+    Yields its descriptor: a program that inherits it holds the lock, too, if it outlives us.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:
@@ -30,7 +33,7 @@ def locked(path: Path, console: Console) -> Iterator[None]:
         except BlockingIOError:
             console.info(f"Waiting for another codlocal process, which makes {path.stem}.")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle.fileno()
 
 
 def build_folder(target: Path, build: Callable[[Path], object], *, resumable: bool = False) -> None:

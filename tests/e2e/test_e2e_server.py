@@ -80,6 +80,13 @@ def test_serves_constrained_replies_until_it_is_told_to_stop(
             stranger.models.list()
         client.close()
         stranger.close()
+        key = {"Authorization": f"Bearer {facts['key']}"}
+        body = {"model": model, "prompt": "Hello"}
+        for path in ("/tokenize", "/invocations", "/openapi.json", "/metrics"):
+            answer = httpx.post(f"{facts['url']}{path}", json=body)
+            assert (path, answer.status_code) == (path, 401)
+        assert httpx.post(f"{facts['url']}/tokenize", json=body, headers=key).status_code == 200
+        assert httpx.get(f"{facts['url']}/health").status_code == 200
 
         port = int(facts["url"].rsplit(":", 1)[1])
         assert _group_of(port)

@@ -27,7 +27,7 @@ _CAUSES = (
     (
         r"No module named '?vllm|Error while finding module specification for 'vllm",
         "that Python environment has no vLLM",
-        "Run `codlocal engine install`, or name another interpreter with --engine-python.",
+        "Run `codlocal engine install --upgrade`, or name another one with --engine-python.",
     ),
     (
         r"Failed to infer device type|No CUDA GPUs are available",

@@ -1,10 +1,12 @@
 """The environment variables of a vLLM server: offline, and no more processes than pay."""
 
 import os
-from collections.abc import Mapping
+from pathlib import Path
 
 from codlocal.core import machine, processes
 
+_IN_SERVER = Path(__file__).with_name("in_server")
+"""The folder of `require_key`."""
 _FEW_CORES = 2
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
 _IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -30,8 +32,9 @@ def server_environment(key: str, weight_bytes: int, *, cpu: bool) -> dict[str, s
     processes can't read it here, as they can arguments.
     """
     environment = {
-        **processes.without_launch(_without_python_paths(os.environ)),
+        **processes.without_launch(processes.without_python_paths(os.environ)),
         "VLLM_API_KEY": key,
+        "PYTHONPATH": str(_IN_SERVER),
         # `python -m` would else import any file of the user's folder that has a library's name.
         "PYTHONSAFEPATH": "1",
         "VLLM_NO_USAGE_STATS": "1",
@@ -62,9 +65,3 @@ def _threads(weight_bytes: int) -> dict[str, str]:
         return {}
     threads = cores if few and weight_bytes > _LARGE else max(cores - 1, 1)
     return {_BIND: "nobind", "OMP_NUM_THREADS": str(threads), **(_IN_ONE_PROCESS if few else {})}
-
-
-def _without_python_paths(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our own interpreter's settings would leak into the engine's environment."""
-    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
-    return {name: value for name, value in environment.items() if name not in leaking}

@@ -154,6 +154,7 @@ def _command(settings: ServerSettings, port: int) -> list[str]:
         "--dtype", settings.dtype,
         "--max-model-len", str(settings.max_model_len),
         "--max-logprobs", str(MOST_PROPOSALS),
+        "--middleware", "require_key.RequireKey",
     ]  # fmt: skip
     if settings.cpu:
         # Compiling takes minutes on a CPU and gains nothing for small models. Chunked prefill

@@ -1,4 +1,6 @@
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from codlocal.airgap import engine
 from codlocal.core import paths
 from codlocal.core.console import Console
 from codlocal.core.errors import EngineError
+from codlocal.models.folders import locked
 
 QUIET = Console(-1)
 
@@ -290,8 +293,22 @@ def test_an_interrupted_installation_ends_pip(machine, monkeypatch):
 
     monkeypatch.setattr(engine.subprocess, "Popen", popen)
     with pytest.raises(KeyboardInterrupt):
-        engine._pip(["install", "x"], log, Interrupting(), {})
+        engine._pip(["install", "x"], log, Interrupting(), {}, os.open(os.devnull, os.O_RDONLY))
     assert started[0].wait(timeout=5) != 0
+
+
+def test_pip_holds_the_lock_of_an_installer_that_was_killed(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path, Console(-1)) as lock:
+        orphan = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+    try:
+        with path.open() as handle, pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        orphan.kill()
+        orphan.wait()
+    with path.open() as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_damaged_marker_is_none():

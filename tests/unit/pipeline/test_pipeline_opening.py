@@ -86,6 +86,13 @@ def test_an_engine_that_ignores_constraints_is_refused_before_anything_is_writte
     assert not tmp_path.joinpath(STORE).exists()
 
 
+def test_an_address_with_a_password_is_refused(server, tmp_path):
+    place = server.url.replace("://", "://me:s3cret@")
+    with pytest.raises(ConfigError, match="no user or password") as caught:
+        ask(tmp_path, settings(server_url=place))
+    assert "s3cret" not in caught.value.message + caught.value.hint
+
+
 def test_a_running_server_gets_no_seeds_if_told_so(server, tmp_path):
     ask(tmp_path, settings(server_url=server.url, request_seeds=False))
     assert {payload.get("seed") for payload in server.payloads} == {None}

@@ -150,7 +150,9 @@ def test_what_the_server_is_told(tmp_path, monkeypatch):
     assert env["HF_HUB_OFFLINE"] == env["TRANSFORMERS_OFFLINE"] == env["DO_NOT_TRACK"] == "1"
     assert env["VLLM_NO_USAGE_STATS"] == "1"
     assert (env["VLLM_CPU_KVCACHE_SPACE"], env["OMP_NUM_THREADS"]) == ("1", "2")
-    assert not {"PYTHONPATH", "VIRTUAL_ENV"} & env.keys()
+    assert "VIRTUAL_ENV" not in env
+    assert told["--middleware"] == "require_key.RequireKey"
+    assert [one.name for one in Path(env["PYTHONPATH"]).glob("[!_]*")] == ["require_key.py"]
 
 
 def test_a_gpu_server_compiles_and_keeps_the_models_own_template(tmp_path):
