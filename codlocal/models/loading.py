@@ -18,6 +18,11 @@ from codlocal.models.quiet import silence_libraries
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+_CLASSIFIER = (
+    "classifier",
+    "The folder may be damaged, made for a newer transformers, or need a package that the message "
+    "names.",
+)
 _SHOWN = 3
 """Missing weights that an error names."""
 _PROBES = ("good", "not bad at all, and longer")
@@ -44,7 +49,7 @@ def load_model(path: Path, *, whole: bool = True, **options: object) -> "PreTrai
     from transformers import AutoModelForSequenceClassification
 
     silence_libraries()
-    with _named_errors(path):
+    with named_errors(path, *_CLASSIFIER):
         model: PreTrainedModel
         model, found = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -96,7 +101,7 @@ def read_configuration(path: Path) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     silence_libraries()
-    with _named_errors(path):
+    with named_errors(path, *_CLASSIFIER):
         found: PreTrainedConfig = AutoConfig.from_pretrained(
             path, trust_remote_code=False, local_files_only=True
         )
@@ -114,14 +119,13 @@ def read_label_names(path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
+def named_errors(path: Path, what: str, hint: str) -> Iterator[None]:
+    """Tell of whatever transformers raises for a folder as one that can't be loaded as `what`."""
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(
-            f"{path} can't be loaded as a classifier: {first_line(error)}",
-            "The folder may be damaged, made for a newer transformers, or need a package "
-            "that the message names.",
+            f"{path} can't be loaded as a {what}: {first_line(error)}", hint
         ) from error
 
 
@@ -134,7 +138,7 @@ def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextE
         ModelError: the tokenizer can't be loaded, or the model reads padding.
 
     """
-    with _named_errors(path):
+    with named_errors(path, *_CLASSIFIER):
         encoder = TextEncoder.load(path, model.config, max_length)
     if model.config.pad_token_id is None or model.config.pad_token_id < 0:
         model.config.pad_token_id = encoder.pad_id

@@ -1,6 +1,6 @@
 """The cells of a grid, and the runs that share what they need: data, teacher, counterfactuals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,8 @@ def plan(grid: Grid) -> list[Source]:
         lender = lenders.get(_served(config))
         key = _source_key(config, lender)
         source = sources.setdefault(key, Source(key, config, lender))
-        search = _other_search(config, lender)
-        cells = _cells(grid, config, varied, key, search)
+        making = _Making(key, _other_search(config, lender) if lender else {})
+        cells = _cells(grid, config, varied, making)
         cells = [cell for cell in cells if cell.key not in seen]
         seen.update(cell.key for cell in cells)
         source.cells.extend(cells)
@@ -180,25 +180,31 @@ def _lent(lender: Path) -> Config:
     return resolve([RunFolder.saved_settings(lender) or {}])
 
 
-def _other_search(config: Config, lender: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Making:
+    """Whence counterfactuals are: the key of their run, and their search if it isn't the grid's."""
+
+    run: str = ""
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _other_search(config: Config, lender: Path) -> Mapping[str, Any]:
     """How lent counterfactuals were searched for, unless that is as the grid would have it."""
-    searches = [
+    own, other = (
         {"generator": one.generator.model_dump(mode="json"), **one.steering("generate")}
-        for one in (config, *([_lent(lender)] if lender else []))
-    ]
-    return {"lent": searches[-1]} if searches[0] != searches[-1] else {}
+        for one in (config, _lent(lender))
+    )
+    return {} if own == other else {"lent": other}
 
 
 def _source_key(config: Config, lender: Path | None) -> str:
     return hashing.of_value([config.stage_settings("verify"), str(lender) if lender else None])
 
 
-def _cells(
-    grid: Grid, config: Config, varied: dict[str, Any], source: str, search: dict[str, Any]
-) -> list[Cell]:
+def _cells(grid: Grid, config: Config, varied: dict[str, Any], making: _Making) -> list[Cell]:
     seeds = config.dataset.all_seeds
     return [
-        _cell(config, arm, (k, seed), varied, source, search)
+        _cell(config, arm, (k, seed), varied, making)
         for k in sorted(set(grid.k))
         for seed in seeds
         for arm in dict.fromkeys(grid.arm)
@@ -206,12 +212,7 @@ def _cells(
 
 
 def _cell(
-    config: Config,
-    arm: str,
-    place: tuple[int, int],
-    varied: dict[str, Any],
-    source: str,
-    search: dict[str, Any],
+    config: Config, arm: str, place: tuple[int, int], varied: dict[str, Any], making: _Making
 ) -> Cell:
     """One cell: its key is of all settings that touch the arm, its other hashes of fewer."""
     k, seed = place
@@ -221,11 +222,11 @@ def _cell(
     whole = _touching(own, made)
     learned = {**whole, "distillation": heeded(made, own.distillation)}
     texts = {it: value for it, value in whole["dataset"].items() if it not in _OFF_CURVE}
-    run, lent = (source, search) if made.counterfactuals else ("", {})
+    whence = making if made.counterfactuals else _Making()
     return Cell(
-        key=hashing.of_value([whole, arm, run]),
-        work=hashing.of_value([learned, arm, run]),
-        curve=hashing.of_value([{**whole, "dataset": texts, **lent}, arm]),
+        key=hashing.of_value([whole, arm, whence.run]),
+        work=hashing.of_value([learned, arm, whence.run]),
+        curve=hashing.of_value([{**whole, "dataset": texts, **whence.search}, arm]),
         config=own,
         arm=arm,
         settings={axis: value if _touches(axis, made) else None for axis, value in varied.items()},

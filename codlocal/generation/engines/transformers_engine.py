@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import outlines
 import torch
 from outlines.types import JsonSchema, Regex
-from safetensors import SafetensorError
 
-from codlocal.core.errors import EngineError, ModelError
-from codlocal.core.foreign import first_line
+from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
 from codlocal.generation.engines.engine import (
     Blank,
@@ -26,6 +24,7 @@ from codlocal.generation.engines.engine import (
     proposals,
     refusal,
 )
+from codlocal.models.loading import named_errors
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
@@ -100,17 +99,15 @@ class TransformersEngine:
 
         silence_libraries()
         local = {"trust_remote_code": False, "local_files_only": True}
-        try:
+        hint = (
+            "It must be a causal language model; the folder may be damaged, or made for a newer "
+            "transformers."
+        )
+        with named_errors(path, "generator", hint):
             model = AutoModelForCausalLM.from_pretrained(
                 path, dtype=dtype, use_safetensors=True, **local
             )
             tokenizer = AutoTokenizer.from_pretrained(path, **local)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-            raise ModelError(
-                f"{path} can't be loaded as a generator: {first_line(error)}",
-                "It must be a causal language model; the folder may be damaged, or made for a "
-                "newer transformers.",
-            ) from error
         on_device = cast(Any, model).to(device).eval()
         return cls(on_device, tokenizer, raw_prompts=raw_prompts, max_length=max_length)
 
