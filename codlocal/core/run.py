@@ -36,7 +36,6 @@ _OUTPUTS = {
     "evaluate": ("predictions", "metrics.json", "rounds"),
 }
 
-
 _BOOKS = {"run.lock", "run.toml", "manifest.json"}
 """What a run folder has before its first row."""
 
@@ -53,6 +52,8 @@ class RunFolder:
         self.config = config
         self.archive: Path | None = None
         """Where old results were set aside when it was opened."""
+        # Of running stages: when on the monotonic clock, had there been one attempt alone.
+        self._begun: dict[str, float] = {}
 
     def file(self, *parts: str) -> Path:
         """A path inside the run folder."""
@@ -175,9 +176,11 @@ class RunFolder:
     def _save(self, stage: str, record: StageRecord) -> None:
         if not processes.is_first():
             return
+        if stage in self._begun:
+            seconds = round(time.monotonic() - self._begun[stage], 3)
+            record = record.model_copy(update={"seconds": seconds})
         manifest = self.manifest
-        stages = {**manifest.stages, stage: record}
-        updated = manifest.model_copy(update={"stages": stages})
+        updated = manifest.model_copy(update={"stages": {**manifest.stages, stage: record}})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
 
     def refuse_changed_settings(self, redo: str | None = None) -> None:
@@ -241,26 +244,24 @@ class RunFolder:
 
         """
         earlier = self.manifest.stages.get(name)
-        begun = time.monotonic()
+        kept = {"seconds": earlier.seconds, "facts": earlier.facts} if earlier else {}
         record = StageRecord(
             status="running",
             settings=self.config.stage_settings(name),
             steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
-            seconds=earlier.seconds if earlier else 0.0,
-            facts=earlier.facts if earlier else {},
+            **kept,
         )
+        self._begun[name] = time.monotonic() - record.seconds
         self._save(name, record)
-        facts = dict(record.facts)
-        status = "running"
+        facts, status = dict(record.facts), "running"
         try:
             yield facts
             status = "done"
         finally:
             noted = {**facts, **self.facts(name)}
-            seconds = round(record.seconds + time.monotonic() - begun, 3)
-            ended = {"status": status, "seconds": seconds, "facts": noted}
-            self._save(name, record.model_copy(update=ended))
+            self._save(name, record.model_copy(update={"status": status, "facts": noted}))
+            del self._begun[name]
 
     def _set_aside(self, stage: str) -> Path | None:
         """Move the outputs of a stage and of all later ones to `RUN/archive/N`; return that folder.

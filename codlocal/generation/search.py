@@ -7,8 +7,10 @@ never waits for it.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from codlocal.core.records import Candidate, Fluency, Teacher, Verdict
@@ -33,6 +35,8 @@ _COMPARED_AT_ONCE = 8
 _JUDGED_AT_ONCE = 16
 """Requests whose replies the teacher reads before the verdicts are written."""
 
+_TOLD_EVERY = 5
+"""Seconds between two news of how long a round has been running."""
 _PLANNED_AHEAD = 1000
 """Plans, with their prompts, that wait for their turn to be asked."""
 
@@ -41,7 +45,8 @@ _PLANNED_AHEAD = 1000
 class Hooks:
     """What the search hands out: rows to be kept, news for the progress display, and times.
 
-    `on_round` gets a round's number and the seconds that it ran, also when it is interrupted.
+    `on_round` gets a round's number and the seconds that passed since it was last told, every few
+    seconds and at the end: a round that is killed has its time, too.
     """
 
     on_candidates: Callable[[Sequence[Candidate]], None]
@@ -91,7 +96,6 @@ class Search:
         """
         texts = {task.example.id: task.example.text for task in tasks}
         for number, strategy in enumerate(rounds):
-            begun = time.monotonic()
             history = history_of(self.known, texts, self.goal, number, self.earlier)
             planned = (
                 plan
@@ -100,10 +104,8 @@ class Search:
                 for plan in self.planner.plan(task, number, strategy, history)
             )
             spent = self.limits.spent + history.spent
-            try:
+            async with _timed(partial(self.hooks.on_round, number)):
                 await self._round(affordable(planned, spent, self.limits.max_tokens))
-            finally:
-                self.hooks.on_round(number, time.monotonic() - begun)
 
     async def _round(self, planned: Iterator[Planned]) -> None:
         asked: asyncio.Queue[Planned | None] = asyncio.Queue(_PLANNED_AHEAD)
@@ -219,6 +221,30 @@ class Search:
         ]
         self.hooks.on_verdicts(scored)
         self.known.verdicts.update((verdict.candidate_id, verdict) for verdict in scored)
+
+
+@asynccontextmanager
+async def _timed(tell: Callable[[float], None]) -> AsyncIterator[None]:
+    """Tell how many seconds have passed, again and again, and in the end of those untold."""
+    told = time.monotonic()
+
+    def tell_since() -> None:
+        nonlocal told
+        now = time.monotonic()
+        tell(now - told)
+        told = now
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(_TOLD_EVERY)
+            tell_since()
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        tell_since()
 
 
 async def score_all(engine: Engine, texts: Sequence[str], concurrency: int) -> list[Fluency]:

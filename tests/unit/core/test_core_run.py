@@ -72,6 +72,25 @@ def test_an_interrupted_stage_is_not_done_and_goes_on_with_its_facts(tmp_path):
         assert run.manifest.stages["data"].started == started
 
 
+def test_a_killed_attempt_has_its_seconds_up_to_what_it_noted_last(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("codlocal.core.run.time.monotonic", lambda: now)
+    with opened(tmp_path) as run:
+        with run.stage("data"):
+            now = 3.0
+            run.note("data", rows=3)
+            at_the_kill = run.file("manifest.json").read_bytes()
+            now = 5.0
+        run.file("manifest.json").write_bytes(at_the_kill)
+    with opened(tmp_path) as run:
+        with run.stage("data"):
+            now = 7.0
+        assert run.manifest.stages["data"].seconds == 5
+        now = 20.0
+        run.note("data", rows=4)
+        assert run.manifest.stages["data"].seconds == 5  # it is done
+
+
 def test_changed_settings_are_refused_and_named(tmp_path):
     finish(tmp_path, "data")
     with (

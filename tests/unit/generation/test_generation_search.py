@@ -42,6 +42,16 @@ def test_every_round_says_how_long_it_ran():
     assert seconds >= 0.01
 
 
+def test_a_round_says_how_long_it_runs_while_it_does(monkeypatch):
+    monkeypatch.setattr("codlocal.generation.search._TOLD_EVERY", 0.01)
+    rig = Rig(FakeEngine(delay=lambda _request: 0.1))
+    began = time.monotonic()
+    rig.run(["guided"])
+    took = time.monotonic() - began
+    assert len(rig.times) > 3  # were it killed, all but the last would be known
+    assert 0.1 <= sum(seconds for _, seconds in rig.times) <= took
+
+
 def test_it_ends_early_when_every_original_has_its_flip():
     rig = Rig(good=lambda _row, _verdict: True).run()
     assert {row.round for row in rig.candidates} == {0}
