@@ -4,12 +4,17 @@ import signal
 import sys
 
 import pytest
+from hypothesis import settings
 
 from codlocal.cli import cli, main
 
 # A runner may start pytest with Ctrl-C ignored, as shells do for background jobs; the processes
 # that the tests start inherit that. The tests of Ctrl-C need it to be heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 SILENT = -2
+_WIDEST = 1000
 """The verbosity of a process whose user listens to another one."""
 
 _PLAIN_SECONDS = 5.0
@@ -189,4 +190,13 @@ class Console:
         if self.verbosity < 0 or table is None:
             return
         for one in [table] if isinstance(table, Table) else table:
-            self._out.print(one)
+            self._print_whole(one)
+
+    def _print_whole(self, table: Table) -> None:
+        """Print a table without cutting anything off; no line is too long for a file or a pipe."""
+        for column in table.columns:
+            column.overflow = "fold"
+        if not self._out.is_terminal:
+            wide = self._out.options.update(max_width=_WIDEST)
+            self._out.width = max(self._out.width, self._out.measure(table, options=wide).maximum)
+        self._out.print(table)

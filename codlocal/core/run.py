@@ -244,13 +244,13 @@ class RunFolder:
 
         """
         earlier = self.manifest.stages.get(name)
-        kept = {"seconds": earlier.seconds, "facts": earlier.facts} if earlier else {}
         record = StageRecord(
             status="running",
             settings=self.config.stage_settings(name),
             steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
-            **kept,
+            seconds=earlier.seconds if earlier else 0.0,
+            facts=earlier.facts if earlier else {},
         )
         self._begun[name] = time.monotonic() - record.seconds
         self._save(name, record)

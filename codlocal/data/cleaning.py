@@ -16,6 +16,7 @@ from typing import Literal
 from codlocal.core import hashing
 from codlocal.core.errors import DataError
 from codlocal.core.records import DatasetSpec, Example
+from codlocal.core.texts import normalised
 from codlocal.data.tables import RawSplit
 
 MAX_CLASSES = 1000
@@ -74,8 +75,8 @@ def assemble(
         train_rows, test_rows = hold_out(_without_repeats(kept, dropped))
     else:
         test_rows = _examples("test", test, index, dropped)
-        tested = {example.text for example in test_rows}
-        fresh = [example for example in kept if example.text not in tested]
+        tested = {normalised(example.text) for example in test_rows}
+        fresh = [example for example in kept if normalised(example.text) not in tested]
         dropped["also in test"] += len(kept) - len(fresh)
         train_rows = _without_repeats(fresh, dropped)
     _refuse_unusable(train_rows, test_rows, names, origin.location)
@@ -179,17 +180,18 @@ def _examples(
 
 
 def _without_repeats(examples: Sequence[Example], dropped: Counter[str]) -> list[Example]:
+    texts = [normalised(example.text) for example in examples]
     labels: defaultdict[str, set[int]] = defaultdict(set)
-    for example in examples:
-        labels[example.text].add(example.label)
+    for text, example in zip(texts, examples, strict=True):
+        labels[text].add(example.label)
     kept: dict[str, Example] = {}
-    for example in examples:
-        if len(labels[example.text]) > 1:
+    for text, example in zip(texts, examples, strict=True):
+        if len(labels[text]) > 1:
             dropped["with conflicting labels"] += 1
-        elif example.text in kept:
+        elif text in kept:
             dropped["repeated"] += 1
         else:
-            kept[example.text] = example
+            kept[text] = example
     return list(kept.values())
 
 

@@ -87,7 +87,9 @@ class Knowledge:
         with torch.no_grad():
             output = teacher.model(**inputs, output_hidden_states=bool(self.layers))
         chosen = [layer for layer, _ in self.layers]
-        states = compared_states(teacher.model, output.hidden_states or (), chosen)
+        states = compared_states(
+            teacher.model, getattr(output, "hidden_states", None) or (), chosen
+        )
         if self.filters is not None:
             states = list(self.filters.apply(torch.stack(states)))
         if not self.same_tokens:

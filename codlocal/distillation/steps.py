@@ -123,6 +123,8 @@ class DistillationStep:
         # States of single tokens are compared: both get the same, also of a text that one cuts.
         if not (compared and self._knowledge.same_tokens):
             teacher_rows = self._knowledge.teacher.encoder.encode(texts)
+        elif self._knowledge.teacher.encoder.max_length < self._student.encoder.max_length:
+            rows = teacher_rows = self._knowledge.teacher.encoder.encode(texts)
         goal, states, mask = self._knowledge.ask(teacher_rows, self._student.device)
         inputs = self._student.encoder.collate(rows, self._student.device)
         output = model(**inputs)

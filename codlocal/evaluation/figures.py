@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from codlocal.core.errors import ConfigError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 _SPREAD, _WIDEST = 0.02, 0.3
 """How far the arms at one k stand apart, as a share of k, so that their bars don't overlap, and how
 far all of them may, so that many arms don't reach the next k."""
+
+_BESIDE = 1.2
+"""How much further the axis of k goes than its ends."""
 
 _MARGIN = 0.1
 """What is shown below the lowest mean and above the highest; longer bars are cut off."""
@@ -59,7 +63,7 @@ def _panel(series: Sequence[Series]) -> "Figure":
 
     dataset, method, _ = series[0].panel
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    figure.suptitle(panel_title(series[0].panel))
+    figure.suptitle(fill(panel_title(series[0].panel), 100))
     left, right = figure.subplots(1, 2)
     _draw(left, series, "teacher_agreement", "agreement with the teacher")
     _draw(right, series, "accuracy", "accuracy")
@@ -100,6 +104,8 @@ def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> N
     means = [point.mean for points in curves.values() for point in points] or [0.0, 1.0]
     _show(axes, means, (1.0, 0.0))
     axes.set_xscale("log", base=2)
+    if sizes:
+        axes.set_xlim(sizes[0] / _BESIDE, sizes[-1] * _BESIDE)
     axes.set_xticks(sizes, [str(k) for k in sizes])
     axes.minorticks_off()
     axes.set_xlabel("k labelled texts")
@@ -120,6 +126,10 @@ def _draw_published(axes: "Axes", dataset: str, method: str, largest: int) -> No
     if curves is None:
         return
     shown = [place for place, k in enumerate(table.k) if k <= largest]
+    ticks = sorted({*map(round, axes.get_xticks()), *(table.k[place] for place in shown)})
+    if ticks:
+        axes.set_xlim(ticks[0] / _BESIDE, ticks[-1] * _BESIDE)
+    axes.set_xticks(ticks, [str(k) for k in ticks])
     for name, values, style in (
         ("published baseline", curves.baseline, ".:"),
         ("published CoD", curves.student, ".--"),

@@ -69,7 +69,7 @@ class TextEncoder:
 
     def characters_read(self, text: str) -> int:
         """How many characters of a text are before the one where it is cut; at most all."""
-        if not self.tokenizer.is_fast:
+        if not self.tokenizer.is_fast or self.tokenizer.truncation_side != "right":
             return len(text)
         encoded = self.tokenizer(
             text, truncation=True, max_length=self.max_length, return_offsets_mapping=True

@@ -12,7 +12,8 @@ from codlocal.core.records import (
     Verdict,
 )
 from codlocal.core.sections import VerificationConfig
-from codlocal.verification.duplicates import near_edit, near_text, normalised, similarity
+from codlocal.core.texts import normalised
+from codlocal.verification.duplicates import near_edit, near_text, similarity
 from codlocal.verification.judge import boundary_distance
 from codlocal.verification.selection import Gate, cost, learn_gate, refusal
 

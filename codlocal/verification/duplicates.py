@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 
+from codlocal.core.texts import normalised
 from codlocal.verification.judge import tokens
 
 _NEAR_TEXT = 90.0
@@ -12,11 +13,6 @@ _NEAR_TEXT = 90.0
 
 _NEAR_EDIT = 80.0
 """From this similarity on two edits of one text are near-duplicates: "horrible" and "horribly"."""
-
-
-def normalised(text: str) -> str:
-    """A text without case and superfluous space: the form in which the rest of this compares."""
-    return " ".join(text.casefold().split())
 
 
 def similarity(text: str, others: Sequence[str]) -> float:

@@ -13,8 +13,8 @@ from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Original, Row, Verdict
 from codlocal.core.statistics import wilson
+from codlocal.core.texts import normalised
 from codlocal.verification.choice import Evidence
-from codlocal.verification.duplicates import normalised
 from codlocal.verification.judge import boundary_distance, tokens
 
 _COMPARED = 1000

@@ -21,8 +21,8 @@ from codlocal.core.records import (
 )
 from codlocal.core.run import RunFolder
 from codlocal.core.sections import GeneratorConfig
+from codlocal.core.texts import normalised
 from codlocal.verification.choice import Evidence, choose, sieve
-from codlocal.verification.duplicates import normalised
 from codlocal.verification.judge import judge, vocabulary
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
@@ -55,7 +55,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         facts.update(_choose(run, replace(evidence, verdicts=verdicts)))
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
-                f"Only {facts['pairs']} verified pairs of {facts['originals']} originals.",
+                f"Only {facts['pairs']} verified pairs of {facts['originals']} originals, and "
+                f"verification.min_pairs asks for {run.config.verification.min_pairs}.",
                 f"{_advice(facts, run.config.generator)}; "
                 f"the reasons are in {run.file('rejections.jsonl')}.",
             )

@@ -103,6 +103,14 @@ def test_every_student_is_there_and_made_of_k_texts(finished: RunFolder):
         assert len(log) == 60
 
 
+def test_the_student_of_the_first_seed_is_the_runs(finished: RunFolder):
+    def weights(*place: str) -> bytes:
+        return finished.file(*place, "model.safetensors").read_bytes()
+
+    assert weights("student") == weights("students", "student-seed0")
+    assert weights("student") != weights("students", "baseline-seed0")
+
+
 def test_the_student_loads_with_transformers_alone_and_agrees(finished: RunFolder):
     folder = finished.file("student")
     model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)

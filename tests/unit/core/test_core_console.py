@@ -100,3 +100,23 @@ def test_tables_are_results_unless_quiet(capsys):
     Console(-1).result({}, table)
     Console().result({})
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_needs(capsys):
+    table = Table("name", "value")
+    table.add_row("a" * 70, "0.912 ±0.034 " * 6)
+    Console().result({}, table)
+    found = capsys.readouterr().out
+    assert "a" * 70 in found
+    assert "0.912 ±0.034 " * 5 in found
+
+
+def test_of_a_table_on_a_narrow_terminal_nothing_is_cut_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = Table("name", "value")
+    table.add_row("abcdefghijklmnop", "0123456789")
+    Console().result({}, table)
+    found = capsys.readouterr().out
+    assert "…" not in found
+    assert {*"abcdefghijklmnop0123456789"} <= {*found}

@@ -181,3 +181,14 @@ def test_the_fingerprint_depends_on_content_alone():
     assert loaded.spec.sha256 != fingerprint(("x", "z"), loaded.train, loaded.test)
     moved = [example.model_copy(update={"id": "elsewhere"}) for example in loaded.train]
     assert loaded.spec.sha256 == fingerprint(names, moved, loaded.test)
+
+
+def test_texts_that_differ_by_case_and_spaces_are_the_same():
+    train = split_of(("Good  food. ", "p"), ("bad food.", "n"), ("Fine", "p"), ("fine", "p"),
+                     ("So-so", "p"), ("so-so ", "n"), ("dull", "n"))  # fmt: skip
+    loaded = assemble(ORIGIN, train, split_of(("Good food.", "p"), ("Bad food.", "n")))
+    assert texts_of(loaded.train) == ["Fine", "dull"]
+    assert loaded.dropped == {"also in test": 2, "repeated": 1, "with conflicting labels": 2}
+    rows = [("Fine" + " " * at, "p") for at in range(9)] + [(one, "n") for one in "abc"]
+    once = assemble(ORIGIN, split_of(*rows), None)
+    assert len(once.train) + len(once.test) == 4

@@ -47,6 +47,17 @@ def test_both_arms_have_k_texts_and_every_text_is_in_one_group(half, paired, eac
     assert len({text.id for text in found.texts}) == 2 * half
 
 
+def test_of_several_pairs_of_a_text_the_first_is_taken():
+    found = {text.id for text in paired_set(_originals(2), _pairs({0}, 3)).texts}
+    assert "train-0/0" in found
+    assert not found & {"train-0/1", "train-0/2"}
+
+
+def test_of_an_odd_k_the_smaller_half_is_flipped():
+    found = paired_set(_originals(7), _pairs(set(range(7))))
+    assert (len(found.texts), found.pairs, found.singles) == (7, 3, 0)
+
+
 @given(st.integers(1, 10), st.sets(st.integers(0, 19)))
 def test_the_fill_leaves_the_classes_as_even_as_they_can_be(quarter: int, paired: set[int]):
     half = 2 * quarter

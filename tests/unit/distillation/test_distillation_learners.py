@@ -39,6 +39,21 @@ def test_soft_labels_are_exchanged_within_a_label_only(labels, seed):
     assert np.array_equal(again.logits, found.logits)
 
 
+def test_soft_labels_are_exchanged_as_the_seed_has_it():
+    rows = {f"train-{n}": n for n in range(8)}
+    logits = np.stack([np.arange(8.0), np.full(8, 9.0)], axis=1).astype(np.float32)
+    texts = baseline_set([Example(id=one, text=one, label=0) for one in rows])
+    first, second = (
+        random_soft_labels(
+            Knowledge(TeacherOutputs(rows, logits), None),
+            SimpleNamespace(training_set=texts, seed=seed),
+        ).outputs.logits
+        for seed in (0, 1)
+    )
+    assert not np.array_equal(first, logits)
+    assert not np.array_equal(first, second)
+
+
 def test_without_soft_labels_the_teachers_label_alone_is_known():
     rows = {"a": 0, "b": 1, "c": 2}
     logits = np.array([[0.1, 0.2, 0.0], [3.0, -9.0, 2.9], [0.0, 8.0, 1.0]], dtype=np.float32)

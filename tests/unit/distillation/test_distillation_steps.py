@@ -71,12 +71,12 @@ def _step(
     config: Config,
     texts=TEXTS,
     shift=(0.0, 0.0),
+    made=("the food was so awful", "bad the", "so good"),
 ) -> SimpleNamespace:
     knowledge = _knowledge(folder, teacher, student, config.distillation.method)
     logits = torch.from_numpy(knowledge.outputs.of(list(BY_ID)))
     targets = Targets(logits, logits.argmax(-1), torch.tensor(shift))
     settings = config.distillation
-    made = ["the food was so awful", "bad the", "so good"]
     step = DistillationStep(student, texts, knowledge, targets, settings, made)
     model = student.model
     if settings.method != "kd":
@@ -114,16 +114,18 @@ def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(
 
 
 def test_the_shift_moves_the_students_log_odds(folder: Path, tmp_path: Path):
-    config = _config(student_init="teacher", student_layers=4, method="kd")
+    config = _config(student_init="teacher", student_layers=4, **{**ALL_TERMS, "method": "kd"})
     student = start_student(config, folder, NAMES, 0)
     found = [
         _step(tmp_path / str(at), _teacher(folder), student, config, shift=shift)
         for at, shift in enumerate([(3.0, 3.0), (3.0, 0.0), (0.0, 3.0)])
     ]
-    both, first, second = [one.loss(one.model.eval(), [0, 1]).to_terms().kl for one in found]
-    assert both == pytest.approx(0, abs=1e-5)
-    assert first > 0.1
-    assert second > 0.1
+    found = [one.loss(one.model.eval(), [0, 1]).to_terms() for one in found]
+    for term in ("kl", "interpolation", "recombined"):
+        both, first, second = [getattr(one, term) for one in found]
+        assert both == pytest.approx(0, abs=1e-5)
+        assert first > 0.1
+        assert second > 0.1
 
 
 @pytest.mark.parametrize("method", ["lwd", "ted"])
@@ -177,6 +179,31 @@ def test_of_recombined_texts_the_teacher_is_asked_as_of_a_batch(tmp_path: Path, 
     torch.manual_seed(0)
     loss = step.loss(step.model, [0])
     assert loss.to_terms().recombined > 0
+
+
+def test_an_encoder_decoder_is_asked_of_texts_without_its_states(tmp_path: Path):
+    teacher = _teacher(tiny_model(tmp_path / "teacher", "bart", labels=NAMES))
+    teacher.model.config.eos_token_id = teacher.encoder.tokenizer.sep_token_id
+    outputs = teacher_outputs(tmp_path / "outputs", teacher, "s", BY_ID, QUIET)
+    rows = teacher.encoder.encode(list(BY_ID.values()))
+    logits, states, _ = Knowledge(outputs, teacher).ask(rows, torch.device("cpu"))
+    np.testing.assert_allclose(logits, outputs.of(list(BY_ID)), atol=1e-5)
+    assert states == []
+
+
+@pytest.mark.parametrize("method", ["kd", "lwd"])
+def test_recombined_texts_are_cut_where_the_teacher_cuts_them(folder: Path, tmp_path: Path, method):
+    teacher = Classifier.load(folder, device="cpu", max_length=16, label_names=NAMES)
+    config = _config(method=method, student_init="teacher", student_layers=4, recombined=3)
+    student = start_student(config, folder, NAMES, 0)
+    assert student.encoder.max_length > 16
+    step = _step(tmp_path, teacher, student, config, made=["so good food " * 6, "bad " * 20])
+    assert step.knowledge.same_tokens
+    asked = []
+    ask = teacher.model.forward
+    teacher.model.forward = lambda **given: asked.append(given["input_ids"]) or ask(**given)
+    step.loss(step.model, [0])
+    assert [one.shape[1] for one in asked] == [16]
 
 
 def test_without_a_pair_in_the_batch_or_a_weight_nothing_is_mixed(folder: Path, tmp_path: Path):

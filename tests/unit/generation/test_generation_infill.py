@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from fakes import FakeTeacher
 from hypothesis import given, settings
@@ -37,6 +38,18 @@ def test_the_likeliest_words_that_flip_are_taken_in_their_order():
     likely = proposals(" nice", " bad", " so", " awful", " dirty")
     found = texts(plan(count=2), likely, teacher=weigh(dirty=-2.0))
     assert found == [TEXT.replace("good", "bad"), TEXT.replace("good", "awful")]
+
+
+def test_of_several_classes_the_likeliest_needs_no_majority():
+    class Three:
+        def predict_proba(self, texts):
+            rows = {"bad": (0.4, 0.3, 0.3), "nice": (0.4, 0.2, 0.4)}
+            found = [[row for word, row in rows.items() if word in text] for text in texts]
+            return np.array([one[0] if one else (0.2, 0.5, 0.3) for one in found])
+
+    likely = proposals(" nice", " bad", " so")
+    wanted = [TEXT.replace("good", "nice"), TEXT.replace("good", "bad")]
+    assert texts(plan(count=4), likely, teacher=Three()) == wanted
 
 
 def test_places_compete_by_how_likely_their_words_are():

@@ -53,6 +53,12 @@ def test_what_is_read_of_a_long_text_is_told(family: Path):
     assert classifier.characters_read("good food ") == len("good food ")
 
 
+def test_of_a_text_that_is_cut_at_its_beginning_all_counts_as_read(bert: Path):
+    classifier, text = _load(bert), "good food, bad service " * 30
+    classifier.encoder.tokenizer.truncation_side = "left"
+    assert classifier.characters_read(text) == len(text)
+
+
 def test_the_order_of_the_texts_is_kept(bert: Path):
     classifier = _load(bert)
     turned = classifier.logits(TEXTS[::-1])[::-1]

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codlocal.verification.duplicates import near_edit, near_text, normalised, similarity
+from codlocal.core.texts import normalised
+from codlocal.verification.duplicates import near_edit, near_text, similarity
 
 LONG = "we came at seven and the soup was good and the staff kind and so we stayed until ten"
 
