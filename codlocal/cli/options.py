@@ -131,7 +131,7 @@ def _refuse_unused(given: Mapping[str, Any], config: Config) -> None:
 
 
 def _resolved(given: Mapping[str, Any], saved: Mapping[str, Any] | None = None) -> Config:
-    file = settings.read_toml(given["config_file"]) if given.get("config_file") else {}
+    file = settings.read_file(given["config_file"]) if given.get("config_file") else {}
     profile = given.get("profile") or file.get("profile")
     chosen = [{name: section for name, section in file.items() if name != "profile"}]
     if given.get("dataset") and not given.get("data"):

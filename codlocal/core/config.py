@@ -26,6 +26,11 @@ from codlocal.core.sections import (
 
 _STEERING = {"per_example", "max_edit_distance", "fluency_quantile", "fluency_slack"}
 
+_OF_ONE_MACHINE = {
+    "engine_python", "port", "replay", "server_arguments", "server_url", "tracker"
+}  # fmt: skip
+"""Of the runtime section: which programs are run here, and who is told of texts or asked."""
+
 STAGES = ("data", "teacher", "generate", "verify", "distill", "evaluate")
 
 
@@ -120,11 +125,30 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"There is no configuration file {path}.", "Is its name spelled so, and in this folder?"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a readable TOML file: {error}.",
             "Correct it where that says, or restore it from a copy.",
         ) from error
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read the settings of a `--config` file.
+
+    A run's own file, which may be somebody else's, has no say in what this machine runs and whom
+    it asks.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML.
+
+    """
+    layer = read_toml(path)
+    runtime = layer.get("runtime")
+    if isinstance(runtime, dict) and (path.name == "run.toml" or is_whole(layer)):
+        usual = RuntimeConfig().model_dump(include=_OF_ONE_MACHINE, exclude_none=True)
+        kept = {name: value for name, value in runtime.items() if name not in _OF_ONE_MACHINE}
+        layer["runtime"] = {**kept, **usual}
+    return layer
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -147,7 +171,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip() or None
         settings.setdefault(section, {})[key] = value
     return settings

@@ -7,11 +7,12 @@ Progress, notes and errors go to standard error; results go to standard output, 
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,13 +23,30 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 
 SILENT = -2
-_WIDEST = 1000
 """The verbosity of a process whose user listens to another one."""
 
+_WIDEST = 1000
+_STEERING = dict.fromkeys(
+    [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�"
+)
+"""Characters that steer a terminal or turn the order of what follows; line breaks are kept."""
+del _STEERING[ord("\n")]
+
 _PLAIN_SECONDS = 5.0
+
+
+class _SafeConsole(RichConsole):
+    """Prints names, labels and messages of others without what would steer the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(one.text.translate(_STEERING), one.style)
 
 
 class Task:
@@ -133,8 +151,8 @@ class Console:
         self.verbosity = verbosity
         self.as_json = as_json
         # Labels and paths may have :words: that Rich would draw as emoji.
-        self._err = RichConsole(stderr=True, soft_wrap=True, emoji=False)
-        self._out = RichConsole(emoji=False)
+        self._err = _SafeConsole(stderr=True, soft_wrap=True, emoji=False)
+        self._out = _SafeConsole(emoji=False)
 
     @property
     def interactive(self) -> bool:

@@ -4,7 +4,7 @@ Where words begin there is a question of meaning, which needs a dictionary; one 
 marks, counts as a word.
 """
 
-from unicodedata import combining
+from unicodedata import combining, name
 
 import regex
 
@@ -13,12 +13,27 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanma
 CHARACTER = rf"[{UNSPACED}]\p{{M}}*"
 """One of them, as a pattern."""
 _BEGINNING = regex.compile(CHARACTER)
+_JAPANESE = {"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK"}
 _BLOCKS = ("぀-ヿ㐀-䶿一-鿿", "ก-๎", "ກ-ໟ", "ក-៓", "က-၏")
 
 
 def has_other_letters(text: str) -> bool:
     """Whether a text has letters that English has not, or marks that are written on letters."""
     return any(not one.isascii() and (one.isalpha() or combining(one)) for one in text)
+
+
+def same_letters(word: str, old: str) -> bool:
+    """Whether a word's letters are of the alphabets of the word that it replaces, if it has any."""
+    known = _alphabets(old)
+    return not known or _alphabets(word) <= known
+
+
+def _alphabets(word: str) -> set[str]:
+    """What Unicode's names of its letters begin with: LATIN, CYRILLIC, CJK."""
+    if word.isascii():
+        return {"LATIN"} if any(map(str.isalpha, word)) else set()
+    found = {name(one, "").split(" ")[0] for one in word if one.isalpha()}
+    return {"CJK" if one in _JAPANESE else one for one in found}
 
 
 def is_unspaced(word: str) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import category
 
 from codlocal.core import hashing
 from codlocal.core.errors import DataError
@@ -170,13 +171,18 @@ def _examples(
     examples: list[Example] = []
     dropped["left out by the dataset's rule"] += raw.left_out
     for row, text, label in zip(raw.rows, raw.texts, raw.labels, strict=True):
-        if text is None or not text.strip():
+        if text is None or not _is_visible(text):
             dropped["without text"] += 1
         elif label is None:
             dropped["without label"] += 1
         else:
             examples.append(Example(id=f"{split}-{row}", text=text, label=index[label]))
     return examples
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text has more than space and characters that only format."""
+    return any(not one.isspace() and category(one) != "Cf" for one in text)
 
 
 def _without_repeats(examples: Sequence[Example], dropped: Counter[str]) -> list[Example]:

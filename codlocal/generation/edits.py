@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codlocal.core.records import Teacher
-from codlocal.core.scripts import characters_like, has_other_letters
+from codlocal.core.scripts import characters_like, has_other_letters, same_letters
 from codlocal.generation.constraint import Span, within_reach, words
 from codlocal.generation.letter_case import in_case
 from codlocal.generation.lexicon import Lexicon
@@ -172,7 +172,9 @@ class _Finder:
         if has_other_letters(word) and not has_other_letters(text):
             return False
         old = text[span.start : span.end]
-        return not word or characters_like(word) == characters_like(old)
+        return not word or (
+            characters_like(word) == characters_like(old) and same_letters(word, old)
+        )
 
     def _in_place(self, span: Span, phrase: str) -> str:
         return in_case(phrase, self._task.example.text, span.start, span.end)

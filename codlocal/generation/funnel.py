@@ -24,6 +24,7 @@ class Funnel:
         """Go on with other originals, of which some rows may be known."""
         self._originals = originals
         self._solved = set()
+        self.progress.grow(len(known.candidates))
         self.candidates(list(known.candidates.values()))
         self.verdicts(list(known.verdicts.values()))
 

@@ -18,7 +18,7 @@ from itertools import islice, zip_longest
 import regex
 
 from codlocal.core.records import Candidate, Teacher
-from codlocal.core.scripts import has_other_letters
+from codlocal.core.scripts import has_other_letters, same_letters
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import replaced
 from codlocal.generation.engines.engine import Proposals
@@ -271,7 +271,7 @@ def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tupl
         word = match[2]
         if len(word) == 1 and word.isascii() and word not in _LETTERS_THAT_ARE_WORDS:
             continue
-        if has_other_letters(word) and not any_script:
+        if (has_other_letters(word) and not any_script) or not same_letters(word, old):
             continue
         word = contraction(word)
         if word.lower() != old.lower():

@@ -84,8 +84,8 @@ class Planner:
             wanted = min(wanted, self.most - round_number * self.candidates)
         if wanted <= 0:
             return []
-        if not len(task.importance):
-            strategy = "free"
+        if not len(task.importance) and strategy != "free":
+            return []
         if strategy == "infill":
             return [self._infill(task, round_number, history, wanted)]
         return self._requests(task, round_number, strategy, history, wanted)

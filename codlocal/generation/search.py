@@ -124,7 +124,8 @@ class Search:
     ) -> None:
         """Plan ahead of the requests: a plan may have the teacher search for edits first."""
         while (plan := await self._beside(next, planned, None)) is not None:
-            self.hooks.on_requests(plan.count)
+            known = self.known.candidates
+            self.hooks.on_requests(sum(one not in known for one in plan.candidate_ids))
             waiting = [row for row in self._rows(plan) if row.id not in self.known.verdicts]
             unjudged.put_nowait([row for row in waiting if row.text is not None])
             if not self._is_answered(plan):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from codlocal.core.errors import ModelError
@@ -118,12 +119,19 @@ def read_label_names(path: Path) -> tuple[str, ...]:
     return names_of(read_configuration(path).id2label)
 
 
+_DAMAGE = (
+    OSError, ValueError, LookupError, RuntimeError, ImportError, TypeError, AttributeError,
+    ArithmeticError, AssertionError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
+"""What transformers and what it reads with raise for damaged or foreign folders."""
+
+
 @contextmanager
 def named_errors(path: Path, what: str, hint: str) -> Iterator[None]:
     """Tell of whatever transformers raises for a folder as one that can't be loaded as `what`."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except _DAMAGE as error:
         raise ModelError(
             f"{path} can't be loaded as a {what}: {first_line(error)}", hint
         ) from error
@@ -140,10 +148,10 @@ def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextE
     """
     with named_errors(path, *_CLASSIFIER):
         encoder = TextEncoder.load(path, model.config, max_length)
-    if model.config.pad_token_id is None or model.config.pad_token_id < 0:
-        model.config.pad_token_id = encoder.pad_id
-    encoder.pad_with(int(model.config.pad_token_id))
-    _refuse_reader_of_padding(path, model, encoder)
+        if model.config.pad_token_id is None or model.config.pad_token_id < 0:
+            model.config.pad_token_id = encoder.pad_id
+        encoder.pad_with(int(model.config.pad_token_id))
+        _refuse_reader_of_padding(path, model, encoder)
     return encoder
 
 

@@ -109,20 +109,27 @@ def _missing_shards(path: Path) -> list[str]:
     index = path / "model.safetensors.index.json"
     if not index.is_file():
         return []
-    shards = read_json(index).get("weight_map", {}).values()
-    return sorted({shard for shard in shards if not path.joinpath(shard).is_file()})
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ModelError(f"{index} names no files of weights.", "Get the model again.")
+    named = {str(shard) for shard in shards.values()}
+    return sorted(shard for shard in named if not path.joinpath(shard).is_file())
 
 
 def has_head(path: Path) -> bool:
     """Whether the model is a classifier already, by the architecture in its configuration."""
-    architectures = read_json(path / "config.json").get("architectures") or []
-    return any(name.endswith("ForSequenceClassification") for name in architectures)
+    return any(name.endswith("ForSequenceClassification") for name in _architectures(path))
 
 
 def generates(path: Path) -> bool:
     """Whether the model writes text; one whose configuration names no architecture may."""
-    architectures = read_json(path / "config.json").get("architectures")
+    architectures = _architectures(path)
     return not architectures or any(_GENERATES.search(name) for name in architectures)
+
+
+def _architectures(path: Path) -> list[str]:
+    found = read_json(path / "config.json").get("architectures")
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def has_chat_template(path: Path) -> bool:
@@ -142,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a readable JSON file.", "Get the model again.") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} is not a JSON object.", "Get the model again.")

@@ -123,8 +123,10 @@ def find_engine(chosen: str | None) -> Path:
         return paths.engine_python()
     if importlib.util.find_spec("vllm") is not None:
         return Path(sys.executable)
+    elsewhere = os.environ.get("CODLOCAL_ENGINE")
+    missing = f"in {elsewhere}, which CODLOCAL_ENGINE names" if elsewhere else "installed"
     raise EngineError(
-        "vLLM is not installed.",
+        f"vLLM is not {missing}.",
         "Run `codlocal engine install`, name an interpreter that has it with --engine-python, "
         "or generate without it: --engine transformers.",
     )

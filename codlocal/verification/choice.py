@@ -34,6 +34,9 @@ class Evidence:
     held_out: frozenset[str] = frozenset()
 
 
+NOT_ASKED = "nothing was asked: no word to edit, or the budget was spent"
+"""Why an original without candidates has no pair."""
+
 Good = Mapping[str, Sequence[Candidate]]
 """The good flips of every original, by example id; none for some."""
 
@@ -126,6 +129,7 @@ def choose(
     rejections: list[Rejection] = []
     texts: dict[int, dict[str, str]] = {}
     before = _Chosen()
+    asked = {row.example_id for row in evidence.candidates.values()}
     for example_id, candidates in good.items():
         flips = [_flip(row, evidence, settings.fluency_weight, as_asked) for row in candidates]
         taken, refused = _take(flips, texts, before, evidence.earlier, settings)
@@ -135,6 +139,8 @@ def choose(
         rejections += refused
         if not taken:
             reason = "only duplicates of chosen texts" if flips else "no verified flip"
+            if example_id not in asked:
+                reason = NOT_ASKED
             rejections.append(Rejection(example_id=example_id, candidate_id=None, reason=reason))
     return [_pair(flip, evidence) for flip in chosen], rejections
 

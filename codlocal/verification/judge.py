@@ -1,5 +1,6 @@
 """The teacher's verdict on candidates: does the label flip, and how much was edited."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -47,13 +48,13 @@ def _ending(word: str) -> str:
     return word[max(word.find("'") - 1, 0) :]
 
 
-def repetitions(text: str) -> frozenset[str]:
-    """What a text says twice in a row: words, or runs of a few words, in lower case.
+def repetitions(text: str) -> Counter[str]:
+    """What a text says twice in a row, and how often: words, or runs of a few, in lower case.
 
     A doubled character of a script without spaces is a word, not a slip.
     """
     found = [token.casefold() for token in tokens(text)]
-    return frozenset(
+    return Counter(
         " ".join(found[at : at + size])
         for size in range(1, _LONGEST_REPETITION + 1)
         for at in range(len(found) - 2 * size + 1)

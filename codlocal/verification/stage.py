@@ -22,7 +22,7 @@ from codlocal.core.records import (
 from codlocal.core.run import RunFolder
 from codlocal.core.sections import GeneratorConfig
 from codlocal.core.texts import normalised
-from codlocal.verification.choice import Evidence, choose, sieve
+from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
 from codlocal.verification.judge import judge, vocabulary
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
@@ -64,6 +64,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
         f"{facts['flips']} flips among {facts['candidates']} candidates"
     )
+    if unasked := facts["reasons"].get(NOT_ASKED):
+        console.warn(f"{unasked} originals have no pair, as {NOT_ASKED}.")
 
 
 def _advice(facts: Mapping[str, Any], settings: GeneratorConfig) -> str:

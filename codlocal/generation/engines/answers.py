@@ -6,7 +6,7 @@ lacks what was asked for would otherwise pass as "nothing found", in silence.
 
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, field_validator
 
 from codlocal.core.errors import EngineError
 
@@ -14,8 +14,8 @@ from codlocal.core.errors import EngineError
 class Usage(BaseModel):
     """Tokens of a request."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
 
 
 class Message(BaseModel):

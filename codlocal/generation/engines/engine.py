@@ -139,7 +139,7 @@ def fluency(log_probabilities: Sequence[float], generated: int = 0) -> Fluency:
         EngineError: one of them is no finite number.
 
     """
-    if not all(map(math.isfinite, log_probabilities)):
+    if not math.isfinite(sum(log_probabilities)):
         raise _overflow("log-probability of a text")
     if not log_probabilities:
         return Fluency(mean=0.0, worst=0.0, tokens=0, generated=generated)

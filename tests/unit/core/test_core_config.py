@@ -1,10 +1,12 @@
 import tomllib
 
 import pytest
+import tomli_w
 
 from codlocal.core import config
-from codlocal.core.config import STAGES, Config, resolve
+from codlocal.core.config import STAGES, Config, parse_assignments, read_file, resolve
 from codlocal.core.errors import ConfigError
+from codlocal.core.sections import RuntimeConfig
 
 
 def test_later_layers_win_key_by_key():
@@ -185,3 +187,30 @@ def test_differences_name_the_settings():
 
 def test_toml_leaves_out_what_is_not_set():
     assert "path" not in tomllib.loads(Config().to_toml())["dataset"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_runs_own_file_does_not_say_what_this_machine_runs_and_asks(tmp_path, whole):
+    runtime = {
+        "engine_python": "/tmp/theirs", "server_url": "http://127.0.0.1:1", "port": 5,
+        "server_arguments": ["--x"], "tracker": "wandb", "replay": "/tmp/theirs",
+    }  # fmt: skip
+    chosen = {"dataset": {"k": 6}, "runtime": runtime}
+    path = tmp_path / ("theirs.toml" if whole else "run.toml")
+    path.write_text(tomli_w.dumps(config.merge(Config().model_dump(exclude_none=True), chosen))
+                    if whole else tomli_w.dumps(chosen))  # fmt: skip
+    found = resolve([read_file(path)])
+    assert found.dataset.k == 6
+    assert found.runtime == RuntimeConfig()
+    own = tmp_path / "mine.toml"
+    own.write_text('[runtime]\nserver_url = "http://127.0.0.1:1"\n')
+    assert read_file(own)["runtime"]["server_url"] == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 9999, "a = " + "9" * 9999])
+def test_toml_that_python_does_not_read_is_refused(tmp_path, text):
+    path = tmp_path / "deep.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not a readable TOML"):
+        read_file(path)
+    assert parse_assignments([f"dataset.name{text[1:]}"])

@@ -120,3 +120,27 @@ def test_of_a_table_on_a_narrow_terminal_nothing_is_cut_off(capsys, monkeypatch)
     found = capsys.readouterr().out
     assert "…" not in found
     assert {*"abcdefghijklmnop0123456789"} <= {*found}
+
+
+HOSTILE = "a\x1b]0;title\x07b\x9b2Jc\u202ed"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_that_is_said_steers_the_terminal(capsys, monkeypatch, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console(1)
+    table = Table(HOSTILE, title=HOSTILE, caption=HOSTILE)
+    table.add_row(HOSTILE)
+    console.result({}, table)
+    for say in (console.info, console.detail, console.warn):
+        say(HOSTILE)
+    console.error(HOSTILE, HOSTILE)
+    with console.progress(HOSTILE, 2) as task:
+        task.note(now=HOSTILE)
+        task.advance()
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "]0;title" in text
+        assert not {"\x1b]", "\x07", "\x9b", "\u202e"} & {text[i : i + n] for n in (1, 2)
+                                                         for i in range(len(text))}  # fmt: skip

@@ -26,6 +26,7 @@ def test_every_dropped_row_is_counted_by_its_reason():
         ("so-so", "n"),
         ("tested", "p"),
         ("  ", "p"),
+        ("\u200b \ufeff", "p"),
         (None, "p"),
         ("no label", None),
     )
@@ -34,14 +35,14 @@ def test_every_dropped_row_is_counted_by_its_reason():
     assert texts_of(loaded.train) == ["good", "bad"]
     assert texts_of(loaded.test) == ["tested", "tested", "other"]
     assert loaded.dropped == {
-        "without text": 3,
+        "without text": 4,
         "without label": 1,
         "also in test": 1,
         "with conflicting labels": 2,
         "repeated": 1,
     }
     spec = loaded.spec
-    assert spec.train_rows + spec.test_rows + spec.dropped_rows == 9 + 4
+    assert spec.train_rows + spec.test_rows + spec.dropped_rows == 10 + 4
     assert (spec.name, spec.source, spec.location, spec.task) == (
         "mine",
         "file",

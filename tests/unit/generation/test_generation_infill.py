@@ -280,3 +280,11 @@ def test_a_token_budget_foresees_the_texts_that_an_infill_round_compares():
     costs = [len(one.places) + one.pool for one in [plan()] * 2]
     for tokens, admitted in ((sum(costs), 2), (sum(costs) - 1, 1), (costs[0] - 1, 0)):
         assert len(list(affordable([plan()] * 2, Spent(), tokens))) == admitted
+
+
+def test_a_word_is_of_the_alphabet_of_the_one_that_it_replaces():
+    odd = 'La "nourriture" été good και καλή'
+    importance = [3.0 if word == "good" else 0.0 for word in odd.split()]
+    likely = proposals(" κακή", " плохо", " bad", " awful")
+    found = texts(plan(odd, importance, count=4), likely)
+    assert found == [odd.replace("good", "bad"), odd.replace("good", "awful")]

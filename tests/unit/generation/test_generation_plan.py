@@ -124,8 +124,10 @@ def test_the_last_round_may_rewrite_the_text():
     assert "[" not in plan.request.prompt.rsplit("Positive review:", 1)[1]
 
 
-def test_a_text_without_words_is_rewritten_at_once():
-    [plan] = planner().plan(task("!!!", ()), 0, "guided")
+def test_a_text_without_words_is_rewritten_where_texts_are():
+    assert planner().plan(task("!!!", ()), 0, "guided") == []
+    assert planner().plan(task("!!!", ()), 0, "infill") == []
+    [plan] = planner().plan(task("!!!", ()), 0, "free")
     assert plan.request.count == 8
     [row] = candidates_of(plan, [as_reply('{"text": "?"}')])
     assert row.text == "?"

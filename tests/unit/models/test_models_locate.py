@@ -2,10 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import tiny_model
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, ModelError
 from codlocal.models import hub, locate, packages
+from codlocal.models.classifier import Classifier
 
 
 def _folder(path: Path, *names: str) -> Path:
@@ -151,3 +153,32 @@ def test_a_damaged_configuration_is_a_model_error(tmp_path: Path, text: str):
 def test_a_chat_template_is_found_wherever_models_keep_it(tmp_path: Path, name, content, has):
     tmp_path.joinpath(name).write_text(content)
     assert locate.has_chat_template(tmp_path) == has
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", '{"architectures": [1]}'),
+        ("config.json", '{"hidden_size": "x", "model_type": "bert"}'),
+        ("config.json", '{"num_attention_heads": 0, "model_type": "bert"}'),
+        ("config.json", '{"model_type": ["bert"]}'),
+        ("config.json", '{"id2label": 3, "model_type": "bert"}'),
+        ("config.json", "[" * 99_999),
+        ("model.safetensors.index.json", '{"weight_map": ["x"]}'),
+        ("model.safetensors.index.json", '{"weight_map": {"x": 1}}'),
+        ("tokenizer.json", '{"model": []}'),
+        ("tokenizer_config.json", '{"model_max_length": -1}'),
+    ],
+)
+def test_a_strange_file_in_a_folder_is_told_as_such(tmp_path: Path, name: str, content: str):
+    folder = tiny_model(tmp_path / "m", labels=("no", "yes"))
+    given = json.loads(folder.joinpath("config.json").read_text())
+    if name == "config.json" and content.startswith("{"):
+        content = json.dumps({**given, **json.loads(content)})
+    folder.joinpath(name).write_text(content)
+    try:
+        found = locate.resolve(str(folder), console=Console(-1), offline=True)
+        locate.has_head(found)
+        Classifier.load(found, device="cpu", label_names=("no", "yes")).logits(["a good one"])
+    except ModelError as error:
+        assert str(folder) in error.message

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import choice
-from codlocal.verification.choice import Evidence, choose, sieve
+from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
 from codlocal.verification.duplicates import alike, similarity
 
 TEXT = "the soup was good and we liked it"
@@ -107,7 +107,7 @@ def test_an_original_without_a_good_flip_is_a_rejection_of_its_own():
     pairs, rejections = decide(evidence(rows, names=("a", "b")))
     assert not pairs
     assert reasons(rejections) == {
-        "a/0": "not flipped", "a": "no verified flip", "b": "no verified flip",
+        "a/0": "not flipped", "a": "no verified flip", "b": NOT_ASKED,
     }  # fmt: skip
 
 

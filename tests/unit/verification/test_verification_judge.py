@@ -122,14 +122,16 @@ def test_a_verdict_tells_new_words_and_lengths():
     ],
 )
 def test_what_a_text_says_twice_in_a_row(text, repeated):
-    assert repetitions(text) == repeated
+    assert set(repetitions(text)) == repeated
 
 
 def test_a_verdict_tells_repetitions_that_the_original_does_not_have():
     examples = {"1": Example(id="1", text="good good food", label=1)}
-    rows = [candidate("bad bad food"), candidate("good good bad food"), candidate("bad food")]
-    found = [row.repeated for row in judge(FakeTeacher(), examples, rows)]
-    assert found == [("bad",), (), ()]
+    texts = ("bad bad food", "good good bad food", "bad food", "good good good food")
+    found = [
+        row.repeated for row in judge(FakeTeacher(), examples, [candidate(one) for one in texts])
+    ]
+    assert found == [("bad",), (), (), ("good",)]
 
 
 def test_a_contraction_is_known_by_its_ending():

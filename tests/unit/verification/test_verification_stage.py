@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from fakes import FakeTeacher
 from runs import REVIEWS, config, run_with_data
@@ -15,6 +17,7 @@ from codlocal.core.records import (
 )
 from codlocal.core.run import RunFolder
 from codlocal.verification import stage
+from codlocal.verification.choice import NOT_ASKED
 from codlocal.verification.judge import judge
 from codlocal.verification.report import read_generation
 from codlocal.verification.stage import run_verify
@@ -71,7 +74,7 @@ def test_missing_verdicts_are_given_and_kept(tmp_path):
         assert (facts["candidates"], facts["flips"], facts["pairs"]) == (3, 1, 1)
         assert facts["originals"] == 2
         assert facts["median_edit_distance"] == pytest.approx(2 / 9, abs=1e-4)
-        assert facts["reasons"] == {"not flipped": 1, "empty": 1, "no verified flip": 1}
+        assert facts["reasons"] == {"not flipped": 1, "empty": 1, NOT_ASKED: 1}
         assert facts["directions"] == {"positive -> negative": 1}
 
 
@@ -266,7 +269,8 @@ def test_candidates_that_were_written_for_another_gate_are_warned_of(tmp_path, c
     with run_with_data(tmp_path) as run:
         generated(run)
         run_verify(run, FakeTeacher, QUIET)
-        assert "Warning" not in capsys.readouterr().err
+        [warning] = re.findall("Warning: .*", capsys.readouterr().err)
+        assert warning == f"Warning: 1 originals have no pair, as {NOT_ASKED}."
     with RunFolder.open(tmp_path, config(verification={"per_example": 2}), redo="verify") as run:
         run_verify(run, FakeTeacher, QUIET)
         assert run.is_done("verify")
