@@ -39,7 +39,8 @@ _settings = (
             help="embedded (no GPU, no hub), default (one GPU) or paper-qwen. "
             "[default: default]"),
     _of_run("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
-            help="Settings that override the profile's."),
+            help="Settings that override the profile's; of a run's run.toml all but those of its "
+                 "engine and server."),
     _of_run("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
             help="Override one setting of run.toml, such as distillation.batch_size=16, or "
                  "unset it (teacher.max_rows=); may be repeated."),

@@ -1,10 +1,12 @@
 """What engines are made of: the interpreter that has vLLM, the server's settings, its address."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
 
 
 _SERVED = "served as "
+_LONGEST_ANSWER, _ANSWER_SECONDS = 1_000_000, 60.0
+"""Bytes and seconds that a server's list of its models may take."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +222,10 @@ def _is_http(url: str) -> bool:
 def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
     headers = {"Authorization": f"Bearer {key}"}
     try:
-        response = httpx.get(
-            f"{root}/v1/models", headers=headers, timeout=30.0, trust_env=trust_env
-        )
+        with httpx.stream(
+            "GET", f"{root}/v1/models", headers=headers, timeout=30.0, trust_env=trust_env
+        ) as response:
+            content = _content(response)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise EngineError(
                 f"The server at {root} refuses the key.",
@@ -233,13 +238,25 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
                 "Is it still starting, or is something in front of it? Its own log says more.",
             )
         response.raise_for_status()
-        first = response.json()["data"][0]
+        first = json.loads(content)["data"][0]
         return Served(str(first["id"]), str(first.get("root") or ""))
-    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise EngineError(
             f"There is no OpenAI-compatible server at {root}: {error}.",
             "Is it running? `codlocal serve` starts one and prints its address.",
         ) from error
+
+
+def _content(response: httpx.Response) -> bytes:
+    """What a server answers; a ValueError if there seems to be no end to it."""
+    content, begun = b"", time.monotonic()
+    for part in response.iter_bytes():
+        content += part
+        if len(content) > _LONGEST_ANSWER or time.monotonic() - begun > _ANSWER_SECONDS:
+            raise ValueError("there is no end to its answer")
+    return content
 
 
 def beginning_of_sequence(model: Path) -> str:
