@@ -24,10 +24,10 @@ from codlocal.distillation.objectives import task_loss
 from codlocal.distillation.starting import find_start
 from codlocal.models import store
 from codlocal.models.classifier import Classifier
+from codlocal.models.configuration import read_label_names
 from codlocal.models.folders import model_hash
 from codlocal.models.initialise import new_classifier
 from codlocal.models.labels import are_generic, column_order
-from codlocal.models.loading import read_label_names
 from codlocal.models.locate import has_head, resolve
 from codlocal.models.seen_tokens import only_seen_tokens
 from codlocal.models.teacher import TEACHER_FILE, TeacherRecord

@@ -9,9 +9,9 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.sections import DistillationConfig
 from codlocal.models.classifier import Classifier
+from codlocal.models.configuration import read_configuration
 from codlocal.models.initialise import new_classifier, shortened_classifier
 from codlocal.models.labels import names_of
-from codlocal.models.loading import read_configuration
 from codlocal.models.locate import check_folder, resolve
 from codlocal.models.trainable import is_decoder, layers_of, refuse_other_family
 

@@ -1,29 +1,20 @@
 """Model folders to transformers' objects: safe options, every weight read, named errors."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 
 from codlocal.core.errors import ModelError
-from codlocal.core.foreign import first_line
+from codlocal.models.configuration import CLASSIFIER, named_errors
 from codlocal.models.encoding import TextEncoder
-from codlocal.models.labels import names_of
 from codlocal.models.quantization import keep_exact
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
-_CLASSIFIER = (
-    "classifier",
-    "The folder may be damaged, made for a newer transformers, or need a package that the message "
-    "names.",
-)
 _SHOWN = 3
 """Missing weights that an error names."""
 _PROBES = ("good", "not bad at all, and longer")
@@ -50,7 +41,7 @@ def load_model(path: Path, *, whole: bool = True, **options: object) -> "PreTrai
     from transformers import AutoModelForSequenceClassification
 
     silence_libraries()
-    with named_errors(path, *_CLASSIFIER):
+    with named_errors(path, *CLASSIFIER):
         model: PreTrainedModel
         model, found = AutoModelForSequenceClassification.from_pretrained(
             path,
@@ -92,51 +83,6 @@ def _refuse_missing(what: str, names: list[str], hint: str) -> None:
         raise ModelError(f"{what}: {', '.join(names[:_SHOWN])}{more}.", hint)
 
 
-def read_configuration(path: Path) -> "PreTrainedConfig":
-    """The configuration of a model folder, by whose common names all families can be asked.
-
-    Raises:
-        ModelError: it can't be read.
-
-    """
-    from transformers import AutoConfig
-
-    silence_libraries()
-    with named_errors(path, *_CLASSIFIER):
-        found: PreTrainedConfig = AutoConfig.from_pretrained(
-            path, trust_remote_code=False, local_files_only=True
-        )
-    return found
-
-
-def read_label_names(path: Path) -> tuple[str, ...]:
-    """The label names of a model folder, in class order, without loading its weights.
-
-    Raises:
-        ModelError: the configuration can't be read.
-
-    """
-    return names_of(read_configuration(path).id2label)
-
-
-_DAMAGE = (
-    OSError, ValueError, LookupError, RuntimeError, ImportError, TypeError, AttributeError,
-    ArithmeticError, AssertionError, SafetensorError, StrictDataclassError,
-)  # fmt: skip
-"""What transformers and what it reads with raise for damaged or foreign folders."""
-
-
-@contextmanager
-def named_errors(path: Path, what: str, hint: str) -> Iterator[None]:
-    """Tell of whatever transformers raises for a folder as one that can't be loaded as `what`."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ModelError(
-            f"{path} can't be loaded as a {what}: {first_line(error)}", hint
-        ) from error
-
-
 def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextEncoder:
     """Load a model's tokenizer, and have both agree on the id that pads: the model's, if any.
 
@@ -146,7 +92,7 @@ def load_encoder(path: Path, model: "PreTrainedModel", max_length: int) -> TextE
         ModelError: the tokenizer can't be loaded, or the model reads padding.
 
     """
-    with named_errors(path, *_CLASSIFIER):
+    with named_errors(path, *CLASSIFIER):
         encoder = TextEncoder.load(path, model.config, max_length)
         if model.config.pad_token_id is None or model.config.pad_token_id < 0:
             model.config.pad_token_id = encoder.pad_id

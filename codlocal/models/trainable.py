@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from codlocal.core.errors import ModelError
-from codlocal.models.loading import read_configuration
+from codlocal.models.configuration import read_configuration
 from codlocal.models.locate import check_folder, read_json
 
 _POOLING = {

@@ -24,7 +24,7 @@ from codlocal.generation.engines.engine import (
     proposals,
     refusal,
 )
-from codlocal.models.loading import named_errors
+from codlocal.models.configuration import named_errors
 from codlocal.models.quiet import silence_libraries
 
 if TYPE_CHECKING:
