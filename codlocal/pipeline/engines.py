@@ -1,12 +1,10 @@
 """What engines are made of: the interpreter that has vLLM, the server's settings, its address."""
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +23,6 @@ KEY_VARIABLE = "CODLOCAL_SERVER_KEY"
 
 
 _SERVED = "served as "
-_LONGEST_ANSWER, _ANSWER_SECONDS = 1_000_000, 60.0
-"""Bytes and seconds that a server's list of its models may take."""
 
 
 @dataclass(frozen=True)
@@ -220,12 +216,16 @@ def _is_http(url: str) -> bool:
 
 
 def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
-    headers = {"Authorization": f"Bearer {key}"}
+    from codlocal.generation.engines import bounds
+
     try:
-        with httpx.stream(
-            "GET", f"{root}/v1/models", headers=headers, timeout=30.0, trust_env=trust_env
-        ) as response:
-            content = _content(response)
+        with httpx.Client(
+            headers={"Authorization": f"Bearer {key}", **bounds.HEADERS},
+            event_hooks={"response": [bounds.bound]},
+            timeout=30.0,
+            trust_env=trust_env,
+        ) as client:
+            response = client.get(f"{root}/v1/models")
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise EngineError(
                 f"The server at {root} refuses the key.",
@@ -238,7 +238,7 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
                 "Is it still starting, or is something in front of it? Its own log says more.",
             )
         response.raise_for_status()
-        first = json.loads(content)["data"][0]
+        first = response.json()["data"][0]
         return Served(str(first["id"]), str(first.get("root") or ""))
     except (
         httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError
@@ -247,16 +247,6 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
             f"There is no OpenAI-compatible server at {root}: {error}.",
             "Is it running? `codlocal serve` starts one and prints its address.",
         ) from error
-
-
-def _content(response: httpx.Response) -> bytes:
-    """What a server answers; a ValueError if there seems to be no end to it."""
-    content, begun = b"", time.monotonic()
-    for part in response.iter_bytes():
-        content += part
-        if len(content) > _LONGEST_ANSWER or time.monotonic() - begun > _ANSWER_SECONDS:
-            raise ValueError("there is no end to its answer")
-    return content
 
 
 def beginning_of_sequence(model: Path) -> str:

@@ -123,9 +123,14 @@ def read(kind: type[AnswerT], body: bytes, url: str) -> AnswerT:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise EngineError(
-            f"The server at {url} gives an answer that can't be used: {place}: {first['msg']}. "
-            f"It begins with {body[:80].decode('utf-8', 'replace')!r}.",
-            "Is it a vLLM server of version 0.12 or newer, and is there nothing between that "
-            "changes its answers? Rows so far are kept: run the same command again to go on.",
-        ) from error
+        beginning = body[:80].decode("utf-8", "replace")
+        raise unusable(url, f"{place}: {first['msg']}. It begins with {beginning!r}.") from error
+
+
+def unusable(url: str, reason: str) -> EngineError:
+    """What is said of an answer that is none to what was asked, or has no end."""
+    return EngineError(
+        f"The server at {url} gives an answer that can't be used: {reason}",
+        "Is it a vLLM server of version 0.12 or newer, and is there nothing between that "
+        "changes its answers? Rows so far are kept: run the same command again to go on.",
+    )

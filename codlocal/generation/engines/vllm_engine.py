@@ -16,7 +16,7 @@ from outlines.types import JsonSchema, Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
-from codlocal.generation.engines import answers
+from codlocal.generation.engines import answers, bounds
 from codlocal.generation.engines.causes import SEED_CRASH
 from codlocal.generation.engines.engine import (
     MOST_PROPOSALS,
@@ -98,8 +98,11 @@ class VllmEngine:
             api_key=key,
             timeout=_TIMEOUT_SECONDS,
             max_retries=_RETRIES,
+            default_headers=bounds.HEADERS,
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=not is_loopback(url), follow_redirects=False
+                trust_env=not is_loopback(url),
+                follow_redirects=False,
+                event_hooks={"response": [bounds.bound_async]},
             ),
         )
 
@@ -215,6 +218,8 @@ class VllmEngine:
         await self._client.close()
 
     async def _failure(self, error: openai.OpenAIError) -> EngineError:
+        if isinstance(error.__cause__, bounds.BoundsError):
+            return answers.unusable(self._url, f"{error.__cause__}.")
         if isinstance(error, (openai.APIConnectionError, openai.InternalServerError)):
             death = await self._death()
             if death is not None:

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from codlocal.core.errors import EngineError
+from codlocal.generation.engines import bounds
 from codlocal.pipeline import engines
 
 
@@ -46,7 +47,7 @@ def _endless(out):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (_endless, "no end to its answer"),
+        (_endless, "has no end"),
         (lambda out: out.write(b"[" * 200_000), "no OpenAI-compatible server"),
         (lambda out: out.write(b"<html>"), "no OpenAI-compatible server"),
     ],
@@ -57,8 +58,8 @@ def test_an_answer_without_end_or_sense_is_no_servers(answering, write, message)
 
 
 def test_a_slow_answer_comes_to_an_end(answering, monkeypatch):
-    monkeypatch.setattr(engines, "_ANSWER_SECONDS", 0.0)
-    with pytest.raises(EngineError, match="no end to its answer"):
+    monkeypatch.setattr(bounds, "MOST_SECONDS", 0.0)
+    with pytest.raises(EngineError, match="has no end"):
         engines._served_model(answering(lambda out: out.write(b"{}")), "none", trust_env=False)
 
 
