@@ -43,10 +43,10 @@ def marker() -> dict[str, Any] | None:
 
 def _noted() -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(paths.engine().joinpath(_MARKER).read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(paths.engine().joinpath(_MARKER).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:

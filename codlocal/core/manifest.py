@@ -63,7 +63,7 @@ def _version_of(manifest: bytes) -> str | None:
     """The version that an unreadable manifest gives; None if it is nothing of the kind."""
     try:
         found = json.loads(manifest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     version = found.get("version") if isinstance(found, dict) else None
     return version if isinstance(version, str) else None

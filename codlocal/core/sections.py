@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
+_BELOW = 2**31
+"""What no count may reach: beyond, torch and the servers overflow."""
+Positive = Annotated[int, Field(ge=1, lt=_BELOW)]
+Count = Annotated[int, Field(ge=0, lt=_BELOW)]
 Rate = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Strategy = Literal["infill", "lexical", "guided", "wide", "free"]
 
 
@@ -40,9 +42,9 @@ class DatasetConfig(Section):
     text_column: str = "text"
     label_column: str = "label"
     label_names: tuple[str, ...] | None = None
-    k: Annotated[int, Field(ge=2, description="labelled texts per student")] = 32
-    seed: Seed = 0
-    seeds: Positive = 1
+    k: Annotated[int, Field(ge=2, lt=_BELOW, description="labelled texts per student")] = 32
+    seed: Count = 0
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
 
     @model_validator(mode="after")
     def _k_is_even(self) -> "DatasetConfig":
@@ -80,7 +82,7 @@ class TeacherConfig(Section):
     learning_rate: Rate = 2e-5
     max_length: Positive = 256
     quantization: Literal["none", "nf4"] = "none"
-    seed: Seed = 0
+    seed: Count = 0
 
 
 class GeneratorConfig(Section):
@@ -113,7 +115,7 @@ class GeneratorConfig(Section):
     span_words: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    reply_tokens: Annotated[int, Field(ge=16, description="tokens of one reply")] = 256
+    reply_tokens: Annotated[int, Field(ge=16, lt=_BELOW, description="tokens of one reply")] = 256
     attribution: Literal["occlusion", "gradient"] = "occlusion"
     budget: Literal["paper", "max"] = "paper"
     select_originals: Literal["first", "active"] = "first"
@@ -122,7 +124,7 @@ class GeneratorConfig(Section):
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
     max_rounds: Positive | None = None
-    seed: Seed = 0
+    seed: Count = 0
 
 
 class VerificationConfig(Section):
@@ -143,7 +145,7 @@ class VerificationConfig(Section):
     fluency_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.05
     fluency_slack: Annotated[float, Field(ge=0)] = 1.5
     fluency_weight: Annotated[float, Field(ge=0)] = 0.02
-    min_pairs: Annotated[int, Field(ge=0)] = 1
+    min_pairs: Count = 1
 
 
 START_STEPS = {"pretrained": 360, "teacher": 120}
@@ -184,14 +186,14 @@ class DistillationConfig(Section):
     pooling: Literal["first", "mean"] | None = None
     quantization: Literal["none", "nf4"] = "none"
     steps: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 8
+    batch_size: Annotated[int, Field(ge=2, lt=_BELOW)] = 8
     learning_rate: Rate = 6e-5
     temperature: Rate = 2.0
     kl_weight: Annotated[float, Field(ge=0)] = 20.0
     layer_weight: Annotated[float, Field(ge=0)] = 20.0
     pair_weight: Annotated[float, Field(ge=0)] = 0.0
     interpolation_weight: Annotated[float, Field(ge=0)] = 0.0
-    recombined: Annotated[int, Field(ge=0)] = 0
+    recombined: Count = 0
     max_length: Positive = 256
     hard_labels: Literal["teacher", "gold"] = "teacher"
     class_prior: Literal["originals", "texts"] = "originals"
@@ -220,7 +222,7 @@ class RuntimeConfig(Section):
     offline: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    threads: Annotated[int, Field(ge=0, description="CPU threads; 0: half of the cores")] = 0
+    threads: Annotated[Count, Field(description="CPU threads; 0: half of the cores")] = 0
     max_model_len: Positive = 2048
     concurrency: Positive = 32
     server_url: str | None = None

@@ -62,7 +62,10 @@ def load_checkpoint(
                 continue
             weights = load_file(checkpoint / "model.safetensors")
             moments = load_file(checkpoint / "optimizer.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+        except (
+            OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+            SafetensorError,
+        ) as error:  # fmt: skip
             warnings.warn(f"{checkpoint} can't be read and is passed over: {error}", stacklevel=2)
             continue
         _restore_weights(model, weights)

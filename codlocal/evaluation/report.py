@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, Field
 from rich.markup import escape
 from rich.table import Table
 
@@ -21,8 +22,62 @@ _SHOWN = {
 
 _ROWS = ("teacher", "student", "baseline")
 
-_PARTS = {"dataset", "seeds", "teacher", "student", "per_seed", "intervals"}
-"""What every `metrics.json` has, of whatever version."""
+_Bounds = tuple[float, float] | None
+
+
+class _Figures(BaseModel):
+    """Of a teacher or an arm; earlier versions have no calibration nor texts near the boundary."""
+
+    accuracy: float
+    macro_f1: float
+    matthews: float
+    teacher_agreement: float
+    calibration_error: float = 0.0
+    boundary_agreement: float | None = None
+    boundary_n: int = 0
+    n: int
+
+
+class _Difference(BaseModel):
+    mean: float
+    interval: _Bounds
+
+
+class _Differences(BaseModel):
+    teacher_agreement: _Difference
+
+
+class _OfArm(BaseModel):
+    accuracy: _Bounds = None
+    macro_f1: _Bounds = None
+    matthews: _Bounds = None
+    teacher_agreement: _Bounds
+
+
+class _Intervals(BaseModel):
+    student: _OfArm
+    baseline: _OfArm | None = None
+    difference: _Differences | None = None
+
+
+class _Dataset(BaseModel):
+    name: str
+    source: str
+    k: int
+
+
+class _Written(BaseModel):
+    """What every `metrics.json` has, of whatever version."""
+
+    dataset: _Dataset
+    seeds: Annotated[list[int], Field(min_length=1)]
+    teacher: _Figures
+    student: _Figures
+    baseline: _Figures | None = None
+    per_seed: dict[str, list[dict[str, Any]]]
+    interval_kind: str
+    interval_level: float
+    intervals: _Intervals
 
 
 def read_metrics(run: RunFolder) -> dict[str, Any]:
@@ -34,11 +89,13 @@ def read_metrics(run: RunFolder) -> dict[str, Any]:
     """
     path = run.file("metrics.json")
     try:
-        metrics: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        metrics = None
-    if not (isinstance(metrics, dict) and metrics.keys() >= _PARTS):
-        raise RunError(f"{path} is missing or damaged.", "Add --redo evaluate to compute it again.")
+        content = path.read_bytes()
+        _Written.model_validate_json(content)
+        metrics: dict[str, Any] = json.loads(content)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} is missing or damaged.", "Add --redo evaluate to compute it again."
+        ) from error
     return metrics
 
 

@@ -31,7 +31,7 @@ _MADE_UP = "zyxqw"
 _SLOT = re.compile(r"\[[^\[\]]*\]")
 _RENDERING_ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
-    RecursionError,
+    RecursionError, MemoryError,
 )  # fmt: skip
 """What a user's own expressions can raise, such as `{{ label_names[7] }}` or `{{ 1 + text }}`."""
 

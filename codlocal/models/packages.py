@@ -194,7 +194,7 @@ def _is_complete(folder: Path, model: PackagedModel) -> bool:
         sizes = noted.pop(_SIZES, {})
         whole = sizes == {name: folder.joinpath(name).stat().st_size for name in sizes}
         return bool(whole and noted == model.marker())
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return False
 
 

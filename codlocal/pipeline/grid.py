@@ -33,7 +33,7 @@ from codlocal.core import config as configuration
 from codlocal.core import paths
 from codlocal.core.config import Config, listed, problems
 from codlocal.core.errors import CodlocalError, ConfigError
-from codlocal.core.sections import DatasetConfig, Positive, Section, Seed
+from codlocal.core.sections import Count, DatasetConfig, Positive, Section
 from codlocal.data import registry
 from codlocal.data.files import refuse_missing
 from codlocal.distillation.arms import ARMS
@@ -70,7 +70,7 @@ class Grid(Section):
     profile: str = "default"
     dataset: Annotated[tuple[str | dict[str, Any], ...], _Listed, Field(min_length=1)]
     k: Annotated[tuple[int, ...], _Listed, Field(min_length=1)]
-    seed: Seed = 0
+    seed: Count = 0
     seeds: Positive = 5
     method: Names = ()
     arm: Annotated[Names, Field(min_length=1)] = ("student", "baseline")

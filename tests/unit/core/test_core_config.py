@@ -214,3 +214,9 @@ def test_toml_that_python_does_not_read_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match="not a readable TOML"):
         read_file(path)
     assert parse_assignments([f"dataset.name{text[1:]}"])
+
+
+@pytest.mark.parametrize("setting", ["dataset.seeds", "dataset.k", "distillation.steps"])
+def test_a_number_beyond_all_bounds_is_refused(setting):
+    with pytest.raises(ConfigError, match=setting):
+        resolve([parse_assignments([f"{setting}={10**20}"])])

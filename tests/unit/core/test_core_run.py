@@ -147,7 +147,7 @@ def test_settings_whose_redo_was_begun_stay(tmp_path):
     assert "k = 8\n" in tmp_path.joinpath("run.toml").read_text()
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"created": "x", "more": 1}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"created": "x", "more": 1}', "[" * 100_000])
 def test_a_damaged_manifest_is_said(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match="is damaged"), opened(tmp_path):

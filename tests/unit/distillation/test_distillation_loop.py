@@ -199,13 +199,23 @@ def test_a_checkpoint_that_was_cut_off_is_not_read(tmp_path: Path):
     assert load_checkpoint(tmp_path, model, optimizer, "k") == 10
 
 
-@pytest.mark.parametrize("damaged", ["state.json", "model.safetensors", "optimizer.safetensors"])
-def test_a_checkpoint_that_cant_be_read_is_passed_over(tmp_path: Path, damaged: str):
+@pytest.mark.parametrize(
+    ("damaged", "content"),
+    [
+        ("state.json", ""),
+        ("state.json", "{}"),
+        ("state.json", "[1]"),
+        ("state.json", "[" * 100_000),
+        ("model.safetensors", ""),
+        ("optimizer.safetensors", ""),
+    ],
+)
+def test_a_checkpoint_that_cant_be_read_is_passed_over(tmp_path: Path, damaged: str, content: str):
     whole = _train(tmp_path / "whole")
     folder = tmp_path / "cut"
     with pytest.raises(StoppedError):
         _train(folder, stop_at=7)
-    folder.joinpath("checkpoint-0000006", damaged).write_bytes(b"")
+    folder.joinpath("checkpoint-0000006", damaged).write_text(content)
     with pytest.warns(UserWarning, match="checkpoint-0000006 can't be read"):
         assert _same(whole, _train(folder))
     assert _log(folder) == _log(tmp_path / "whole")

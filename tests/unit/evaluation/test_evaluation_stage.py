@@ -131,8 +131,16 @@ def test_a_done_stage_only_reads_its_file(tmp_path):
     load = Loader()
     assert evaluate(tmp_path, config, load) == found
     assert load.loaded == []
-    for content in ("{", "[1, 2]", "{}"):
-        (tmp_path / "metrics.json").write_text(content)
+    path = tmp_path / "metrics.json"
+    whole = json.loads(path.read_text())
+    wrong = [
+        *({**whole, part: None} for part in ("dataset", "student", "intervals", "interval_level")),
+        {**whole, "seeds": []},
+        {**whole, "teacher": {**whole["teacher"], "accuracy": "good"}},
+        {**whole, "intervals": {**whole["intervals"], "difference": {}}},
+    ]
+    for content in ("{", "[1, 2]", "{}", "[" * 100_000, *map(json.dumps, wrong)):
+        path.write_text(content)
         with pytest.raises(RunError, match="missing or damaged") as caught:
             evaluate(tmp_path, config)
         assert "--redo evaluate" in caught.value.hint
