@@ -119,6 +119,19 @@ def test_a_paraphrase_keeps_the_label_and_any_flip_changes_it(material):
     assert any(other != flipped for other in others)
 
 
+def test_an_edit_into_a_third_label_is_no_paraphrase_and_a_flip(material):
+    def astray(edits):
+        changes = {"label": 2, "flipped": True, "probabilities": (0.2, 0.2, 0.6)}
+        odd = replace(edits[0], verdict=edits[0].verdict.model_copy(update=changes))
+        kept = verdict(edits[1].candidate, flipped=False)
+        return [odd, replace(edits[1], verdict=kept)]
+
+    edits = {one: astray(them) for one, them in material.edits.items()}
+    for name, taken in (("paraphrase", "1"), ("any-flip", "0")):
+        found = ARMS[name].texts(replace(material, edits=edits))
+        assert [t.text[-1] for t in found.texts if "edited" in t.text] == [taken] * 4
+
+
 def test_mixed_pairs_are_of_different_classes(material):
     found = ARMS["mixed"].texts(material)
     assert found.pairs == K // 2
