@@ -235,6 +235,15 @@ def test_a_place_that_is_not_needed_is_left_alone():
     assert (flipped.count("good"), "nice" in flipped) == (5, False)
 
 
+def test_several_places_that_are_not_needed_are_left_alone():
+    teacher = FakeTeacher({"good": 0.5, "awful": -3.0, "dull": -3.0}, bias=2.0)
+    found = plan(f"{LONG} and so on", [*IMPORTANCE, 0, 0, 0], count=1, number=1)
+    likely = [[" nice"], [" new"], [" awful"], [" dull"], [], []]
+    [flipped] = texts(found, *[proposals(*words) for words in likely], teacher=teacher)
+    assert flipped.count("good") == 5
+    assert "awful" in flipped and "dull" in flipped
+
+
 def test_a_later_round_tries_more_places_if_the_teacher_reads_them():
     importance = [9.0, 0.1, -0.1, *[1e-7] * 11]  # the rest lies beyond the longest input
     assert [len(plan(LONG, importance, number=number).places) for number in (0, 1)] == [1, 3]
