@@ -172,3 +172,14 @@ def test_without_any_reply_there_is_nothing_to_flip(known):
     found = intervals(unasked(Evidence({}, known.originals, {}, {}), 5), set())
     assert found["flip_rate"] is None
     assert found["solved_rate"] == pytest.approx(wilson(0, 45))
+
+
+def test_of_originals_with_several_pairs_all_count(known):
+    """Some have one, some have three."""
+    chosen = {name for name in pairs_of(known, 3) if int(name.split("/")[0]) % 2 or name[-1] == "0"}
+    assert len(pairs_of(known)) < len(chosen) < len(pairs_of(known, 3))
+    found = intervals(known, chosen)
+    total = measure("all", [*known.candidates.values()], known, chosen, chosen)
+    for name in ("edit_distance", "boundary_distance", "perplexity_ratio"):
+        low, high = found[name]
+        assert low < getattr(total.chosen, name) < high
