@@ -119,6 +119,40 @@ def test_a_paraphrase_keeps_the_label_and_any_flip_changes_it(material):
     assert any(other != flipped for other in others)
 
 
+def test_an_edit_into_a_third_label_is_no_paraphrase_and_a_flip(material):
+    def astray(edits):
+        changes = {"label": 2, "flipped": True, "probabilities": (0.2, 0.2, 0.6)}
+        odd = replace(edits[0], verdict=edits[0].verdict.model_copy(update=changes))
+        kept = verdict(edits[1].candidate, flipped=False)
+        return [odd, replace(edits[1], verdict=kept)]
+
+    edits = {one: astray(them) for one, them in material.edits.items()}
+    for name, taken in (("paraphrase", "1"), ("any-flip", "0")):
+        found = ARMS[name].texts(replace(material, edits=edits))
+        assert [t.text[-1] for t in found.texts if "edited" in t.text] == [taken] * 4
+
+
+def test_the_first_edit_that_keeps_the_label_is_the_paraphrase(material):
+    edits = {
+        one: [flips, *(replace(edit, verdict=kept.verdict) for edit in (other, kept))]
+        for one, (kept, flips, other) in material.edits.items()
+    }
+    found = ARMS["paraphrase"].texts(replace(material, edits=edits))
+    assert [t.text[-1] for t in found.texts if "edited" in t.text] == ["2"] * 4
+
+
+def test_texts_that_fill_up_even_out_the_labels_that_flips_have_got(material):
+    third = {"label": 2, "probabilities": (0.2, 0.2, 0.6)}
+    edits = {
+        one: [replace(them[1], verdict=them[1].verdict.model_copy(update=third))]
+        for one, them in material.edits.items()
+        if one in ("train-0", "train-2")
+    }
+    found = ARMS["any-flip"].texts(replace(material, edits=edits))
+    assert found.fill == 2
+    assert ids(found)[-2:] == ["train-4", "train-5"]  # of either class one
+
+
 def test_mixed_pairs_are_of_different_classes(material):
     found = ARMS["mixed"].texts(material)
     assert found.pairs == K // 2

@@ -100,6 +100,23 @@ def test_shares_never_outweigh_what_the_teacher_says_of_an_ordinary_text():
     assert float((most - whole)[0] - (most - whole)[1]) == pytest.approx(2.0 - once)
 
 
+def test_an_ordinary_text_is_one_of_the_means_sureness():
+    texts, sure = paired(1, None, 0, None), torch.tensor([[2.0], [0.5], [2.0], [5.5]])
+    logits = sure_of(1, 0, 1, 0, by=1.0) * sure
+    whole, most = (prior_shift(texts, logits, trust=trust) for trust in (1.0, 0.02))
+    once = math.log((2 + math.tanh(1)) / (2 - math.tanh(1)))  # of the originals alone
+    assert float((most - whole)[0] - (most - whole)[1]) == pytest.approx(2.5 - once)
+
+
+def test_sureness_is_the_gap_to_the_next_class():
+    logits = sure_of(1, 0, 1, 0, classes=3, by=2.0)
+    logits[:, 2] = -50.0  # a class that is out of question
+    texts = paired(1, None, 0, None)
+    whole, most = (prior_shift(texts, logits, trust=trust) for trust in (1.0, 0.02))
+    once = math.log((2 + math.tanh(1)) / (2 - math.tanh(1)))
+    assert float((most - whole)[0] - (most - whole)[1]) == pytest.approx(2.0 - once)
+
+
 def test_even_originals_are_the_same_for_any_trust():
     texts, logits = paired(0, None, 1, None), sure_of(0, 1, 1, 0)
     shift = prior_shift(texts, logits, trust=0.02)

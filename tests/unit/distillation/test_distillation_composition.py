@@ -47,6 +47,11 @@ def test_both_arms_have_k_texts_and_every_text_is_in_one_group(half, paired, eac
     assert len({text.id for text in found.texts}) == 2 * half
 
 
+def test_all_of_a_baselines_texts_fill_it():
+    found = baseline_set(_originals(5))
+    assert (found.pairs, found.singles, found.fill) == (0, 0, 5)
+
+
 def test_of_several_pairs_of_a_text_the_first_is_taken():
     found = {text.id for text in paired_set(_originals(2), _pairs({0}, 3)).texts}
     assert "train-0/0" in found

@@ -50,6 +50,14 @@ def test_a_single_text_gives_a_gradient_of_zero():
     assert rows.grad.tolist() == [[0, 0, 0]]
 
 
+def test_the_labels_are_those_of_the_texts_in_the_batch(tmp_path: Path):
+    student = new_classifier(tiny_model(tmp_path), ("n", "p"), device="cpu")
+    step = contrastive_step(student, TEXTS, LABELS)
+    student.model.train(mode=False)
+    alike = cosine_pair_loss(head_features(student, [WORDS[3], WORDS[1]]), torch.tensor([0, 0]))
+    assert step(student.model, [3, 1]).total.item() == pytest.approx(alike.item(), abs=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["bert", "deberta", "modernbert", "llama", "qwen2", "gemma3"])
 def test_a_step_reaches_the_body_and_does_not_depend_on_padding(tmp_path: Path, kind: str):
     student = new_classifier(tiny_model(tmp_path, kind), ("n", "p"), device="cpu")

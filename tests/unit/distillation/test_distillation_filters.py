@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from tiny import tiny_model
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
@@ -71,6 +72,37 @@ def test_filters_depend_on_means_labels_and_seed_alone():
     assert not torch.equal(train_filters(means, labels, 2, 7, seed=1)[0].weight, first)
     assert not torch.equal(train_filters(means, 1 - labels, 2, 7)[0].weight, first)
     assert first.shape == (7, 12)
+
+
+def test_filters_are_trained_for_as_many_steps_as_there_are(monkeypatch):
+    steps = []
+    hook = register_optimizer_step_pre_hook(lambda *_: steps.append(1))
+    try:
+        for wanted in (2, 5):
+            steps.clear()
+            monkeypatch.setattr(module, "_STEPS", wanted)
+            train_filters(*_task(20), 2, 12)
+            assert len(steps) == wanted
+    finally:
+        hook.remove()
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_teachers_filters_are_trained_on_what_it_says_itself(tmp_path, teacher, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        teacher, "logits", lambda texts: np.array([[0.0, "good" in one] for one in texts])
+    )
+    monkeypatch.setattr(
+        module, "own_filters", lambda *them: given.append(them) or own_filters(*them)
+    )
+    _filters(tmp_path, teacher, texts={"a": "good food", "b": "bad", "c": "so good"})
+    [(_, texts, labels, *_)] = given
+    assert dict(zip(texts, labels.tolist(), strict=True)) == {
+        "good food": 1,
+        "bad": 0,
+        "so good": 1,
+    }
 
 
 @pytest.mark.usefixtures("few_steps")

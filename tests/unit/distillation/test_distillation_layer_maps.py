@@ -1,8 +1,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_model
 
+from codlocal.core.config import resolve
+from codlocal.distillation.knowledge import _compared_layers
 from codlocal.distillation.layer_maps import layer_map, own_layers
+from codlocal.distillation.starting import start_student
+from codlocal.models.classifier import Classifier
 
 
 @pytest.mark.parametrize(
@@ -36,3 +41,24 @@ def test_an_encoder_of_the_teachers_layers_is_compared_as_any_other(teacher, stu
 
 def test_a_decoder_of_the_teachers_layers_is_compared_with_what_it_was_made_of():
     assert own_layers("llama", 30, 3) == [(1, 1), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "expected"),
+    [
+        ("llama", "teacher", [(1, 1), (2, 2)]),
+        ("llama", "pretrained", [(2, 1), (4, 2)]),
+        ("bert", "teacher", [(2, 1), (4, 2)]),
+    ],
+)
+def test_only_a_student_of_its_layers_is_compared_with_a_decoders_first_ones(
+    tmp_path, kind, start, expected
+):
+    names = ("n", "p")
+    body = tiny_model(tmp_path / "body", kind, layers=2)
+    folder = tiny_model(tmp_path / "teacher", kind, labels=names, layers=4)
+    settings = {"student_init": start, "student_layers": 2, "student": str(body)}
+    config = resolve([{"distillation": settings, "runtime": {"device": "cpu"}}])
+    base = folder if start == "teacher" else body
+    teacher, student = Classifier.load(folder, device="cpu"), start_student(config, base, names, 0)
+    assert _compared_layers(config, teacher, student) == expected

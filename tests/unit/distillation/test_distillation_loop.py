@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from codlocal.core.errors import ModelError
 from codlocal.core.sections import RuntimeConfig
@@ -155,6 +156,31 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_step(tmp_path: P
     with pytest.raises(ModelError, match="at step 5: loss nan") as caught:
         _train(tmp_path, step_loss=step_loss)
     assert "learning rate" in caught.value.hint
+
+
+@pytest.fixture
+def norms():
+    """The gradients' norms, as the optimizer gets them."""
+    found: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        weights = [one for group in optimizer.param_groups for one in group["params"]]
+        found.append(float(torch.cat([one.grad.flatten() for one in weights]).norm()))
+
+    hook = register_optimizer_step_pre_hook(note)
+    yield found
+    hook.remove()
+
+
+def test_gradients_longer_than_one_are_cut_to_it_and_others_left(tmp_path: Path, norms):
+    def step_loss(model: torch.nn.Module, batch: list[int]) -> LossTensors:
+        scale = 1000.0 if len(norms) < 10 else 0.01
+        return LossTensors(_step_loss(model, batch).task * scale)
+
+    _train(tmp_path, step_loss=step_loss)
+    assert norms[:10] == pytest.approx([1.0] * 10, rel=1e-4)
+    assert len(norms) == 20 and max(norms[10:]) < 0.1
+    assert len({*norms[10:]}) == 10
 
 
 def _adam(model: torch.nn.Module) -> torch.optim.AdamW:

@@ -100,14 +100,15 @@ def _teacher(folder: Path) -> Classifier:
 ALL_TERMS = {"method": "lwd", "pair_weight": 1, "interpolation_weight": 10, "recombined": 2}
 
 
+@pytest.mark.parametrize("batch", [[0, 1, 2], [2, 1, 0], [2, 0]])
 @pytest.mark.parametrize("method", ["lwd", "ted"])
 def test_a_student_that_is_the_teacher_has_no_loss_but_the_labels(
-    folder: Path, tmp_path: Path, method: str
+    folder: Path, tmp_path: Path, method: str, batch: list[int]
 ):
     config = _config(student_init="teacher", student_layers=4, **{**ALL_TERMS, "method": method})
     student = start_student(config, folder, NAMES, 0)
     step = _step(tmp_path, _teacher(folder), student, config)
-    terms = step.loss(step.model.eval(), [0, 1, 2]).to_terms()
+    terms = step.loss(step.model.eval(), batch).to_terms()
     for term in (terms.kl, terms.layer, terms.pair, terms.interpolation, terms.recombined):
         assert term == pytest.approx(0, abs=1e-5)
     assert terms.task > 0

@@ -68,6 +68,13 @@ def test_a_student_without_whole_weights_is_trained_again(tmp_path: Path, kept: 
     assert path.stat().st_mtime_ns == stamp
 
 
+def test_the_record_counts_the_groups_of_the_texts(tmp_path: Path):
+    training_set = TrainingSet(TEXTS, ((0, 1), (2,)), pairs=1, singles=3, fill=5)
+    found = _train(tmp_path, training_set)
+    assert (found.texts, found.pairs, found.singles, found.fill) == (3, 1, 3, 5)
+    assert read_student(tmp_path / "student") == found
+
+
 def test_evidence_is_trusted_by_originals_left_out_with_all_their_flips(tmp_path, monkeypatch):
     asked = []
     trust = student_module.trust_in_evidence

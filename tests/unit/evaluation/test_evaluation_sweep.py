@@ -10,7 +10,7 @@ from sweep_rows import failed, row
 from codlocal.core import jsonl
 from codlocal.core.errors import RunError
 from codlocal.core.statistics import interval
-from codlocal.evaluation.comparison import by_arm, compare, over_seeds, panels
+from codlocal.evaluation.comparison import Difference, by_arm, compare, over_seeds, panels
 from codlocal.evaluation.results import (
     PLAN,
     RESULTS,
@@ -147,6 +147,19 @@ def test_seeds_of_one_difference_give_no_verdict():
     other = by_arm([row("x", 8, seed, 0.8 + 0.01 * seed) for seed in range(3)])[0]
     (found,) = compare(ours, other, "teacher_agreement")
     assert found.mean == pytest.approx(-0.1) and found.verdict == "open"
+
+
+def test_a_seed_with_one_and_the_same_result_has_not_lost():
+    ours = by_arm([row("student", 8, seed, 0.7 + 0.1 * seed) for seed in range(3)])[0]
+    others = [row("x", 8, seed, it) for seed, it in enumerate((0.7, 0.7, 0.95))]
+    (found,) = compare(ours, by_arm(others)[0], "teacher_agreement")
+    assert found.worse_seeds == (2,)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 0.2), (-0.2, 0.0)])
+def test_an_interval_that_ends_at_nothing_leaves_it_open(bounds):
+    found = Difference(("sst2", "kd", ""), "student", "x", 8, sum(bounds) / 2, bounds, ())
+    assert found.verdict == "open"
 
 
 def test_the_report_has_the_numbers_the_losses_and_the_failures(tmp_path):

@@ -4,6 +4,7 @@ from fakes import FakeTeacher
 
 from codlocal.generation import attribution
 from codlocal.generation.attribution import (
+    gradient,
     leave_one_out,
     substitution,
     without,
@@ -109,3 +110,26 @@ def test_without_words_or_probes_there_is_no_gain_to_ask_for():
     assert len(substitution(teacher, "...", 0, ["bad"])) == 0
     np.testing.assert_array_equal(substitution(teacher, "good food", 0, []), [0, 0])
     assert not teacher.calls
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "expected"),
+    [
+        # "so", " (", "go", "od", ")" and " food": what only touches a word is none of it.
+        (
+            "so (good) food",
+            [(0, 2, 1.0), (2, 4, 0.1), (4, 6, 2.0), (6, 8, 4.0), (8, 9, 0.2), (9, 14, 8.0)],
+            [1.0, 6.0, 8.0],
+        ),
+        ("so good", [(0, 7, 3.0)], [3.0, 3.0]),
+        ("so good", [(3, 7, 3.0)], [0.0, 3.0]),  # cut, or not read
+    ],
+)
+def test_a_word_has_the_gradient_of_the_pieces_that_it_shares_letters_with(text, pieces, expected):
+    class Linear(FakeTeacher):
+        def gradient_times_input(self, texts, labels, others):
+            assert (texts, labels, others) == ([text], [1], [0])
+            return [pieces]
+
+    [found] = gradient(Linear(), [text], [1], [0])
+    np.testing.assert_allclose(found, expected)

@@ -227,12 +227,16 @@ def test_words_that_do_nothing_alone_may_flip_together():
     assert [text.count("bad") for text in flipped] == [2]
 
 
-def test_a_place_that_is_not_needed_is_left_alone():
+@pytest.mark.parametrize("spare", [["nice"], ["nice", " new"]])
+def test_places_that_are_not_needed_are_left_alone(spare):
     teacher = FakeTeacher({"good": 0.5, "awful": -3.0, "dull": -3.0}, bias=2.0)
-    found = plan(LONG, IMPORTANCE, count=1, number=1)
-    answers = [proposals(*words) for words in ([" nice"], [" awful"], [" dull"], [], [], [])]
+    found = plan(f"{LONG} and so on", [*IMPORTANCE, 0, 0, 0], count=1, number=1)
+    likely = [*spare, " awful", " dull"]  # the first place begins the text
+    answers = [*map(proposals, likely), *[proposals()] * (len(found.places) - len(likely))]
     [flipped] = texts(found, *answers, teacher=teacher)
-    assert (flipped.count("good"), "nice" in flipped) == (5, False)
+    assert flipped.count("good") == 5
+    assert "awful" in flipped and "dull" in flipped
+    assert any("nice" in text for call in teacher.calls for text in call), "it was tried"
 
 
 def test_a_later_round_tries_more_places_if_the_teacher_reads_them():

@@ -75,3 +75,16 @@ def test_places_beyond_those_that_flip_are_not_combined():
     teacher = Telling(lambda text: 1.5 - text.count("bad"))
     assert found(teacher, *[["bad"]] * 3)
     assert max(text.count("bad") for text in teacher.read) == 2
+
+
+def test_a_place_beside_one_that_flips_alone_need_not_help():
+    changed = found(
+        Telling(lambda text: 1.0 - 9.0 * ("bad" in text) + ("fair" in text)), ["bad"], ["fair"]
+    )
+    assert sorted(changed.values()) == [1, 2]
+
+
+def test_where_words_fit_one_place_alone_they_have_the_whole_pool():
+    words = [f"bad{letter}" for letter in "abcdefgh"]
+    changed = found(Telling(lambda text: 1.0 - 9.0 * ("bad" in text)), words)
+    assert [*changed.values()] == [1] * 8

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,6 +216,24 @@ def test_like_texts_of_two_labels_are_both_taken():
         flip("b/0", "I would not recommend the soup to anyone", label=2),
     ]
     assert ids(decide(evidence(rows, "ab"))[0]) == ["a/0", "b/0"]
+
+
+def test_a_text_of_an_earlier_pair_is_not_taken_once_more():
+    rows = [
+        flip("a/0", "The soup was  BAD and we liked it"),
+        flip("a/1", "the soup was cold and we liked it", edit=0.4),
+    ]
+    earlier = {"the soup was bad and we liked it": "b/7"}
+    pairs, rejections = decide(replace(evidence(rows), earlier=earlier))
+    assert ids(pairs) == ["a/1"]
+    assert reasons(rejections) == {"a/0": "a duplicate of a chosen text"}
+    assert [row.detail for row in rejections] == ["b/7"]
+
+
+def test_a_pair_tells_how_likely_the_label_is_that_it_got():
+    row = flip("a/0", "the soup was vegan and we liked it", p=0.7, label=2)
+    [pair], _ = decide(evidence([row]))
+    assert (pair.counterfactual_label, pair.target_probability) == (2, 0.7)
 
 
 @given(

@@ -113,3 +113,73 @@ def test_what_no_draw_can_tell_has_none(known):
     one = evidence(1)
     found = {name for name, it in intervals(one, set(one.candidates)).items() if it}
     assert found == {"flip_rate", "solved_rate"}  # Wilson's
+
+
+def with_failures(known, *, tokens):
+    """The same with a failed reply for each."""
+    failed = {
+        f"{name}x": row.model_copy(
+            update={"id": f"{name}x", "text": None, "failure": "empty", "completion_tokens": tokens}
+        )
+        for name, row in known.candidates.items()
+    }
+    return replace(known, candidates={**known.candidates, **failed})
+
+
+def test_failed_replies_are_candidates_that_do_not_flip(known):
+    chosen = pairs_of(known)
+    before, found = (intervals(one, chosen) for one in (known, with_failures(known, tokens=0)))
+    assert found["flip_rate"] == pytest.approx([bound / 2 for bound in before["flip_rate"]])
+    assert {**found, "flip_rate": None} == {**before, "flip_rate": None}
+
+
+def test_failed_replies_have_cost_their_tokens(known):
+    chosen = pairs_of(known)
+    known = with_failures(known, tokens=1000)
+    total = measure("all", list(known.candidates.values()), known, chosen, chosen)
+    low, high = intervals(known, chosen)["tokens_per_pair"]
+    assert 1000 < low < total.tokens_per_pair < high
+
+
+def test_where_all_replies_fail_none_flips(known):
+    none = {name: one.model_copy(update={"text": None}) for name, one in known.candidates.items()}
+    found = intervals(replace(known, candidates=none, verdicts={}), set())
+    assert found["flip_rate"] == pytest.approx(wilson(0, 40))
+    assert found["solved_rate"] == pytest.approx(wilson(0, 40))
+
+
+def unasked(known, count):
+    more = {
+        f"unasked {at}": one.model_copy(update={"example_id": f"unasked {at}"})
+        for at, one in enumerate([*known.originals.values()][:count])
+    }
+    return replace(known, originals={**known.originals, **more})
+
+
+def test_originals_that_were_not_asked_are_not_solved_and_say_nothing_of_flips(known):
+    """The budget may be spent before all were asked."""
+    flips = {name: one.model_copy(update={"flipped": True}) for name, one in known.verdicts.items()}
+    every = unasked(replace(known, verdicts=flips), 20)
+    chosen = pairs_of(every)
+    found = intervals(every, chosen)
+    assert found["flip_rate"] == pytest.approx(wilson(40, 40))
+    assert found["solved_rate"] == pytest.approx(wilson(40, 60))
+    total = measure("all", [*every.candidates.values()], every, chosen, chosen, every.originals)
+    assert found["solved_rate"] == pytest.approx(total.solved_interval)
+
+
+def test_without_any_reply_there_is_nothing_to_flip(known):
+    found = intervals(unasked(Evidence({}, known.originals, {}, {}), 5), set())
+    assert found["flip_rate"] is None
+    assert found["solved_rate"] == pytest.approx(wilson(0, 45))
+
+
+def test_of_originals_with_several_pairs_all_count(known):
+    """Some have one, some have three."""
+    chosen = {name for name in pairs_of(known, 3) if int(name.split("/")[0]) % 2 or name[-1] == "0"}
+    assert len(pairs_of(known)) < len(chosen) < len(pairs_of(known, 3))
+    found = intervals(known, chosen)
+    total = measure("all", [*known.candidates.values()], known, chosen, chosen)
+    for name in ("edit_distance", "boundary_distance", "perplexity_ratio"):
+        low, high = found[name]
+        assert low < getattr(total.chosen, name) < high

@@ -77,6 +77,12 @@ def test_all_candidates_together(generation):
     assert total.seconds_per_pair == 12.0
 
 
+def test_an_original_is_solved_by_a_good_flip_that_was_not_chosen(evidence):
+    found = measure_generation(evidence, {"a0", "a1", "b1"}, {"b1"}, LABELS, SECONDS)
+    assert (found.total.solved, found.total.chosen.n) == (2, 1)
+    assert (found.rounds[0].solved, found.directions[1].solved) == (1, 1)
+
+
 def test_the_tokens_of_scores_are_counted_where_they_were_asked_for(evidence):
     priced = {
         name: one.model_copy(

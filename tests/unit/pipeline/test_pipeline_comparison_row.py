@@ -1,0 +1,42 @@
+"""What a comparison tells of one generator, whose originals may have several counterfactuals."""
+
+from fakes import FakeTeacher
+from runs import config, run_with_data
+
+from codlocal.core import jsonl
+from codlocal.core.console import Console
+from codlocal.core.records import Candidate, Original
+from codlocal.core.statistics import wilson
+from codlocal.pipeline import comparison
+from codlocal.pipeline.comparison import Contender
+from codlocal.verification.stage import run_verify
+
+EDITS = (
+    "The food was bad and the staff rude.",
+    "The food was awful and the staff dirty.",
+    "The food was good and the staff so friendly.",
+)
+
+
+def test_an_original_with_several_pairs_is_solved_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "read_metrics", lambda _run: {})
+    rows = [
+        Candidate(
+            id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
+            source_label=1, target_label=0, text=text,
+        )
+        for at, text in enumerate(EDITS)
+    ]  # fmt: skip
+    asked = [
+        Original(example_id=f"train/{at}", probabilities=(0.5, 0.5), label=1 - at) for at in (0, 1)
+    ]
+    with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
+        with run.stage("generate") as facts:
+            facts["completion_tokens"] = 30
+        jsonl.write_rows(run.file("originals.jsonl"), asked)
+        jsonl.write_rows(run.file("candidates.jsonl"), rows)
+        run_verify(run, FakeTeacher, Console(-1))
+        row = comparison._row(Contender("a", "models/a", "chat"), run)
+    assert (row["originals"], row["candidates"], row["flips"]) == (2, 3, 2)
+    assert (row["pairs"], row["solved"]) == (2, 1)
+    assert row["intervals"]["solved_rate"] == list(wilson(1, 2))
