@@ -84,14 +84,19 @@ def _verified(material: Material) -> TrainingSet:
 
 def _unverified(material: Material) -> TrainingSet:
     """The first edit of every original, taken for a flip, as the paper's code does."""
-    chosen = {one: edits[0] for one, edits in _unscreened(material).items()}
-    assumed = {edit.candidate.id: edit.candidate.target_label for edit in chosen.values()}
+    chosen = {one: _taken_for_a_flip(edits[0]) for one, edits in _unscreened(material).items()}
+    assumed = {edit.candidate.id: edit.verdict.label for edit in chosen.values()}
     training_set = _with_edits(material, chosen)
     texts = [
         replace(text, assumed=assumed[text.id]) if text.id in assumed else text
         for text in training_set.texts
     ]
     return replace(training_set, texts=tuple(texts))
+
+
+def _taken_for_a_flip(edit: Edit) -> Edit:
+    label = edit.candidate.target_label
+    return replace(edit, verdict=edit.verdict.model_copy(update={"label": label}))
 
 
 def _any_flip(material: Material) -> TrainingSet:
@@ -153,7 +158,7 @@ def _pair(text: str, edit: Edit) -> CounterfactualPair:
         counterfactual=candidate.text or "",
         counterfactual_label=verdict.label,
         edit_distance=verdict.edit_distance,
-        target_probability=verdict.probabilities[candidate.target_label],
+        target_probability=verdict.probabilities[verdict.label],
     )
 
 

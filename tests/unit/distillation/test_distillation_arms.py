@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -93,6 +94,18 @@ def test_unverified_edits_are_the_first_and_taken_for_flips(material):
     assert [text.assumed for text in edits] == [1 - one.label for one in ORIGINALS[:4]]
     assert all(text.gold is None for text in edits), "they are no originals"
     assert ARMS["unverified"].settings == {"hard_labels": "gold"}
+
+
+def test_what_fills_up_beside_unverified_edits_heeds_what_they_are_taken_for():
+    edits = {
+        one.id: [Edit(row, verdict(row, flipped=False))]
+        for one in ORIGINALS[:4]
+        if one.label == 0
+        for row in [candidate(one, 0)]
+    }
+    found = ARMS["unverified"].texts(Material(ORIGINALS, {}, edits, seed=0))
+    labels = [text.assumed if text.gold is None else text.gold for text in found.texts]
+    assert Counter(labels) == {0: 4, 1: 4}
 
 
 @pytest.mark.parametrize("name", ["unverified", "paraphrase"])
