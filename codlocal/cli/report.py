@@ -38,7 +38,7 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
     target = out or folders[0] / "report"
     lost = write_report(rows, target)
     console.info(f"Report: {target / REPORT}")
-    for one in lost:
+    for one in (one for one in lost if one.mean < 0):
         name = f"{panel_title(one.panel)}, {one.series}"
         console.info(f"{name} lost to {one.other} at k = {one.k}: {one}")
     console.result(
@@ -53,6 +53,7 @@ def report(folders: tuple[Path, ...], out: Path | None, **given: Any) -> None:
                     "k": one.k,
                     "mean": one.mean,
                     "interval": one.interval,
+                    "seeds": one.worse_seeds,
                 }
                 for one in lost
             ],

@@ -24,6 +24,9 @@ _BESIDE = 1.2
 _MARGIN = 0.1
 """What is shown below the lowest mean and above the highest; longer bars are cut off."""
 
+_ENTRY = 0.24
+"""Inches that a line of the legend takes."""
+
 _COLOURS = 10
 """Of the default cycle: so many arms have one of their own, the next ones another marker."""
 
@@ -62,7 +65,7 @@ def _panel(series: Sequence[Series]) -> "Figure":
     from matplotlib.figure import Figure
 
     dataset, method, _ = series[0].panel
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, max(4.5, _ENTRY * (len(series) + 4))), layout="constrained")
     figure.suptitle(fill(panel_title(series[0].panel), 100))
     left, right = figure.subplots(1, 2)
     _draw(left, series, "teacher_agreement", "agreement with the teacher")

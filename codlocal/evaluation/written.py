@@ -1,5 +1,6 @@
 """The report of sweeps in Markdown: figures, the numbers behind them, and where it lost."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from codlocal.evaluation.published import published
 from codlocal.evaluation.results import CellResult
 
 REPORT = "report.md"
+_MARKUP = re.compile(r"[\\`*<>\[\]|~&]|(?<!\w)_|_(?!\w)")
+"""What Markdown or HTML may begin with in a line; a low line within a word is only that."""
 _TITLE = "# Ablation"
 _TABLES = {
     "teacher_agreement": "Agreement with the teacher",
@@ -27,6 +30,7 @@ _TABLES = {
 def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
     """Write `report.md` and its figures to a folder; return where students lost to another arm.
 
+    A student that is ahead in the mean and lost in one seed counts, too.
     The text comes first: by it a folder of ours is told, whose figures may be overwritten.
 
     Raises:
@@ -44,13 +48,14 @@ def write_report(rows: Sequence[CellResult], folder: Path) -> list[Difference]:
     for name, (panel, members) in drawn.items():
         found = _differences(members)
         compared += found
-        lines += ["", f"## {panel_title(panel)}", "", f"![{panel_title(panel)}]({name}.png)"]
+        title = _literal(panel_title(panel))
+        lines += ["", f"## {title}", "", f"![{title}]({name}.png)"]
         lines += [*_teachers(members), *_tables(members), *_published(members), *_compared(found)]
     lines += [*_lost(compared), *_failed(by_arm(rows))]
     jsonl.write_text(folder / REPORT, "\n".join(lines) + "\n")
     for name, (_, members) in drawn.items():
         draw_panel(members, folder / name)
-    return [one for one in compared if one.mean < 0]
+    return [one for one in compared if one.worse_seeds]
 
 
 def _refuse_others(folder: Path, figures: Sequence[str]) -> None:
@@ -96,7 +101,7 @@ def _tables(members: Sequence[Series]) -> Iterator[str]:
     seeds = len({row.seed for one in members for row in one.rows})
     for measure, title in _TABLES.items():
         body = [
-            _row([one.arm, *(_mean(one, measure, k, seeds) for k in sizes)])
+            _row([_literal(one.arm), *(_mean(one, measure, k, seeds) for k in sizes)])
             for one in members
             if one.curve(measure)
         ]
@@ -160,7 +165,7 @@ def _compared(found: Sequence[Difference]) -> Iterator[str]:
     yield from ("", "### Agreement: difference, paired by seed", "")
     yield from _head(["", *(f"k = {k}" for k in sizes)])
     for (name, other), cells in by_pair.items():
-        yield _row([f"{name} - {other}", *(str(cells.get(k, "")) for k in sizes)])
+        yield _row([_literal(f"{name} - {other}"), *(str(cells.get(k, "")) for k in sizes)])
 
 
 def _lost(compared: Sequence[Difference]) -> Iterator[str]:
@@ -177,8 +182,8 @@ def _lost(compared: Sequence[Difference]) -> Iterator[str]:
         behind = "yes" if one.verdict == "behind" else "no"
         yield _row(
             [
-                f"{panel_title(one.panel)}, {one.series}",
-                one.other,
+                _literal(f"{panel_title(one.panel)}, {one.series}"),
+                _literal(one.other),
                 str(one.k),
                 str(one),
                 behind,
@@ -194,7 +199,8 @@ def _failed(series: Sequence[Series]) -> Iterator[str]:
     yield from ("", "## Failed", "")
     yield from _head(["", "arm", "k", "seed", "reason"])
     for one, row in failed:
-        yield _row([panel_title(one.panel), one.arm, str(row.k), str(row.seed), row.error or ""])
+        names = map(_literal, (panel_title(one.panel), one.arm))
+        yield _row([*names, str(row.k), str(row.seed), _literal(row.error or "")])
 
 
 def _head(cells: Sequence[str]) -> list[str]:
@@ -202,4 +208,10 @@ def _head(cells: Sequence[str]) -> list[str]:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
+
+
+def _literal(text: str) -> str:
+    """A name or message of anybody's as Markdown that shows it as it is, in one line."""
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    return _MARKUP.sub(r"\\\g<0>", shown)
