@@ -276,8 +276,7 @@ def test_equal_means_are_a_tie_whatever_the_order_of_the_seeds(tmp_path):
      ([row("baseline", 8, 0, 0.7), row("logistic", 8, 0, 0.8)], "2 results, seeds 0. ")],
 )  # fmt: skip
 def test_a_student_that_was_not_compared_has_not_won(tmp_path, rows, said):
-    (lost,) = write_report(rows, tmp_path)
-    assert (lost.mean, lost.worse_seeds) == (0, (2,))
+    assert write_report(rows, tmp_path) == []
     text = (tmp_path / "report.md").read_text()
     assert said in text
     assert "No student was compared with another arm." in text
