@@ -49,6 +49,24 @@ def _noted() -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def planned(kind: Kind, *, upgrade: bool) -> dict[str, Any]:
+    """What `install` would do, in words, with which requirements; nothing is written.
+
+    Raises:
+        EngineError: the folder has other things in it.
+
+    """
+    _refuse_strange_folder()
+    noted = _noted()
+    if noted.get("kind") != kind:
+        work = f"remove the {noted['kind']} build, and build it" if "kind" in noted else "build it"
+    elif "vllm" not in noted:
+        work = "finish what was begun"
+    else:
+        work = "install again" if upgrade else f"nothing: vLLM {noted['vllm']} is there"
+    return {"kind": kind, "requirements": list(REQUIREMENTS[kind]), "to_do": work}
+
+
 def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> dict[str, Any]:
     """Build the engine's environment and check that vLLM imports in it; return its marker.
 

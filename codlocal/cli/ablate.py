@@ -97,7 +97,7 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     }
     console.result(summary, _results_table(rows, folder))
     for reason, count in Counter(row.error for row in failed).items():
-        console.warn(f"{count} cells failed: {reason}")
+        console.warn(f"{count} cell{'s' if count > 1 else ''} failed: {reason}")
     return _FAILED if failed else 0
 
 

@@ -121,9 +121,9 @@ _asking = (
                   "every word, and suits any teacher; gradient takes one backward pass a text, for "
                   "long texts and big local teachers. [default: occlusion]"),
     _of_generator("--targets", type=click.Choice(["runner-up", "all", "confusion"]),
-                  help="Labels to flip into: the teacher's second choice, every other label (of "
-                  "the flips --cfe-per-example are kept), or the one that is confused most with "
-                  "the original's. [default: runner-up]"),
+                  help="Labels to flip into: the teacher's second choice, every other label (how "
+                  "many flips are kept is verification.per_example), or the one that is confused "
+                  "most with the original's. [default: runner-up]"),
     _of_generator("--confused-student", metavar="DIR",
                   help="Student whose confusions --targets confusion goes by. "
                   "[default: the teacher's own doubts]"),
@@ -175,7 +175,8 @@ _student = (
                 "[default: all, of a teacher half; embedded: 3]"),
     _of_student("--warm-start", type=click.Choice(["auto", "none", "head", "contrastive"]),
                 help="head: fit the head on frozen features first; contrastive: pull features "
-                "of a label together before that; auto: head for decoders. [default: auto]"),
+                "of a label together before that; auto: head for decoders. "
+                "[default: auto; paper-qwen: none]"),
     _of_student("--pooling", type=click.Choice(["first", "mean"]),
                 help="What the student's head reads: the first token or the mean of all; only "
                 "for ModernBERT and EuroBERT. [default: as its configuration says]"),

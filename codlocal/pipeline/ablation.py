@@ -143,6 +143,8 @@ def _new_results(
             ready, failures = _prepared(source, cells, folder, console)
             yield from failures
             waiting.append((source, ready))
+    if not waiting:
+        return
     with console.progress("Cells", sum(len(cells) for _, cells in waiting)) as task:
         for source, cells in waiting:
             yield from _trained(source, cells, known, folder, task)

@@ -180,8 +180,13 @@ def test_engine_install_can_say_what_it_would_do(monkeypatch, option, gpu, kind)
     result = succeed("engine", "install", *arguments, "--dry-run", "--json")
     facts = json.loads(result.stdout)
     assert (facts["kind"], facts["dry_run"]) == (kind, True)
-    assert facts["folder"] == str(paths.engine())
+    assert (facts["folder"], facts["to_do"]) == (str(paths.engine()), "build it")
     assert not paths.engine().exists()
+
+
+def test_engine_install_is_for_one_device():
+    result = invoke("engine", "install", "--cpu", "--gpu")
+    assert (result.exit_code, "exclude each other" in result.stderr) == (2, True)
 
 
 def test_engine_install_installs(monkeypatch):

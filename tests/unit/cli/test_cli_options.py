@@ -9,7 +9,7 @@ import pytest
 from codlocal.cli.options import _SETTINGS as SETTINGS
 from codlocal.cli.options import config_of, console_of, open_run, run_path
 from codlocal.cli.stages import pipeline
-from codlocal.core.config import differences, profile_settings, resolve
+from codlocal.core.config import differences, profile_names, profile_settings, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DataError
 
@@ -25,16 +25,16 @@ def test_without_options_it_is_the_default_profile():
 def test_the_help_tells_the_default_of_every_setting():
     told = {}
     for option in pipeline.params:
-        found = re.search(r"\[default: ([^;\]]+)(?:; embedded: (.*))?\]$", option.help or "")
+        found = re.search(r"\[default: ([^;\]]+)(?:; ([\w-]+): (.*))?\]$", option.help or "")
         if found and option.name in SETTINGS:
             told[SETTINGS[option.name]] = found.groups()
     assert len(told) > 30
-    for profile, place in (("default", 0), ("embedded", 1)):
+    for profile in profile_names():
         config = config_of({"profile": profile})
-        for setting, said in told.items():
+        for setting, (usual, other, there) in told.items():
             section, key = setting.split(".")
             value = getattr(getattr(config, section), key)
-            expected = said[place] or said[0]
+            expected = there if profile == other else usual
             if expected == "the profile's":
                 continue
             if value is None or setting == "runtime.port":
