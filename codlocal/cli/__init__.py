@@ -123,7 +123,8 @@ def main(command: click.Command = cli) -> None:
     except OSError as error:
         _fail(*_os_error(error), 1)
     except Exception as error:
-        told = foreign.told(error)
+        system = foreign.system_error(error)
+        told = foreign.told(error) or (_os_error(system) if system else None)
         if told is None:
             raise
         _fail(*told, 1)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from codlocal.cli.headings import Command
 from codlocal.cli.options import config_of, console_of, open_run, options, run_path
+from codlocal.core.artifacts import published_student
 from codlocal.core.config import STAGES, parse_assignments
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
@@ -49,6 +50,7 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
     console = console_of(given)
     with open_run(given, console, check) as run:
         worked = Session(run, console).advance(until)
+        student = published_student(run) if until == "evaluate" else None
         if not worked and rounds == 1:
             console.info(f"Nothing to do: the {until} stage of {run.path} is done.")
         summary = manifest_summary(run)
@@ -61,8 +63,7 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
             tables.append(_rounds(run, rounds, summary, console))
         console.result(summary, tables)
         if until == "evaluate":
-            place, metrics = run.file("student"), run.file("metrics.json")
-            console.info(f"Student: {place}   metrics: {metrics}")
+            console.info(f"Student: {student}   metrics: {run.file('metrics.json')}")
 
 
 def _refuse_later_redo(until: str, redo: str | None) -> None:

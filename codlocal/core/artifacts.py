@@ -192,3 +192,20 @@ def _existing(run: RunFolder, parts: tuple[str, str]) -> Path:
         hint = _RESTORE.format("data") if run.is_done("data") else first
         raise RunError(f"{path} is missing.", hint)
     return path
+
+
+def published_student(run: RunFolder) -> Path:
+    """The folder of the student that a run publishes.
+
+    Raises:
+        RunError: it lacks what a model is made of.
+
+    """
+    folder = run.file("student")
+    files = [folder / "config.json", *folder.glob("*.safetensors")]
+    if len(files) < 2 or not all(one.is_file() and one.stat().st_size for one in files):
+        raise RunError(
+            f"{folder} is missing, or no whole model any more.",
+            "Restore it from a copy, or add --redo distill.",
+        )
+    return folder

@@ -1,5 +1,7 @@
 """What errors of libraries mean to a user: such errors have no type in common, but their words."""
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,12 @@ def said(error: Exception) -> str:
 def first_line(error: Exception) -> str:
     """How an error begins, whose further lines are for programmers; its type if it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def system_error(error: Exception) -> OSError | None:
+    """The system's error of which a library in Rust tells in words alone; None if it is none."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def told(error: Exception) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from codlocal.core.errors import RunError
+from codlocal.core.outputs import stage_of
 from codlocal.core.records import Row
 
 RowT = TypeVar("RowT", bound=Row)
@@ -67,9 +68,10 @@ def _row(path: Path, place: str, line: bytes, row_type: type[RowT]) -> RowT:
     try:
         return row_type.model_validate_json(line)
     except ValidationError as error:
+        stage = stage_of(path) or "with the stage that writes it"
         raise RunError(
             f"{path}, {place}, is not a valid {row_type.__name__} row.",
-            f"Add --redo with the stage that writes it. First problem: {error.errors()[0]['msg']}",
+            f"Add --redo {stage}. First problem: {error.errors()[0]['msg']}",
         ) from error
 
 

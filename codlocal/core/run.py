@@ -18,26 +18,7 @@ from codlocal.core import jsonl, processes
 from codlocal.core.config import STAGES, Config
 from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.manifest import Manifest, StageRecord, read_manifest
-
-_OUTPUTS = {
-    "data": ("data",),
-    # What the teacher said of single words is as good as the teacher, whatever is generated.
-    "teacher": ("teacher.json", "attributions.jsonl", "edits.jsonl"),
-    "generate": (
-        "order.jsonl",
-        "prompt.jinja",
-        "replies.jsonl",
-        "originals.jsonl",
-        "candidates.jsonl",
-        "verdicts.jsonl",
-    ),
-    "verify": ("pairs.jsonl", "rejections.jsonl", "generation.json"),
-    "distill": ("teacher_outputs", "students", "student"),
-    "evaluate": ("predictions", "metrics.json", "rounds"),
-}
-
-_BOOKS = {"run.lock", "run.toml", "manifest.json"}
-"""What a run folder has before its first row."""
+from codlocal.core.outputs import BOOKS, OUTPUTS
 
 
 def _now() -> str:
@@ -52,6 +33,7 @@ class RunFolder:
         self.config = config
         self.archive: Path | None = None
         """Where old results were set aside when it was opened."""
+        self._saved = False
         # Of running stages: when on the monotonic clock, had there been one attempt alone.
         self._begun: dict[str, float] = {}
 
@@ -115,7 +97,7 @@ class RunFolder:
 
     def _results(self) -> set[tuple[str, int]]:
         """The files with rows and results, and how long they are; the stages that are done."""
-        places = [self.file(name) for names in _OUTPUTS.values() for name in names]
+        places = [self.file(name) for names in OUTPUTS.values() for name in names]
         files = [one for place in places for one in (place, *place.rglob("*")) if one.is_file()]
         done = {(stage, 0) for stage in STAGES if self.is_done(stage)}
         return done | {(str(one), one.stat().st_size) for one in files}
@@ -131,7 +113,7 @@ class RunFolder:
             raise RunError(f"{self.path} is a file, not a run folder.", "Choose another --run.")
         if self.file("manifest.json").exists():
             return
-        found = [name for names in _OUTPUTS.values() for name in names if self.file(name).exists()]
+        found = [name for names in OUTPUTS.values() for name in names if self.file(name).exists()]
         if found:
             raise RunError(
                 f"{self.path} is no run folder, and its own {found[0]} would be overwritten.",
@@ -143,15 +125,19 @@ class RunFolder:
         """The settings that a run folder's rows were made with; None as long as it has none.
 
         Raises:
-            RunError: this version of codlocal does not know them.
+            RunError: they are gone, or this version of codlocal does not know them.
 
         """
-        saved = path / "run.toml"
-        if not saved.is_file():
+        saved, run = path / "run.toml", RunFolder(path, Config())
+        if not saved.is_file() and not run.file("manifest.json").is_file():
             return None
-        run = RunFolder(path, Config())
         if not any(run.is_done(stage) or run._has_outputs(stage) for stage in STAGES):
             return None
+        if not saved.is_file() or not saved.stat().st_size:
+            raise RunError(
+                f"{saved}, with the settings of the run, is missing or empty.",
+                "Restore it from a copy, or choose another --run.",
+            )
         found = settings.read_toml(saved)
         try:
             settings.resolve([found])
@@ -168,10 +154,17 @@ class RunFolder:
         """The manifest as it is on disk.
 
         Raises:
-            RunError: the file is damaged, or of another version of codlocal.
+            RunError: the file is damaged, of another version of codlocal, or gone.
 
         """
-        return read_manifest(self.file("manifest.json")) or Manifest(created=_now())
+        path = self.file("manifest.json")
+        found = read_manifest(path)
+        if found is None and self._saved:
+            raise RunError(
+                f"{path} has gone while the run was at work.",
+                "Restore the folder from a copy, or start a new --run.",
+            )
+        return found or Manifest(created=_now())
 
     def _save(self, stage: str, record: StageRecord) -> None:
         if not processes.is_first():
@@ -182,6 +175,7 @@ class RunFolder:
         manifest = self.manifest
         updated = manifest.model_copy(update={"stages": {**manifest.stages, stage: record}})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
+        self._saved = True
 
     def refuse_changed_settings(self, redo: str | None = None) -> None:
         """Check the settings of every stage that has begun, or of those before the stage `redo`.
@@ -211,7 +205,7 @@ class RunFolder:
         return settings.differences(known, self.config.steering(stage)) if known else []
 
     def _has_outputs(self, stage: str) -> bool:
-        return any(self.file(output).exists() for output in _OUTPUTS[stage])
+        return any(self.file(output).exists() for output in OUTPUTS[stage])
 
     def is_done(self, stage: str) -> bool:
         """Whether a stage's outputs are whole."""
@@ -276,7 +270,7 @@ class RunFolder:
         archive = self.file("archive", str(max(taken, default=0) + 1))
         archive.mkdir(parents=True)
         shutil.copy2(self.file("manifest.json"), archive)
-        for output in (name for one in reversed(later) for name in _OUTPUTS[one]):
+        for output in (name for one in reversed(later) for name in OUTPUTS[one]):
             if self.file(output).exists():
                 self.file(output).replace(archive / output)
         manifest = self.manifest
@@ -292,7 +286,7 @@ def _none_left_of_a_refusal(made: list[Path]) -> Iterator[None]:
     try:
         yield
     except CodlocalError:
-        if made and {one.name for one in made[0].iterdir()} <= _BOOKS:
+        if made and {one.name for one in made[0].iterdir()} <= BOOKS:
             shutil.rmtree(made[0])
             with suppress(OSError):  # a folder above it has become another run's, too
                 for parent in made[1:]:

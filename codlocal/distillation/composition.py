@@ -4,7 +4,7 @@ With the paper's budget it is k of them in either arm, so that the arms have one
 the budget "max" the student sees the baseline's k texts and every counterfactual of them.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -92,12 +92,17 @@ def full_set(originals: Sequence[Example], pairs: Pairs, largest: int) -> Traini
 def _balancing(others: Sequence[Example], labels: Sequence[int], count: int) -> list[Example]:
     """Choose `count` of the others, in their order, to even out the classes of `labels`."""
     counts = Counter(labels)
-    remaining = list(others)
+    waiting: dict[int, deque[int]] = {}
+    for at, example in enumerate(others):
+        waiting.setdefault(example.label, deque()).append(at)
+    taken = set()
     for _ in range(count):
-        rarest = min(remaining, key=lambda example: counts[example.label])
-        counts[rarest.label] += 1
-        remaining.remove(rarest)
-    return [example for example in others if example not in remaining]
+        rarest = min(waiting, key=lambda label: (counts[label], waiting[label][0]))
+        counts[rarest] += 1
+        taken.add(waiting[rarest].popleft())
+        if not waiting[rarest]:
+            del waiting[rarest]
+    return [example for at, example in enumerate(others) if at in taken]
 
 
 def _assemble(

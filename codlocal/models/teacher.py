@@ -52,11 +52,13 @@ def read_teacher(run: RunFolder) -> TeacherRecord:
     """The teacher's record.
 
     Raises:
-        RunError: the teacher stage has not run, or its file is damaged.
+        RunError: the teacher stage has not run, or its file is missing or damaged.
 
     """
     path = run.file(TEACHER_FILE)
     if not path.is_file():
+        if run.is_done("teacher"):
+            raise RunError(f"{path} is missing.", "Restore it from a copy, or add --redo teacher.")
         raise RunError(f"{run.path} has no teacher yet.", "Run its teacher stage first.")
     try:
         return TeacherRecord.model_validate_json(path.read_bytes())
@@ -96,7 +98,7 @@ def load_teacher(run: RunFolder) -> "Classifier":
     """Load the run's teacher, and make sure that it is still the one the run began with.
 
     Raises:
-        RunError: the teacher stage has not run, or its file is damaged.
+        RunError: the teacher stage has not run, or its file is missing or damaged.
         ModelError: the model is gone or was changed.
 
     """

@@ -12,7 +12,7 @@ import pytest
 from codlocal.cli import cli
 from codlocal.cli.options import _SETTINGS
 from codlocal.core.config import Config, parse_assignments, resolve
-from codlocal.core.run import _OUTPUTS
+from codlocal.core.outputs import OUTPUTS
 from codlocal.core.sections import Section
 from codlocal.generation.prompts import Attempt, Demonstration, Flip, PromptInput
 from codlocal.pipeline.cells import plan
@@ -148,7 +148,7 @@ def test_the_grid_has_cells(tmp_path):
 
 def test_every_file_of_a_run_is_listed():
     listed = {one.rstrip("/") for one in inline(part_of("README.md", "Run folders"))}
-    assert {one for files in _OUTPUTS.values() for one in files} <= listed
+    assert {one for files in OUTPUTS.values() for one in files} <= listed
 
 
 def test_every_variable_of_a_prompt_is_listed():

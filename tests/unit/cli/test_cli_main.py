@@ -173,6 +173,12 @@ def test_too_little_memory_is_an_error_with_a_hint(call, failing, error, whose):
             "File too large.\nHint: Raise the limit on the size of files (ulimit -f), or choose "
             "another disk.",
         ),
+        (
+            SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+            "File too large.\nHint: Raise the limit on the size of files (ulimit -f), or choose "
+            "another disk.",
+        ),
+        (SafetensorError("I/O error (os error 2)"), "No such file or directory."),
         (OSError("odd"), "odd."),
         (shutil.Error("odd"), "odd."),
         (

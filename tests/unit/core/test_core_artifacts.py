@@ -150,3 +150,19 @@ def test_counterfactuals_of_all_rounds_go_back_to_the_labelled_text(tmp_path):
 def test_a_round_is_no_part_of_a_text_s_id():
     assert artifacts.flipped_text(artifacts.id_in_round("train-7", 12)) == "train-7"
     assert artifacts.flipped_text("train-7~2/1/0/3") == "train-7~2/1/0/3"
+
+
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_student_is_published_as_long_as_it_is_whole(tmp_path, lost, empty):
+    run = RunFolder(tmp_path, Config())
+    for name in ("config.json", "model.safetensors"):
+        jsonl.write_text(tmp_path / "student" / name, "x")
+    assert artifacts.published_student(run) == tmp_path / "student"
+    path = tmp_path / "student" / lost
+    path.unlink()
+    if empty:
+        path.touch()
+    with pytest.raises(RunError, match="no whole model") as caught:
+        artifacts.published_student(run)
+    assert "--redo distill" in caught.value.hint

@@ -6,6 +6,7 @@ import pytest
 from codlocal.core import jsonl
 from codlocal.core.config import Config
 from codlocal.core.errors import RunError
+from codlocal.core.records import Row
 from codlocal.core.run import RunFolder
 
 
@@ -72,3 +73,41 @@ def test_a_folder_with_files_of_its_own_is_no_run_folder(tmp_path):
     (tmp_path / "data").rename(tmp_path / "reviews")
     with opened(tmp_path):
         pass
+
+
+def test_a_manifest_that_goes_while_the_run_works_is_not_begun_anew(tmp_path):
+    manifest = tmp_path / "manifest.json"
+    with opened(tmp_path) as run, run.stage("data"):
+        pass
+    gone = pytest.raises(RunError, match="has gone while")
+    with gone, opened(tmp_path) as run, run.stage("teacher"):
+        manifest.unlink()
+    assert not manifest.exists()
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_run_whose_settings_are_lost_is_not_gone_on_with(tmp_path, content):
+    with opened(tmp_path) as run, run.stage("data"):
+        run.file("data").mkdir()
+    settings = tmp_path / "run.toml"
+    assert RunFolder.saved_settings(tmp_path)
+    settings.unlink()
+    if content is not None:
+        settings.write_text(content)
+    with pytest.raises(RunError, match="is missing or empty") as caught:
+        RunFolder.saved_settings(tmp_path)
+    assert "--redo" not in caught.value.hint
+
+
+def test_a_damaged_row_says_which_stage_makes_it_anew(tmp_path):
+    for parts, advice in (
+        (("pairs.jsonl",), "--redo verify."),
+        (("data", "train.jsonl"), "--redo data."),
+        (("teacher_outputs", "x.jsonl"), "--redo distill."),
+        (("mine.jsonl",), "--redo with the stage"),
+    ):
+        path = tmp_path.joinpath(*parts)
+        jsonl.write_text(path, "\0\n")
+        with pytest.raises(RunError) as caught:
+            list(jsonl.read_rows(path, Row))
+        assert advice in caught.value.hint

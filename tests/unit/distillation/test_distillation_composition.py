@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codlocal.core.records import CounterfactualPair, Example
-from codlocal.distillation.composition import baseline_set, full_set, paired_set
+from codlocal.distillation.composition import _balancing, baseline_set, full_set, paired_set
 
 
 def _originals(k: int, classes: int = 2) -> list[Example]:
@@ -107,3 +107,15 @@ def test_a_full_set_splits_groups_that_no_batch_can_hold(largest: int):
     assert max(map(len, found.groups)) <= largest
     assert sorted(at for group in found.groups for at in group) == list(range(len(found.texts)))
     assert found.families == full_set(_originals(4), _pairs({0, 3}, 4), 8).groups
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.lists(st.integers(0, 4)), st.data())
+def test_the_rarest_class_is_taken_first_and_of_it_the_first_text(classes, labels, data):
+    others = [Example(id=f"o-{n}", text=f"text {n}", label=one) for n, one in enumerate(classes)]
+    count = data.draw(st.integers(0, len(others)))
+    counts, left = Counter(labels), list(others)
+    for _ in range(count):
+        rarest = min(left, key=lambda one: counts[one.label])
+        counts[rarest.label] += 1
+        left.remove(rarest)
+    assert _balancing(others, labels, count) == [one for one in others if one not in left]

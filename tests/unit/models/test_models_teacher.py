@@ -64,6 +64,17 @@ def test_a_damaged_record_is_a_run_error(run: RunFolder):
         load_teacher(run)
 
 
+def test_a_lost_record_is_no_teacher_that_is_still_to_come(run: RunFolder):
+    run.file(TEACHER_FILE).unlink()
+    with pytest.raises(RunError, match="has no teacher yet"):
+        read_teacher(run)
+    with run.stage("teacher"):
+        pass
+    with pytest.raises(RunError, match="is missing") as caught:
+        read_teacher(run)
+    assert "--redo teacher" in caught.value.hint
+
+
 def test_a_teacher_that_was_changed_since_is_refused(run: RunFolder, tmp_path: Path):
     tiny_model(tmp_path / "model", labels=LABELS, seed=1)
     with pytest.raises(ModelError, match="was changed since the run began"):
