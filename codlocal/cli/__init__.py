@@ -8,6 +8,7 @@ import importlib
 import json
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from io import StringIO, TextIOWrapper
 from types import FrameType
@@ -105,6 +106,7 @@ def main(command: click.Command = cli) -> None:
     sys.stdout = sys.stdout or StringIO()  # closed: what is said is lost
     if isinstance(sys.stdout, TextIOWrapper):  # a label may have what its encoding has not
         sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _warn
     processes.join()
     try:
         result = command.main(standalone_mode=False)
@@ -130,6 +132,13 @@ def main(command: click.Command = cli) -> None:
         _fail(*told, 1)
     else:
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def _warn(message: Warning | str, *_place: object, **_more: object) -> None:
+    """Show a warning as ours are shown: the place in the code is for programmers."""
+    from codlocal.core.console import Console
+
+    Console().warn(str(message))
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

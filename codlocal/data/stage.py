@@ -24,9 +24,10 @@ def run_data(run: RunFolder, console: Console) -> None:
     if run.is_done("data"):
         return
     config = run.config.dataset
-    with run.stage("data") as facts:
+    with run.stage("data") as facts, console.progress("Reading the texts", None) as task:
         loaded = load(config, offline=run.config.runtime.offline)
         spec = loaded.spec
+        task.note(train=spec.train_rows, test=spec.test_rows)
         # Drawn before the first file is written: too large a k can then be corrected in this run.
         splits = few_shots(loaded.train, config.k, config.all_seeds, spec.label_names)
         jsonl.write_rows(run.file(*artifacts.TRAIN), loaded.train)

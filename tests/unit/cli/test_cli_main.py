@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import sys
+import warnings
 
 import click
 import pytest
@@ -250,3 +251,14 @@ def test_a_bug_is_not_hidden(failing, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["codlocal", "doctor"])
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+def test_a_warning_is_shown_without_its_place_in_the_code(call, monkeypatch):
+    def warn(**_options):
+        warnings.warn("A file is odd.", stacklevel=1)
+
+    monkeypatch.setattr("codlocal.cli.doctor.doctor.callback", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = call("doctor")
+    assert (code, err) == (0, "Warning: A file is odd.\n")

@@ -53,6 +53,7 @@ def test_the_stage_writes_what_later_stages_read(tmp_path, capsys):
     halves = [one for split in splits for one in split.ids[:4]]
     assert [example.id for example in artifacts.originals(run)] == list(dict.fromkeys(halves))
     said = capsys.readouterr().err
+    assert "Reading the texts: train 595, test 300\n" in said
     assert "yelp: bundled UCI Sentiment" in said
     assert "CC BY 4.0; 595 train / 300 test texts\n" in said
 
