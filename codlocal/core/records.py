@@ -88,8 +88,9 @@ class Verdict(Row):
     """What the teacher says of one candidate. `edit_distance` is `edits` / original length.
 
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
-    are the words that no training text has, and `repeated` what stands twice in a row, though
-    not in the original.
+    are the words that no training text has, `repeated` is what stands twice in a row, and
+    `broken_off` are the words that end a phrase though they never do, each where the original
+    has none of it.
     """
 
     candidate_id: str
@@ -103,6 +104,7 @@ class Verdict(Row):
     original_length: int = 0
     unknown: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    broken_off: tuple[str, ...] = ()
     fluency: Fluency | None = None
 
     @property

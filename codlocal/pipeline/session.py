@@ -147,18 +147,19 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     """What the search is told of the verify stage: the teacher's verdicts, and what is good."""
     from codlocal.generation.stage import Verification
     from codlocal.verification.duplicates import alike
-    from codlocal.verification.judge import judge, vocabulary
+    from codlocal.verification.judge import judge
     from codlocal.verification.selection import learn_gate, refusal
     from codlocal.verification.stage import read_unusable
+    from codlocal.verification.vocabulary import Vocabulary
 
-    known = vocabulary(example.text for example in artifacts.stream_examples(run, "train"))
+    vocabulary = Vocabulary.of(example.text for example in artifacts.stream_examples(run, "train"))
 
     def learn(originals: Iterable[Original]) -> Callable[[Verdict, Original], bool]:
         gate = learn_gate(originals, run.config.verification)
         return lambda verdict, original: refusal(verdict, original, gate) is None
 
     return Verification(
-        lambda examples, rows: judge(teacher, examples, rows, known),
+        lambda examples, rows: judge(teacher, examples, rows, vocabulary),
         learn,
         read_unusable(run),
         alike,

@@ -6,7 +6,7 @@ from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.texts import normalised
-from codlocal.verification.judge import tokens
+from codlocal.verification.tokens import tokens
 
 _NEAR_TEXT = 90.0
 """From this similarity on (of 100) two whole texts are near-duplicates."""

@@ -15,7 +15,8 @@ from codlocal.core.records import Candidate, Original, Row, Verdict
 from codlocal.core.statistics import wilson
 from codlocal.core.texts import normalised
 from codlocal.verification.choice import Evidence
-from codlocal.verification.judge import boundary_distance, tokens
+from codlocal.verification.judge import boundary_distance
+from codlocal.verification.tokens import tokens
 
 _COMPARED = 1000
 """Of more texts than this, diversity compares as many, evenly spaced."""

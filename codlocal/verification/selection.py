@@ -104,12 +104,18 @@ def _repeats_itself(verdict: Verdict, _original: Original, _gate: Gate) -> str |
     return "repeats itself" if verdict.repeated else None
 
 
+def _breaks_off(verdict: Verdict, _original: Original, _gate: Gate) -> str | None:
+    # It sees a new word's place by what comes before alone: "the" is likely after "moving to".
+    return "breaks off" if verdict.broken_off else None
+
+
 CHECKS: tuple[Check, ...] = (
     _not_flipped,
     _edited_too_much,
     _not_fluent,
     _made_up,
     _repeats_itself,
+    _breaks_off,
 )
 
 

@@ -23,9 +23,10 @@ from codlocal.core.run import RunFolder
 from codlocal.core.sections import GeneratorConfig
 from codlocal.core.texts import normalised
 from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
-from codlocal.verification.judge import judge, vocabulary
+from codlocal.verification.judge import judge
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
+from codlocal.verification.vocabulary import Vocabulary
 
 _BATCH = 256
 
@@ -189,14 +190,15 @@ def _judge_missing(
     if not missing:
         return {}
     teacher = load_teacher()
-    known = vocabulary(example.text for example in evidence.examples.values())
+    vocabulary = Vocabulary.of(example.text for example in evidence.examples.values())
     verdicts: dict[str, Verdict] = {}
     with (
         jsonl.RowWriter(run.file("verdicts.jsonl")) as writer,
         console.progress("Verifying", len(missing)) as task,
     ):
         for start in range(0, len(missing), _BATCH):
-            judged = judge(teacher, evidence.examples, missing[start : start + _BATCH], known)
+            some = missing[start : start + _BATCH]
+            judged = judge(teacher, evidence.examples, some, vocabulary)
             writer.append(judged)
             verdicts.update((row.candidate_id, row) for row in judged)
             task.advance(len(judged))

@@ -132,4 +132,9 @@ def test_the_cost_weighs_edit_against_what_fluency_was_lost():
 def test_a_text_that_repeats_itself_is_refused():
     row = verdict("1").model_copy(update={"repeated": ("bad",)})
     assert refusal(row, original(), OPEN) == "repeats itself"
+
+
+def test_an_edit_that_breaks_a_phrase_off_is_refused():
+    row = verdict("1").model_copy(update={"broken_off": ("the",)})
+    assert refusal(row, original(), OPEN) == "breaks off"
     assert refusal(verdict("1"), original(), OPEN) is None

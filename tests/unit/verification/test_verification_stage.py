@@ -21,6 +21,7 @@ from codlocal.verification.choice import NOT_ASKED
 from codlocal.verification.judge import judge
 from codlocal.verification.report import read_generation
 from codlocal.verification.stage import run_verify
+from codlocal.verification.vocabulary import Vocabulary
 
 QUIET = Console(-1)
 EDITS = (
@@ -88,7 +89,10 @@ def test_missing_verdicts_are_given_and_kept(tmp_path):
 )
 def test_lost_rows_of_the_search_are_no_rows_that_never_were(tmp_path, name, told):
     with run_with_data(tmp_path) as run:
-        generated(run, judge(FakeTeacher(), {REVIEWS[0].id: REVIEWS[0]}, candidates()[:1], set()))
+        generated(
+            run,
+            judge(FakeTeacher(), {REVIEWS[0].id: REVIEWS[0]}, candidates()[:1], Vocabulary.of([])),
+        )
         run.note("generate", originals=2, candidates=3, flips=1)
         path = run.file(name)
         path.write_bytes(path.read_bytes()[:-2])
