@@ -28,6 +28,9 @@ class CodlocalError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        # What it quotes of others' messages may have a full stop of its own.
+        if message.endswith("..") and not message.endswith("..."):
+            message = message[:-1]
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -40,3 +40,11 @@ def test_other_errors_pass_as_they_are(error):
     with pytest.raises(type(error)) as caught, memory_errors():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("Odd: no.", "Odd: no."), ("Odd: no..", "Odd: no."), ("It says no...", "It says no...")],
+)
+def test_a_message_ends_with_one_full_stop(message, shown):
+    assert DeviceError(message).message == shown
