@@ -136,9 +136,10 @@ def main(command: click.Command = cli) -> None:
 
 def _warn(message: Warning | str, *_place: object, **_more: object) -> None:
     """Show a warning as ours are shown: the place in the code is for programmers."""
-    from codlocal.core.console import Console
+    from codlocal.core.console import harmless
 
-    Console().warn(str(message))
+    # A live progress minds what is written to standard error, but no console beside its own.
+    sys.stderr.write(f"Warning: {harmless(str(message))}\n")
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

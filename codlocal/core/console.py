@@ -39,6 +39,11 @@ del _STEERING[ord("\n")]
 _PLAIN_SECONDS = 5.0
 
 
+def harmless(text: str) -> str:
+    """A text of somebody else's without what would steer the terminal."""
+    return text.translate(_STEERING)
+
+
 class _SafeConsole(RichConsole):
     """Prints names, labels and messages of others without what would steer the terminal."""
 
@@ -46,7 +51,7 @@ class _SafeConsole(RichConsole):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for one in super().render(renderable, options):
-            yield one if one.control else Segment(one.text.translate(_STEERING), one.style)
+            yield one if one.control else Segment(harmless(one.text), one.style)
 
 
 class Task:

@@ -37,7 +37,7 @@ def first_line(error: Exception) -> str:
 
 def system_error(error: Exception) -> OSError | None:
     """The system's error of which a library in Rust tells in words alone; None if it is none."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
+    found = re.search(r"\(os error (\d{1,5})\)", str(error))
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 

@@ -74,6 +74,7 @@ class RunFolder:
                     f"Another codlocal process is working on {path}.",
                     "Wait for it to end, or choose another --run.",
                 ) from error
+            run._saved = run.file("manifest.json").exists()
             with _none_left_of_a_refusal(made):
                 run.refuse_changed_settings(redo)
                 if redo:
@@ -286,7 +287,7 @@ def _none_left_of_a_refusal(made: list[Path]) -> Iterator[None]:
     try:
         yield
     except CodlocalError:
-        if made and {one.name for one in made[0].iterdir()} <= BOOKS:
+        if made and made[0].is_dir() and {one.name for one in made[0].iterdir()} <= BOOKS:
             shutil.rmtree(made[0])
             with suppress(OSError):  # a folder above it has become another run's, too
                 for parent in made[1:]:

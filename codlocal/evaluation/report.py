@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,6 +23,17 @@ _SHOWN = {
 _ROWS = ("teacher", "student", "baseline")
 
 _Bounds = tuple[float, float] | None
+
+
+class _WithoutNulls(BaseModel):
+    """What may be absent, but not null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_null(cls, data: object) -> object:
+        if isinstance(data, dict) and None in data.values():
+            raise ValueError("a part is null")
+        return data
 
 
 class _Figures(BaseModel):
@@ -54,7 +65,7 @@ class _OfArm(BaseModel):
     teacher_agreement: _Bounds
 
 
-class _Intervals(BaseModel):
+class _Intervals(_WithoutNulls):
     student: _OfArm
     baseline: _OfArm | None = None
     difference: _Differences | None = None
@@ -66,7 +77,7 @@ class _Dataset(BaseModel):
     k: int
 
 
-class _Written(BaseModel):
+class _Written(_WithoutNulls):
     """What every `metrics.json` has, of whatever version."""
 
     dataset: _Dataset
@@ -78,6 +89,16 @@ class _Written(BaseModel):
     interval_kind: str
     interval_level: float
     intervals: _Intervals
+
+    @model_validator(mode="after")
+    def _all_arms_have_all_parts(self) -> Self:
+        arms = [one for one in (self.student, self.baseline) if one]
+        near = [one.boundary_agreement for one in arms if self.student.boundary_n]
+        calibrated = {"calibration_error" in one.model_fields_set for one in (self.teacher, *arms)}
+        alone = {self.baseline is None, self.intervals.baseline is None}
+        if None in near or len(calibrated) > 1 or len(alone) > 1:
+            raise ValueError("a figure is missing")
+        return self
 
 
 def read_metrics(run: RunFolder) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def _new_results(
         if cells:
             ready, failures = _prepared(source, cells, folder, console)
             yield from failures
-            waiting.append((source, ready))
+            if ready:
+                waiting.append((source, ready))
     if not waiting:
         return
     with console.progress("Cells", sum(len(cells) for _, cells in waiting)) as task:

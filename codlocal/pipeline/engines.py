@@ -216,7 +216,7 @@ def _is_http(url: str) -> bool:
 
 
 def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
-    from codlocal.generation.engines import bounds
+    from codlocal.generation.engines import answers, bounds
 
     try:
         with httpx.Client(
@@ -240,6 +240,8 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
         response.raise_for_status()
         first = response.json()["data"][0]
         return Served(str(first["id"]), str(first.get("root") or ""))
+    except bounds.BoundsError as error:
+        raise answers.unusable(root, f"{error}.") from error
     except (
         httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError
     ) as error:  # fmt: skip

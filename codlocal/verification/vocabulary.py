@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from unicodedata import category
 
 from codlocal.verification.tokens import tokens, words
 
@@ -11,7 +12,9 @@ _COMMON = 40
 """From so many uses on a word is judged by where it stands: in ordinary text one word in six ends
 a phrase, so that of one that may do so hardly any 40 uses are all within."""
 _SELDOM = 0.02
-"""The share of its uses that may end a phrase, as in 'the "best"', with a word that ends none."""
+"""The share of its uses that may end a phrase, by slips, with a word that ends none."""
+_OPENING = frozenset("\"'*_#@&~+=<^`\\/")
+"""Marks with which something may begin; so do brackets, opening quotes and signs of currency."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ def _ending(word: str) -> str:
 
 
 def _followed(text: str) -> list[tuple[str, bool]]:
-    """The words of a text, and of each whether a mark follows it, or nothing."""
+    """The words of a text, and of each whether a phrase ends with it."""
     found = pairwise([*tokens(text.casefold()), "."])
-    return [(one, not after[0].isalnum()) for one, after in found if one[0].isalnum()]
+    return [(one, _ends(after)) for one, after in found if one[0].isalnum()]
+
+
+def _ends(token: str) -> bool:
+    """Whether a token is a mark with which a phrase ends."""
+    mark = token[0]
+    begins = mark in _OPENING or category(mark) in {"Ps", "Pi", "Sc"}
+    return not (mark.isalnum() or begins)

@@ -84,6 +84,6 @@ def _httpx_of(response: httpx.Response) -> ModuleType:
 
 
 def _refuse_packed(response: httpx.Response) -> None:
-    packing = response.headers.get("Content-Encoding", "identity")
-    if packing != "identity":
+    packing = response.headers.get("Content-Encoding", "").strip().lower()
+    if packing not in {"", "identity"}:
         raise BoundsError(f"the answer is packed ({packing}), which was not asked for")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from codlocal.core.errors import EngineError
+from codlocal.core.errors import EngineError, RunError
 from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency
@@ -32,7 +32,11 @@ def recorded_generator(path: Path, wanted: Generator) -> Generator:
         RunError: the file is damaged.
 
     """
-    asked = {row.generator: at for at, row in enumerate(read_rows(path, Exchange))}
+    try:
+        asked = {row.generator: at for at, row in enumerate(read_rows(path, Exchange))}
+    except RunError as error:
+        advice = "Restore that file from a copy, or choose another --replay."
+        raise RunError(error.message, advice) from error
     alike = [one for one in asked if one.is_like(wanted)]
     if alike:
         return max(alike, key=asked.__getitem__)

@@ -1,7 +1,7 @@
 import pytest
 
 from codlocal.core.errors import DeviceError
-from codlocal.core.foreign import FREE_SPACE, first_line, memory_errors, told
+from codlocal.core.foreign import FREE_SPACE, first_line, memory_errors, system_error, told
 
 
 def test_an_error_of_a_library_is_told_by_its_words():
@@ -48,3 +48,7 @@ def test_other_errors_pass_as_they_are(error):
 )
 def test_a_message_ends_with_one_full_stop(message, shown):
     assert DeviceError(message).message == shown
+
+
+def test_a_number_that_is_no_error_of_the_systems_is_none():
+    assert system_error(ValueError("x (os error 99999999999999)")) is None

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -83,6 +84,19 @@ def test_a_manifest_that_goes_while_the_run_works_is_not_begun_anew(tmp_path):
     with gone, opened(tmp_path) as run, run.stage("teacher"):
         manifest.unlink()
     assert not manifest.exists()
+    with opened(tmp_path) as run, run.stage("data"):
+        pass
+    with gone, opened(tmp_path) as run:
+        manifest.unlink()
+        with run.stage("teacher"):
+            pass
+
+
+def test_a_new_folder_that_goes_while_the_run_works_is_told_as_such(tmp_path):
+    path = tmp_path / "new"
+    gone = pytest.raises(RunError, match="has gone while")
+    with gone, opened(path) as run, run.stage("data"):
+        shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("content", [None, ""])

@@ -125,6 +125,10 @@ def test_predictions_that_do_not_say_whose_they_are_are_made_again(tmp_path):
     assert load.loaded == ["student-seed0"]
 
 
+def without(figures, name):
+    return {one: value for one, value in figures.items() if one != name}
+
+
 def test_a_done_stage_only_reads_its_file(tmp_path):
     config = prepare(tmp_path)
     found = evaluate(tmp_path, config)
@@ -138,6 +142,12 @@ def test_a_done_stage_only_reads_its_file(tmp_path):
         {**whole, "seeds": []},
         {**whole, "teacher": {**whole["teacher"], "accuracy": "good"}},
         {**whole, "intervals": {**whole["intervals"], "difference": {}}},
+        {**whole, "intervals": {**whole["intervals"], "baseline": None}},
+        {**whole, "intervals": {**whole["intervals"], "difference": None}},
+        {**whole, "baseline": None},
+        {**whole, "student": {**whole["student"], "boundary_n": 3, "boundary_agreement": None}},
+        {**whole, "teacher": {**whole["teacher"], "calibration_error": None}},
+        {**whole, "student": without(whole["student"], "calibration_error")},
     ]
     for content in ("{", "[1, 2]", "{}", "[" * 100_000, *map(json.dumps, wrong)):
         path.write_text(content)

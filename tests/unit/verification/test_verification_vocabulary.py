@@ -37,6 +37,9 @@ def test_a_word_may_end_a_phrase_now_and_then():
         ("It was the.", "We ate the, it was the.", ("the",)),
         ("good soup", "the soup", ()),
         ("It was (good).", "It was (the).", ("the",)),
+        ("It was good.", "It was (good).", ()),
+        ("It was good.", 'It was "the" best.', ()),
+        ("It was 5 pounds.", "It was £5.", ()),
         ("", "", ()),
     ],
 )

@@ -34,6 +34,15 @@ def test_a_packed_answer_is_not_unpacked():
         client.get("http://127.0.0.1")
 
 
+@pytest.mark.parametrize("said", ["", "Identity", " identity "])
+def test_an_answer_that_says_that_it_is_not_packed_is_taken(said):
+    response = httpx.Response(200, headers={"Content-Encoding": said}, content=b"{}")
+    hooks = {"response": [bounds.bound]}
+    transport = httpx.MockTransport(lambda _: response)
+    with httpx.Client(transport=transport, event_hooks=hooks) as client:
+        assert client.get("http://127.0.0.1").json() == {}
+
+
 def test_nor_is_it_by_an_asynchronous_client():
     async def get():
         hooks = {"response": [bounds.bound_async]}

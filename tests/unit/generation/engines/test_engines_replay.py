@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from fakes import FakeEngine
 
-from codlocal.core.errors import EngineError
+from codlocal.core.errors import EngineError, RunError
 from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.recording import Generator, Recorder, store_at
 from codlocal.generation.engines.replay import Replay, recorded_generator
@@ -112,3 +112,12 @@ def test_parts_that_were_asked_apart_are_said_to_be_so(recorded):
         asyncio.run(recorder.generate(replace(REQUEST, seed=9, prompt="Other words")))
     with pytest.raises(EngineError, match="never all together"):
         replay(path, replace(REQUEST, seed=9))
+
+
+def test_a_damaged_store_of_another_run_is_not_to_be_made_anew_here(recorded):
+    path, _ = recorded
+    path.write_text(path.read_text() + "{}\n")
+    with pytest.raises(RunError, match="is not a valid") as caught:
+        recorded_generator(path, UNKNOWN)
+    assert "--replay" in caught.value.hint
+    assert "--redo" not in caught.value.hint
