@@ -72,11 +72,14 @@ def require_columns(available: Sequence[str], columns: Columns, where: str) -> N
 
 
 def _text_of(path: Path) -> str:
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path} is not valid UTF-8 (byte {error.start}).", "Save the file again as UTF-8."
+            f"{path}, line {line}, is not valid UTF-8.",
+            "Save the file again as UTF-8 (in Excel: CSV UTF-8), with commas between the fields.",
         ) from error
 
 

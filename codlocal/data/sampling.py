@@ -4,12 +4,16 @@ Nested means that a seed's texts for k are the first k of its texts for any larg
 counterfactuals made for the largest k then serve every smaller one, and comparisons are paired.
 """
 
+import difflib
 import random
 from collections import Counter
 from collections.abc import Sequence
 
 from codlocal.core.errors import DataError
 from codlocal.core.records import Example, FewShotSplit
+
+_RARE, _ALIKE = 2, 0.8
+"""A label of so few texts that is so like another one (of 1) may be misspelt."""
 
 
 def few_shots(
@@ -85,12 +89,20 @@ def _refuse_shortage(counts: Sequence[int], k: int, names: Sequence[str]) -> Non
     place = runs_out.index(largest)
     even = largest - largest % 2
     few = {0: "no training text", 1: "only one training text"}
+    slip = _slip(place, names) if 0 < counts[place] <= _RARE else ""
     raise DataError(
         f"{k} balanced texts can't be drawn: the class {names[place]!r} has "
         f"{few.get(counts[place], f'only {counts[place]} training texts')}.",
-        f"The largest possible k is {even}: ask for that (-k {even}, or k in a grid), or give more "
-        "texts of that class."
+        f"{slip}The largest possible k is {even}: ask for that (-k {even}, or k in a grid), or "
+        "give more texts of that class."
         if even
-        else "Give at least one training text of each class, or leave it out of the test texts and "
-        "of the label names.",
+        else f"{slip}Give at least one training text of each class, or leave it out of the test "
+        "texts and of the label names.",
     )
+
+
+def _slip(place: int, names: Sequence[str]) -> str:
+    """A hint that a label may be another one, misspelt; empty if it is like none."""
+    others = [*names[:place], *names[place + 1 :]]
+    near = difflib.get_close_matches(names[place], others, n=1, cutoff=_ALIKE)
+    return f"If {names[place]!r} is a slip for {near[0]!r}, correct the data. " if near else ""

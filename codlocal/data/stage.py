@@ -1,7 +1,7 @@
 """The data stage: loads the dataset, draws the few labelled texts, and writes both to the run."""
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +12,8 @@ from codlocal.core.run import RunFolder
 from codlocal.data.cleaning import LoadedData
 from codlocal.data.loaders import load
 from codlocal.data.sampling import few_shots
+
+_SHOWN_CLASSES = 12
 
 
 def run_data(run: RunFolder, console: Console) -> None:
@@ -56,16 +58,27 @@ def _say(loaded: LoadedData, k: int, console: Console) -> None:
     if dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
         console.info(f"{spec.name}: {spec.dropped_rows} rows dropped: {counts}")
-    for names in _alike(spec.label_names):
-        console.warn(
-            f"The labels {' and '.join(map(repr, names))} are classes of their own. If they mean "
-            "the same, spell them alike in the data."
-        )
-    if k < len(spec.label_names):
-        console.warn(
-            f"k = {k} is less than the {len(spec.label_names)} classes: "
+    if spec.source == "file" and len(spec.label_names) <= _SHOWN_CLASSES:
+        sizes = Counter(example.label for example in loaded.train)
+        shown = ", ".join(f"{name} {sizes[at]}" for at, name in enumerate(spec.label_names))
+        console.info(f"{spec.name}: training texts by label: {shown}")
+    for doubt in doubts(spec.label_names, k):
+        console.warn(doubt)
+
+
+def doubts(names: Sequence[str], k: int) -> list[str]:
+    """What may be wrong with the classes of some texts."""
+    found = [
+        f"The labels {' and '.join(map(repr, alike))} are classes of their own. If they mean "
+        "the same, spell them alike in the data."
+        for alike in _alike(names)
+    ]
+    if k < len(names):
+        found.append(
+            f"k = {k} is less than the {len(names)} classes: "
             "some classes have no labelled text at all."
         )
+    return found
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:

@@ -40,6 +40,13 @@ class Served:
         """What the model is, as well as it is known."""
         return self.root or self.name
 
+    def is_other_than(self, model: str) -> bool:
+        """Whether its place is none of a model of that name, in a folder or a hub's cache."""
+        name, parts = Path(model).name.casefold(), Path(self.root.casefold()).parts
+        # A single word that is its name, too, may be anything.
+        told = len(parts) > 1 or self.root not in {"", self.name}
+        return told and not any(part == name or part.endswith(f"--{name}") for part in parts)
+
     @property
     def identity(self) -> str:
         """What stands for the hash of the weights, which a server does not tell."""

@@ -92,6 +92,12 @@ def _source(run: RunFolder, console: Console) -> tuple[str, Generator, OpenEngin
     runtime = run.config.runtime
     if runtime.server_url:
         served = engines.check_server(runtime.server_url, offline=runtime.offline)
+        if served.is_other_than(run.config.generator.model):
+            console.warn(
+                f"The server at {runtime.server_url} serves {served.model}, and the run's "
+                f"settings and replies will say {run.config.generator.model}. If that is another "
+                "model, name the server's with --generator."
+            )
         work = partial(_attached, run.config, served.name)
         return served.model, _generator(run.config, served.identity), work
     name = run.config.generator.model

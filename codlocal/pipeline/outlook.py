@@ -9,9 +9,10 @@ from codlocal.core.console import Console
 from codlocal.core.errors import CodlocalError
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
+from codlocal.data.stage import doubts
 from codlocal.models import locate, packages
 from codlocal.pipeline import preflight
-from codlocal.pipeline.engines import find_engine
+from codlocal.pipeline.engines import check_server, find_engine
 from codlocal.pipeline.rounds import check_rounds, round_folder
 from codlocal.pipeline.texts import drawn
 
@@ -124,19 +125,23 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
         yield Need("texts", f"{run.config.dataset.name}: not here, to be fetched")
         return None
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
-    yield Need("texts", f"{spec.name}: {counts}")
+    dropped = f", {spec.dropped_rows} rows dropped" if spec.dropped_rows else ""
+    yield Need("texts", f"{spec.name}: {counts}{dropped}")
+    for doubt in doubts(spec.label_names, run.config.dataset.k):
+        yield Need("labels", doubt)
     if "generate" in missing:
         yield _need("prompt", lambda: str(preflight.check_prompt(run, spec)))
     return spec
 
 
 def _engine(run: RunFolder) -> str:
-    preflight.check_engine(run.config)
     runtime = run.config.runtime
+    if runtime.server_url and not runtime.replay:
+        served = check_server(runtime.server_url, offline=runtime.offline)
+        return f"the server at {runtime.server_url}, which serves {served.model}"
+    preflight.check_engine(run.config)
     if runtime.replay:
         return f"the replies in {runtime.replay}"
-    if runtime.server_url:
-        return f"the server at {runtime.server_url}"
     if run.config.generator.engine == "vllm":
         return f"vLLM of {find_engine(runtime.engine_python)}"
     return "transformers, in this process"

@@ -28,6 +28,16 @@ def draw(counts, k, seed):
 counts_of_classes = st.lists(st.integers(20, 40), min_size=2, max_size=5)
 
 
+def test_a_rare_label_that_is_like_another_may_be_a_slip():
+    for name, is_one in (("Technix", True), ("Sonstiges", False)):
+        with pytest.raises(DataError) as caught:
+            few_shot(examples_of([50, 1]), 8, 0, ["Technik", name])
+        assert ("slip for 'Technik'" in caught.value.hint) == is_one
+    with pytest.raises(DataError) as caught:
+        few_shot(examples_of([50, 3]), 8, 0, ["Technik", "Technix"])
+    assert "slip" not in caught.value.hint
+
+
 @settings(deadline=None)
 @given(counts_of_classes, st.integers(0, 10_000), st.integers(1, 20), st.integers(1, 20))
 def test_smaller_draws_are_prefixes_of_larger_ones(counts, seed, one, other):

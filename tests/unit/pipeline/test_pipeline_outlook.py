@@ -46,6 +46,16 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(look, place):
     assert list(place.iterdir()) == []
 
 
+def test_doubtful_labels_and_dropped_rows_are_told_before_a_run(look, place):
+    rows = [{"text": f"text {n}", "label": ("Yes", "yes", "no")[n % 3]} for n in range(30)]
+    rows.append({"text": "", "label": "no"})
+    (place / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, found, _ = look("--data", "a.jsonl", "-k", "4", "--seeds", "1")
+    assert code == 0
+    assert found["needs"]["texts"]["state"].endswith("3 labels, 1 rows dropped")
+    assert "'Yes' and 'yes' are classes of their own" in found["needs"]["labels"]["state"]
+
+
 def test_a_narrow_terminal_cuts_no_path_off(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     _, out, _ = call(*(one for one in EMBEDDED if one != "--json"), "--student", "/" + 60 * "x")
