@@ -57,7 +57,8 @@ def _say(loaded: LoadedData, k: int, console: Console) -> None:
         console.info(f"{spec.name}: not used: {', '.join(loaded.unread)}")
     if dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-        console.info(f"{spec.name}: {spec.dropped_rows} rows dropped: {counts}")
+        rows = f"{spec.dropped_rows} row{'s' if spec.dropped_rows > 1 else ''}"
+        console.info(f"{spec.name}: {rows} dropped: {counts}")
     if spec.source == "file" and len(spec.label_names) <= _SHOWN_CLASSES:
         sizes = Counter(example.label for example in loaded.train)
         shown = ", ".join(f"{name} {sizes[at]}" for at, name in enumerate(spec.label_names))

@@ -125,10 +125,10 @@ def _texts(run: RunFolder, missing: Sequence[str]) -> Generator[Need, None, Data
         yield Need("texts", f"{run.config.dataset.name}: not here, to be fetched")
         return None
     counts = f"{spec.train_rows} train / {spec.test_rows} test, {len(spec.label_names)} labels"
-    dropped = f", {spec.dropped_rows} rows dropped" if spec.dropped_rows else ""
+    dropped = f", rows dropped: {spec.dropped_rows}" if spec.dropped_rows else ""
     yield Need("texts", f"{spec.name}: {counts}{dropped}")
-    for doubt in doubts(spec.label_names, run.config.dataset.k):
-        yield Need("labels", doubt)
+    if doubtful := doubts(spec.label_names, run.config.dataset.k):
+        yield Need("labels", " ".join(doubtful))
     if "generate" in missing:
         yield _need("prompt", lambda: str(preflight.check_prompt(run, spec)))
     return spec

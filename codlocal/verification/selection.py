@@ -105,7 +105,7 @@ def _repeats_itself(verdict: Verdict, _original: Original, _gate: Gate) -> str |
 
 
 def _breaks_off(verdict: Verdict, _original: Original, _gate: Gate) -> str | None:
-    # It sees a new word's place by what comes before alone: "the" is likely after "moving to".
+    # The generator sees a place by what comes before alone: "the" is likely after "moving to".
     return "breaks off" if verdict.broken_off else None
 
 

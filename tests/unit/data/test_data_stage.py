@@ -90,7 +90,7 @@ def test_dropped_rows_and_a_small_k_are_said(tmp_path, capsys):
     run_stage(tmp_path / "run", config_of(path=str(path), k=2, seeds=1))
     said = capsys.readouterr().err
     assert f"mine: {path}; 21 train / 9 test texts, held out of the training texts" in said
-    assert "mine: 1 rows dropped: 1 without text" in said
+    assert "mine: 1 row dropped: 1 without text" in said
     assert "k = 2 is less than the 3 classes" in said
 
 

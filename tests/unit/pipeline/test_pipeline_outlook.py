@@ -52,7 +52,7 @@ def test_doubtful_labels_and_dropped_rows_are_told_before_a_run(look, place):
     (place / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, found, _ = look("--data", "a.jsonl", "-k", "4", "--seeds", "1")
     assert code == 0
-    assert found["needs"]["texts"]["state"].endswith("3 labels, 1 rows dropped")
+    assert found["needs"]["texts"]["state"].endswith("3 labels, rows dropped: 1")
     assert "'Yes' and 'yes' are classes of their own" in found["needs"]["labels"]["state"]
 
 
