@@ -7,7 +7,7 @@ from typing import Any
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config, resolve
-from codlocal.core.records import DatasetSpec, Example, FewShotSplit
+from codlocal.core.records import Candidate, DatasetSpec, Example, FewShotSplit
 from codlocal.core.run import RunFolder
 from codlocal.pipeline.grid import Grid
 
@@ -27,6 +27,17 @@ REVIEWS = tuple(
         ]
     )
 )
+
+
+def edits_of_the_first(texts: Sequence[str]) -> list[Candidate]:
+    """Candidates of the first review for its other label."""
+    return [
+        Candidate(
+            id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
+            source_label=1, target_label=0, text=text,
+        )
+        for at, text in enumerate(texts)
+    ]  # fmt: skip
 
 
 def grid_of(**changes: Any) -> Grid:

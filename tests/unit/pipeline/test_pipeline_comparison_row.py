@@ -1,11 +1,11 @@
 """What a comparison tells of one generator, whose originals may have several counterfactuals."""
 
 from fakes import FakeTeacher
-from runs import config, run_with_data
+from runs import config, edits_of_the_first, run_with_data
 
 from codlocal.core import jsonl
 from codlocal.core.console import Console
-from codlocal.core.records import Candidate, Original
+from codlocal.core.records import Original
 from codlocal.core.statistics import wilson
 from codlocal.pipeline import comparison
 from codlocal.pipeline.comparison import Contender
@@ -20,13 +20,7 @@ EDITS = (
 
 def test_an_original_with_several_pairs_is_solved_once(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "read_metrics", lambda _run: {})
-    rows = [
-        Candidate(
-            id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
-            source_label=1, target_label=0, text=text,
-        )
-        for at, text in enumerate(EDITS)
-    ]  # fmt: skip
+    rows = edits_of_the_first(EDITS)
     asked = [
         Original(example_id=f"train/{at}", probabilities=(0.5, 0.5), label=1 - at) for at in (0, 1)
     ]

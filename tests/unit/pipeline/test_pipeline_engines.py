@@ -107,26 +107,6 @@ def test_a_model_is_what_the_server_says_of_it(monkeypatch, root, model, identit
     assert not engines.is_served("0a1b2c")
 
 
-@pytest.mark.parametrize(
-    ("model", "root", "is_other"),
-    [
-        ("gemma-3-270m", "/home/me/models/gemma-3-270m", False),
-        ("/elsewhere/Gemma-3-270m", "/home/me/models/gemma-3-270m/", False),
-        ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct", False),
-        ("Qwen/Qwen2.5-7B", "/hub/models--Qwen--Qwen2.5-7B/snapshots/0a1b", False),
-        ("Qwen/Qwen2.5-7B", "/hub/models--Qwen--Qwen2.5-7B-Instruct/snapshots/0a1b", True),
-        ("smollm2-135m", "/home/me/models/gemma-3-270m", True),
-        ("smollm2-135m", "generator", False),
-    ],
-)
-def test_a_server_tells_of_another_model_by_its_place(model, root, is_other):
-    assert engines.Served("generator", root).is_other_than(model) == is_other
-
-
-def test_a_server_that_tells_no_place_tells_of_no_other_model():
-    assert not engines.Served("generator").is_other_than("gemma")
-
-
 @pytest.mark.parametrize("body", [b"[]", b'{"data": []}', b'{"data": ["x"]}', b'{"data": [{}]}'])
 def test_a_server_that_names_no_model_is_none_of_ours(monkeypatch, body):
     monkeypatch.setenv(engines.KEY_VARIABLE, "secret")

@@ -2,11 +2,11 @@
 
 import pytest
 from fakes import FakeTeacher
-from runs import REVIEWS, run_with_data
+from runs import REVIEWS, edits_of_the_first, run_with_data
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
-from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection
+from codlocal.core.records import CounterfactualPair, Original, Rejection
 from codlocal.verification.stage import read_evidence, read_unusable, run_verify
 
 FIRST, SECOND = "The food was BAD and the  staff cold.", "The food was  AWFUL and the staff cold."
@@ -20,13 +20,7 @@ EARLIER = CounterfactualPair(
 def generated(run, *texts):
     """Candidates for the first review, of which the first is the smallest edit."""
     jsonl.write_rows(run.file(*artifacts.EARLIER_PAIRS), [EARLIER])
-    rows = [
-        Candidate(
-            id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
-            source_label=1, target_label=0, text=text,
-        )
-        for at, text in enumerate(texts)
-    ]  # fmt: skip
+    rows = edits_of_the_first(texts)
     with run.stage("generate"):
         asked = Original(example_id="train/0", probabilities=(0.1, 0.9), label=1)
         jsonl.write_rows(run.file("originals.jsonl"), [asked])
