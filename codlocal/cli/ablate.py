@@ -61,7 +61,7 @@ _FAILED = 4
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the cells, what they share and what is there already; run nothing.",
+    help="Print the cells, what they share, what is there and which would fail; run nothing.",
 )
 @options("output")
 def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
@@ -85,8 +85,14 @@ def ablate(grid: Path, out: Path | None, *, dry_run: bool, **given: Any) -> int:
     sources = plan(read_grid(grid, assignments))
     check_texts(sources, folder)
     if dry_run:
-        console.result(*_planned(sources, folder))
-        return 0
+        planned, table = _planned(sources, folder)
+        console.result(planned, table)
+        problems = Counter(
+            cell["problem"] for one in planned["runs"] for cell in one["cells"] if cell["problem"]
+        )
+        for reason, count in problems.items():
+            console.warn(f"{count} cell{'s' if count > 1 else ''} would fail: {reason}")
+        return _FAILED if problems else 0
     rows = run_ablation(sources, folder, console)
     failed = [row for row in rows if row.error]
     summary = {
@@ -105,6 +111,7 @@ def _planned(sources: "list[Source]", folder: Path) -> tuple[dict[str, Any], Tab
     """What a dry run prints: a row for each run that cells share, and in JSON every cell."""
     from codlocal.evaluation.results import read_results
     from codlocal.pipeline.ablation import known_work, open_cells, state_of
+    from codlocal.pipeline.possible import foreseen
 
     done = read_results(folder)
     known = known_work(sources, done)
@@ -123,8 +130,11 @@ def _planned(sources: "list[Source]", folder: Path) -> tuple[dict[str, Any], Tab
         arms = ", ".join(dict.fromkeys(cell.arm for cell in source.cells))
         counts = (str(len(source.cells)), str(len(to_do)))
         table.add_row(*map(escape, (source.name, state, arms)), *counts)
+        refused = foreseen(cell for cell in source.cells if cell.key in to_do)
+        problems = {cell.key: f"{error.message} {error.hint}" for cell, error in refused}
         cells = [
-            {**cell.blank.model_dump(include=_PLACE), "to_do": cell.key in to_do}
+            cell.blank.model_dump(include=_PLACE)
+            | {"to_do": cell.key in to_do, "problem": problems.get(cell.key)}
             for cell in source.cells
         ]
         runs.append({"run": source.name, "counterfactuals": state, "cells": cells})

@@ -10,7 +10,6 @@ DIR/work/          students in training; they are deleted when they are scored
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from codlocal.core.errors import CodlocalError, ConfigError, QualityError, RunEr
 from codlocal.core.foreign import memory_errors
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS
-from codlocal.distillation.finetune import check_student
 from codlocal.evaluation.results import (
     PLAN,
     RESULTS,
@@ -31,11 +29,10 @@ from codlocal.evaluation.results import (
     write_tables,
 )
 from codlocal.models.folders import locked
-from codlocal.models.locate import resolve
 from codlocal.pipeline.bench import Bench
 from codlocal.pipeline.cells import Cell, Source
 from codlocal.pipeline.lending import check_lender, twin
-from codlocal.pipeline.preflight import check_packages
+from codlocal.pipeline.possible import possible
 from codlocal.pipeline.session import Session
 from codlocal.pipeline.texts import drawn
 
@@ -155,7 +152,10 @@ def _prepared(
     source: Source, cells: list[Cell], folder: Path, console: Console
 ) -> tuple[list[Cell], list[CellResult]]:
     """Bring a source's run up to what its cells need: the cells that can go on, and the others."""
-    cells, failures = _possible(source, cells, console)
+    cells, refused = possible(cells, console)
+    for reason in dict.fromkeys(error.message for _, error in refused):
+        console.warn(f"{source.name}: {reason}")
+    failures = [_failure(cell, error) for cell, error in refused]
     if not cells:
         return [], failures
     goal = "teacher"
@@ -193,30 +193,6 @@ def _needs(cell: Cell, error: CodlocalError) -> bool:
 def _settings(source: Source, cell: Cell) -> Config:
     """Those of a source's run, with a student that can be made."""
     return source.config.model_copy(update={"distillation": cell.config.distillation})
-
-
-def _possible(
-    source: Source, cells: Sequence[Cell], console: Console
-) -> tuple[list[Cell], list[CellResult]]:
-    """The cells whose student can be made, and the failures of the others."""
-    found: list[Cell] = []
-    failures: list[CellResult] = []
-    reasons: dict[str, None] = {}
-    for _, alike in groupby(cells, key=lambda cell: cell.config.distillation):
-        some = list(alike)
-        config = some[0].config
-        try:
-            check_packages(config)
-            base = resolve(config.teacher.model, console=console, offline=config.runtime.offline)
-            check_student(config, base, console)
-        except CodlocalError as error:
-            reasons[error.message] = None
-            failures += [_failure(cell, error) for cell in some]
-        else:
-            found += some
-    for reason in reasons:
-        console.warn(f"{source.name}: {reason}")
-    return found, failures
 
 
 def _refuse_other_texts(run: RunFolder) -> None:

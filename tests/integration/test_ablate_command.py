@@ -104,6 +104,14 @@ def test_a_dry_run_tells_which_run_shares_its_counterfactuals(place, call):
     assert second["counterfactuals"] == f"generator, from none/runs/{first['run']}"
 
 
+def test_a_dry_run_says_which_students_can_not_be_made(place, call):
+    write_grid(place, ["baseline"], "vary.distillation.student_layers = [2, 9]")
+    summary, err = ablate(call, "--dry-run", out="none", code=4)
+    assert "4 cells would fail: The model has 2 layers, fewer than the 9 asked for." in err
+    for cell in summary["runs"][0]["cells"]:
+        assert bool(cell["problem"]) == (cell["settings"]["distillation.student_layers"] == 9)
+
+
 def test_a_folder_with_results_of_its_own_is_refused(place, call):
     write_grid(place, ARMS)
     place.joinpath("mine").mkdir()
@@ -203,6 +211,10 @@ quantization = ["nf4", "none"]
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "peft" else find(name)
     )
+    planned, err = ablate(call, "--dry-run", out=str(copied), code=4)
+    assert "4 cells would fail: nf4 needs peft, not installed here. pip install peft" in err
+    for cell in planned["runs"][0]["cells"]:
+        assert bool(cell["problem"]) == (cell["settings"]["distillation.quantization"] == "nf4")
     summary, err = ablate(call, out=str(copied), code=4)
     assert (summary["cells"], summary["failed"]) == (8, 4)
     assert "4 cells failed: nf4 needs peft, not installed here. pip install peft" in err

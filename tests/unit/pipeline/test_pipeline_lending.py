@@ -124,7 +124,7 @@ def test_a_teacher_that_only_a_lender_needs_is_not_made_where_it_is_another(
             _give_teacher(session.run, "b")
 
     monkeypatch.setattr(Session, "advance", advance)
-    monkeypatch.setattr(ablation, "_possible", lambda _source, cells, _console: (cells, []))
+    monkeypatch.setattr(ablation, "possible", lambda cells, _console: (cells, []))
     monkeypatch.setattr(lending, "may_get", lambda *_: False)
     grid = {"dataset": {"name": "tiny", "path": str(lender)}, "generator": "gemma", "k": 8}
     (source,) = plan(grid_of(**grid, seeds=1, arm=arms, pairs_from=str(lender)))
