@@ -36,6 +36,7 @@ def row(arm, k, seed, agreement, **changes):
         k=k,
         seed=seed,
         settings={},
+        curve="1",
         teacher_accuracy=0.9,
         metrics=metrics,
         facts=FACTS,

@@ -88,21 +88,13 @@ def install(kind: Kind, console: Console, *, upgrade: bool, offline: bool) -> di
 
 def _refuse_strange_folder() -> None:
     folder = paths.engine()
-    if not folder.is_dir() or "kind" in _noted() or _is_of_an_older_version(folder):
+    if not folder.is_dir() or "kind" in _noted():
         return
     if {one.name for one in folder.iterdir()} - {f"{_MARKER}.partial"}:
         raise EngineError(
             f"{folder} is no environment of codlocal's, and all that is in it would be removed.",
             "Point CODLOCAL_ENGINE at a new folder, or remove this one.",
         )
-
-
-def _is_of_an_older_version(folder: Path) -> bool:
-    """Whether a half-built environment is one that codlocal built when its marker came last."""
-    ours = folder == paths.home() / "engine" and _log().exists()
-    return (
-        ours and folder.joinpath("pyvenv.cfg").is_file() and not folder.joinpath(_MARKER).exists()
-    )
 
 
 def _log() -> Path:

@@ -56,7 +56,7 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         summary = manifest_summary(run)
         tables = [_stage_table(run)]
         if until in {"verify", "evaluate"}:
-            tables += _measures(run, summary)
+            tables.append(_measures(run, summary))
         if until == "evaluate":
             tables.append(_metrics(run, summary))
         if rounds > 1:
@@ -107,15 +107,12 @@ def _states(title: str, states: dict[str, str]) -> Table:
     return table
 
 
-def _measures(run: RunFolder, summary: dict[str, Any]) -> list[Table]:
-    """The table of the counterfactuals; none for a run that was verified before there was one."""
-    from codlocal.verification.report import GENERATION, read_generation, table
+def _measures(run: RunFolder, summary: dict[str, Any]) -> Table:
+    from codlocal.verification.report import read_generation, table
 
-    if not run.file(GENERATION).exists():
-        return []
     generation = read_generation(run)
     summary["counterfactuals"] = generation.model_dump(mode="json")
-    return [table(generation)]
+    return table(generation)
 
 
 def _metrics(run: RunFolder, summary: dict[str, Any]) -> Table:

@@ -89,8 +89,8 @@ class Verdict(Row):
 
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
     are the words that no training text has, `repeated` is what stands twice in a row, and
-    `broken_off` are the words that end a phrase though they never do, each where the original
-    has none of it.
+    `broken_off` are the words that end a phrase though they hardly ever do, each more often than
+    in the original.
     """
 
     candidate_id: str
@@ -100,11 +100,11 @@ class Verdict(Row):
     flipped: bool
     edits: int
     edit_distance: float
-    length: int = 0
-    original_length: int = 0
-    unknown: tuple[str, ...] = ()
-    repeated: tuple[str, ...] = ()
-    broken_off: tuple[str, ...] = ()
+    length: int
+    original_length: int
+    unknown: tuple[str, ...]
+    repeated: tuple[str, ...]
+    broken_off: tuple[str, ...]
     fluency: Fluency | None = None
 
     @property

@@ -50,16 +50,18 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, key: str
-) -> int:
-    """Restore the newest state of this training; return its step, or 0 if there is none.
+) -> tuple[int, str]:
+    """Restore the newest state of this training.
 
-    A state that can't be read is passed over with a warning.
+    Returns its step and curve, or 0 and "" if there is none. A state that can't be read is passed
+    over with a warning.
     """
     for checkpoint in reversed(_checkpoints(folder)):
         try:
             state = json.loads(checkpoint.joinpath("state.json").read_bytes())
-            if (state["key"], state.get("weights")) != (key, _count(model)):
+            if (state["key"], state["weights"]) != (key, _count(model)):
                 continue
+            step, curve = int(state["step"]), str(state["curve"])
             weights = load_file(checkpoint / "model.safetensors")
             moments = load_file(checkpoint / "optimizer.safetensors")
         except (
@@ -70,16 +72,8 @@ def load_checkpoint(
             continue
         _restore_weights(model, weights)
         _restore_moments(model, optimizer, moments)
-        return int(state["step"])
-    return 0
-
-
-def curve_at(folder: Path, step: int) -> str:
-    """The id under which a tracker knows a training that was restored; empty at its beginning."""
-    if not step:
-        return ""
-    state = json.loads(_checkpoint(folder, step).joinpath("state.json").read_bytes())
-    return str(state.get("curve", ""))
+        return step, curve
+    return 0, ""
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -20,7 +20,7 @@ from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.core.records import LossTerms
 from codlocal.core.sections import RuntimeConfig
-from codlocal.distillation.checkpoints import curve_at, load_checkpoint, save_checkpoint
+from codlocal.distillation.checkpoints import load_checkpoint, save_checkpoint
 from codlocal.distillation.objectives import LossTensors
 from codlocal.distillation.trackers import Curve, curve_of, tracker_options, tracking
 from codlocal.models.devices import device_of, training_dtype
@@ -98,10 +98,8 @@ def train(
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, fused=True)
     prepared, stepper = accelerator.prepare(model, optimizer)
-    begin = load_checkpoint(place, model, optimizer, settings.key)
-    curve = Curve(
-        curve_of(folder, settings.phase), curve_at(place, begin) or uuid4().hex[:16], begin
-    )
+    begin, known = load_checkpoint(place, model, optimizer, settings.key)
+    curve = Curve(curve_of(folder, settings.phase), known or uuid4().hex[:16], begin)
     _cut_log(place / TRAIN_LOG, begin)
     pace = _Pace()
     with (

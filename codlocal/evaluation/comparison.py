@@ -114,13 +114,12 @@ def place_of(row: CellResult) -> str:
 def _mixed(series: Iterable[Series]) -> Iterator[tuple[CellResult, CellResult]]:
     for one in series:
         seen: dict[tuple[int, int], CellResult] = {}
-        curve = next((row for row in one.rows if row.curve), one.rows[0])
         for row in one.rows:
             first = seen.setdefault((row.k, row.seed), row)
             if first.key != row.key:
                 yield first, row
-            elif row.curve and row.curve != curve.curve:
-                yield curve, row
+            elif row.curve != one.rows[0].curve:
+                yield one.rows[0], row
 
 
 def _series(everything: Sequence[CellResult]) -> list[Series]:

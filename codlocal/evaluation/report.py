@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from codlocal.core.errors import RunError
+from codlocal.core.records import Metrics
 from codlocal.core.run import RunFolder
 from codlocal.evaluation.summary import OVER_SEEDS
 
@@ -34,19 +35,6 @@ class _WithoutNulls(BaseModel):
         if isinstance(data, dict) and None in data.values():
             raise ValueError("a part is null")
         return data
-
-
-class _Figures(BaseModel):
-    """Of a teacher or an arm; earlier versions have no calibration nor texts near the boundary."""
-
-    accuracy: float
-    macro_f1: float
-    matthews: float
-    teacher_agreement: float
-    calibration_error: float = 0.0
-    boundary_agreement: float | None = None
-    boundary_n: int = 0
-    n: int
 
 
 class _Difference(BaseModel):
@@ -78,13 +66,13 @@ class _Dataset(BaseModel):
 
 
 class _Written(_WithoutNulls):
-    """What every `metrics.json` has, of whatever version."""
+    """What every `metrics.json` has."""
 
     dataset: _Dataset
     seeds: Annotated[list[int], Field(min_length=1)]
-    teacher: _Figures
-    student: _Figures
-    baseline: _Figures | None = None
+    teacher: Metrics
+    student: Metrics
+    baseline: Metrics | None = None
     per_seed: dict[str, list[dict[str, Any]]]
     interval_kind: str
     interval_level: float
@@ -94,9 +82,8 @@ class _Written(_WithoutNulls):
     def _all_arms_have_all_parts(self) -> Self:
         arms = [one for one in (self.student, self.baseline) if one]
         near = [one.boundary_agreement for one in arms if self.student.boundary_n]
-        calibrated = {"calibration_error" in one.model_fields_set for one in (self.teacher, *arms)}
         alone = {self.baseline is None, self.intervals.baseline is None}
-        if None in near or len(calibrated) > 1 or len(alone) > 1:
+        if None in near or len(alone) > 1:
             raise ValueError("a figure is missing")
         return self
 
@@ -147,22 +134,17 @@ def agreement(metrics: Mapping[str, Any], arm: str = "student") -> str:
 
 
 def caption(metrics: Mapping[str, Any]) -> str:
-    """Say in words what the intervals are, how student and baseline differ, and what else counts.
-
-    Runs of earlier versions have no figures of calibration and of texts near the boundary.
-    """
+    """Say in words what the intervals are, how student and baseline differ, what else counts."""
     count = len(metrics["seeds"])
     seeds = f"{count} seed{'s' if count > 1 else ''}"
     lines = [f"{metrics['interval_level']:.0%} intervals: {metrics['interval_kind']}; {seeds}"]
     if "difference" in metrics["intervals"]:
         found = metrics["intervals"]["difference"]["teacher_agreement"]
         lines.append(f"student - baseline, agreement: {found['mean']:+.3f} {_sureness(found)}")
-    if metrics["student"].get("boundary_n"):
-        texts = metrics["student"]["boundary_n"]
+    if texts := metrics["student"]["boundary_n"]:
         what = f"agreement on {texts} text{'s' if texts > 1 else ''} near the boundary"
         lines.append(_by_row(metrics, "boundary_agreement", what, _ROWS[1:]))
-    if "calibration_error" in metrics["student"]:
-        lines.append(_by_row(metrics, "calibration_error", "expected calibration error", _ROWS))
+    lines.append(_by_row(metrics, "calibration_error", "expected calibration error", _ROWS))
     return "\n".join(lines)
 
 

@@ -42,9 +42,9 @@ class CellResult(Row):
 
     `generator` is None where no counterfactual is used. `settings` has the values of the grid's
     further axes, None where an axis does not touch the cell. `curve` is a hash of all settings but
-    k and the seed; rows of earlier versions have none. `teacher_accuracy` is that of the
-    teacher on the same test split. `seconds` is what the figures took; where they do not depend on
-    the method or on another axis, rows of the same figures repeat it.
+    k and the seed. `teacher_accuracy` is that of the teacher on the same test split. `seconds` is
+    what the figures took; where they do not depend on the method or on another axis, rows of the
+    same figures repeat it.
     """
 
     key: str
@@ -55,7 +55,7 @@ class CellResult(Row):
     k: int
     seed: int
     settings: dict[str, Any]
-    curve: str | None = None
+    curve: str
     teacher_accuracy: float | None = None
     metrics: Metrics | None = None
     facts: SetFacts | None = None

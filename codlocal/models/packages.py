@@ -191,10 +191,10 @@ def _is_complete(folder: Path, model: PackagedModel) -> bool:
     """Whether a folder has all that was made; one that was copied in part has its marker, too."""
     try:
         noted = json.loads(folder.joinpath(MARKER).read_bytes())
-        sizes = noted.pop(_SIZES, {})
+        sizes = noted.pop(_SIZES)
         whole = sizes == {name: folder.joinpath(name).stat().st_size for name in sizes}
         return bool(whole and noted == model.marker())
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
 
 

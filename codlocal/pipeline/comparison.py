@@ -22,7 +22,7 @@ from codlocal.models import locate
 from codlocal.models.folders import copy_file, copy_folder
 from codlocal.pipeline.preflight import check_kept, check_machine
 from codlocal.verification.intervals import intervals
-from codlocal.verification.report import GENERATION, read_generation
+from codlocal.verification.report import read_generation
 from codlocal.verification.stage import read_evidence
 
 FOLDER = "generators"
@@ -210,14 +210,7 @@ def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
         "median_edit_distance": verify["median_edit_distance"],
         "completion_tokens": generate["completion_tokens"],
         "seconds": run.manifest.stages["generate"].seconds,
-        "measures": _measures(run),
+        "measures": read_generation(run).model_dump(mode="json"),
         "intervals": {name: list(it) if it else None for name, it in bounds.items()},
         "metrics": read_metrics(run),
     }
-
-
-def _measures(run: RunFolder) -> dict[str, Any] | None:
-    """The measures of a run's counterfactuals; None if it was verified before there were any."""
-    if not run.file(GENERATION).is_file():
-        return None
-    return read_generation(run).model_dump(mode="json")

@@ -49,8 +49,7 @@ def _chosen(name: str) -> Callable[[Row], str]:
     """A median over the chosen flips, from the measures of the verify stage."""
 
     def cell(row: Row) -> str:
-        measures = row["measures"] or {"total": {"chosen": {}}}
-        return _number(measures["total"]["chosen"].get(name)) + _interval(row, name, _number)
+        return _number(row["measures"]["total"]["chosen"].get(name)) + _interval(row, name, _number)
 
     return cell
 

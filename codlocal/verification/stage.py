@@ -52,8 +52,8 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
     _say_what_changed(run, console)
     with run.stage("verify") as facts:
         evidence = read_evidence(run)
-        known = _by_the_rules_of_now(evidence)
-        verdicts = {**known, **_judge_missing(run, evidence, load_teacher, console)}
+        judged = _judge_missing(run, evidence, load_teacher, console)
+        verdicts = {**evidence.verdicts, **judged}
         facts.update(_choose(run, replace(evidence, verdicts=verdicts)))
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
@@ -178,24 +178,6 @@ def read_unusable(run: RunFolder) -> Callable[[str], bool]:
     test = (normalised(row.text) for row in artifacts.stream_examples(run, "test"))
     known = frozenset(map(hash, chain(test, _earlier(run))))
     return lambda text: hash(normalised(text)) in known
-
-
-def _by_the_rules_of_now(evidence: Evidence) -> dict[str, Verdict]:
-    """The verdicts that there are, those of earlier versions with what they don't tell."""
-    verdicts = dict(evidence.verdicts)
-    older = [
-        row
-        for row in verdicts.values()
-        if "broken_off" not in row.model_fields_set and row.candidate_id in evidence.candidates
-    ]
-    if older:
-        vocabulary = Vocabulary.of(example.text for example in evidence.examples.values())
-        for row in older:
-            original = evidence.examples[row.example_id].text
-            edited = evidence.candidates[row.candidate_id].text or ""
-            found = vocabulary.broken_off(original, edited)
-            verdicts[row.candidate_id] = row.model_copy(update={"broken_off": found})
-    return verdicts
 
 
 def _judge_missing(

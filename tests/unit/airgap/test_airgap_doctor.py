@@ -137,7 +137,8 @@ def test_models_and_teachers_in_the_store_are_found():
         one.mkdir(parents=True)
         one.joinpath("config.json").touch()
     assert found("minilm-l6").state == "warning"  # of another revision, or half of it
-    marker = packages.PACKAGED_MODELS["minilm-l6"].marker()
+    sizes = {"sizes": {"config.json": 0}}
+    marker = packages.PACKAGED_MODELS["minilm-l6"].marker() | sizes
     folder.joinpath(packages.MARKER).write_text(json.dumps(marker))
     assert found("minilm-l6").state == "ok"
     assert found("teachers").value.startswith("1 in ")

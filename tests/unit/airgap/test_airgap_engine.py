@@ -167,21 +167,6 @@ def test_an_environment_of_somebody_elses_is_left_alone(machine, has_pip, marker
     assert not machine.calls.exists()
 
 
-def test_one_that_an_older_version_left_half_built_is_made_anew(machine):
-    machine.write()
-    paths.home().joinpath("engine-install.log").touch()
-    assert install()["kind"] == "cpu"
-
-
-def test_a_chosen_folder_is_never_taken_for_one_of_an_older_version(machine, tmp_path, monkeypatch):
-    monkeypatch.setenv("CODLOCAL_ENGINE", str(tmp_path / "chosen"))
-    machine.write()
-    paths.home().mkdir()
-    paths.home().joinpath("engine-install.log").touch()
-    with pytest.raises(EngineError, match="is no environment of codlocal's"):
-        install()
-
-
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_an_environment_whose_creation_was_interrupted_is_made_anew(machine, monkeypatch, kind):
     def create(folder, **_options):

@@ -8,6 +8,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 from runs import config, run_with_data
+from verified import generation_with
 
 from codlocal.airgap import engine as engine_module
 from codlocal.cli import cli
@@ -133,6 +134,7 @@ def test_a_stage_that_is_done_says_so(place, command, last):
         for stage in STAGES[1 : STAGES.index(last) + 1]:
             with run.stage(stage) as facts:
                 facts["students"] = {"a": 1, "b": 2}
+        jsonl.write_json(run.file("generation.json"), generation_with(4).model_dump(mode="json"))
     result = succeed(command, "--run", "r")
     assert f"Nothing to do: the {last} stage of r is done." in result.stderr
     assert ("students 2" in result.stdout) is (last == "distill")
@@ -144,6 +146,7 @@ def test_a_finished_pipeline_does_nothing_and_shows_its_metrics(place):
         for stage in STAGES[1:]:
             with run.stage(stage):
                 pass
+        jsonl.write_json(run.file("generation.json"), generation_with(4).model_dump(mode="json"))
         for name in ("config.json", "model.safetensors"):
             jsonl.write_text(run.file("student", name), "{}")
     shown = []

@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from verified import verdict_with
 
-from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
+from codlocal.core.records import Candidate, CounterfactualPair, Example
 from codlocal.distillation.arms import ARMS, Edit, Material, collect_edits
 from codlocal.distillation.class_prior import prior_shift
 
@@ -27,7 +28,7 @@ def candidate(example, number, **changes):
 
 def verdict(row, *, flipped):
     label = row.target_label if flipped else row.source_label
-    return Verdict(
+    return verdict_with(
         candidate_id=row.id,
         example_id=row.example_id,
         probabilities=(0.6, 0.4) if label == 0 else (0.4, 0.6),

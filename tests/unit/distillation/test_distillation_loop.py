@@ -196,7 +196,7 @@ def test_a_checkpoint_restores_weights_and_moments(tmp_path: Path):
     save_checkpoint(tmp_path, 5, model, optimizer, "k")
     other = _model()
     restored = torch.optim.AdamW(other.parameters(), fused=True)
-    assert load_checkpoint(tmp_path, other, restored, "k") == 5
+    assert load_checkpoint(tmp_path, other, restored, "k")[0] == 5
     assert _same(model.state_dict(), other.state_dict())
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert _same(optimizer.state[one], restored.state[two])
@@ -220,9 +220,9 @@ def test_a_checkpoint_that_was_cut_off_is_not_read(tmp_path: Path):
     save_checkpoint(tmp_path, 5, model, optimizer, "k")
     tmp_path.joinpath("checkpoint.partial").mkdir()
     tmp_path.joinpath("checkpoint.partial/model.safetensors").write_bytes(b"half")
-    assert load_checkpoint(tmp_path, model, optimizer, "k") == 5
+    assert load_checkpoint(tmp_path, model, optimizer, "k")[0] == 5
     save_checkpoint(tmp_path, 10, model, optimizer, "k")
-    assert load_checkpoint(tmp_path, model, optimizer, "k") == 10
+    assert load_checkpoint(tmp_path, model, optimizer, "k")[0] == 10
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_before_one_that_cant_be_read_comes_the_older_checkpoint(tmp_path: Path)
     shutil.copytree(tmp_path / "checkpoint-0000005", newest)
     newest.joinpath("optimizer.safetensors").write_bytes(b"")
     with pytest.warns(UserWarning, match="checkpoint-0000010 can't be read"):
-        assert load_checkpoint(tmp_path, model, optimizer, "k") == 5
+        assert load_checkpoint(tmp_path, model, optimizer, "k")[0] == 5
 
 
 def test_the_files_of_a_checkpoint_are_on_the_disk(tmp_path: Path, synced):
@@ -269,7 +269,7 @@ def test_a_checkpoint_of_another_number_of_weights_is_not_resumed(tmp_path: Path
     model[0].requires_grad_(False)
     save_checkpoint(tmp_path, 5, model, _adam(model), "k")
     whole = _model()
-    assert load_checkpoint(tmp_path, whole, _adam(whole), "k") == 0
+    assert load_checkpoint(tmp_path, whole, _adam(whole), "k")[0] == 0
 
 
 def test_parameters_without_a_gradient_have_no_moments_to_save(tmp_path: Path):
@@ -277,7 +277,7 @@ def test_parameters_without_a_gradient_have_no_moments_to_save(tmp_path: Path):
     model[0].requires_grad_(False)
     optimizer = _adam(model)
     save_checkpoint(tmp_path, 1, model, optimizer, "k")
-    assert load_checkpoint(tmp_path, model, optimizer, "k") == 1
+    assert load_checkpoint(tmp_path, model, optimizer, "k")[0] == 1
 
 
 def test_weights_that_do_not_train_are_not_saved(tmp_path: Path):

@@ -56,14 +56,6 @@ def test_the_caption_tells_of_calibration_and_of_the_boundary(tmp_path):
     assert f"expected calibration error: teacher 0.103, student {error:.3f}" in shown
 
 
-def test_results_of_earlier_versions_are_still_drawn(tmp_path):
-    found = evaluate(tmp_path, prepare(tmp_path))
-    for who in ("teacher", "student", "baseline"):
-        for name in ("calibration_error", "brier", "boundary_agreement", "boundary_n"):
-            del found[who][name]
-    assert "student - baseline, agreement" in drawn(found)
-
-
 def test_the_caption_is_honest_about_zero_and_absent_baselines(tmp_path):
     found = evaluate(tmp_path, prepare(tmp_path))
     found["intervals"]["difference"]["teacher_agreement"]["interval"] = [-0.1, 0.3]

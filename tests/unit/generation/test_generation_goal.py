@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import pytest
 from fakes import FakeEngine, FakeTeacher
 from runs import REVIEWS, config, run_with_data
+from verified import verdict_with
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
-from codlocal.core.records import Candidate, CounterfactualPair, Example, Verdict
+from codlocal.core.records import Candidate, CounterfactualPair, Example
 from codlocal.generation.stage import Verification, run_generate
 from codlocal.pipeline.session import verification_of
 from codlocal.verification.stage import run_verify
@@ -33,7 +34,7 @@ def generate(run, engine=None, verification=None):
 def elsewhere(_examples, rows):
     """Every candidate flips, into a third label."""
     return [
-        Verdict(candidate_id=row.id, example_id=row.example_id, probabilities=(0.1, 0.2, 0.7),
+        verdict_with(candidate_id=row.id, example_id=row.example_id, probabilities=(0.1, 0.2, 0.7),
                 label=2, flipped=True, edits=1, edit_distance=0.1)
         for row in rows
     ]  # fmt: skip

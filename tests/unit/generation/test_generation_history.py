@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verified import verdict_with
 
 from codlocal.core import jsonl
 from codlocal.core.keyed_rows import KeyedRows
@@ -28,7 +29,7 @@ def verdict(candidate, probability, edit=0.25):
         (probability, 1 - probability) if target == 0 else (1 - probability, probability)
     )
     label = int(np.argmax(probabilities))
-    return Verdict(
+    return verdict_with(
         candidate_id=candidate.id, example_id=candidate.example_id, label=label, edits=1,
         probabilities=probabilities, flipped=label == target, edit_distance=edit,
     )  # fmt: skip

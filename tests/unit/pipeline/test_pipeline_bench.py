@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from runs import config, run_with_data
+from verified import verdict_with
 
 from codlocal.core import jsonl
 from codlocal.core.console import Console
-from codlocal.core.records import Verdict
 from codlocal.distillation.composition import TrainingSet, TrainingText
 from codlocal.distillation.teacher_outputs import TeacherOutputs
 from codlocal.pipeline.bench import Bench
@@ -16,7 +16,7 @@ from codlocal.pipeline.cells import Source
 
 
 def verdict(name, distance):
-    return Verdict(
+    return verdict_with(
         candidate_id=name, example_id="a", probabilities=(0.9, 0.1), label=0, flipped=True,
         edits=1, edit_distance=distance,
     )  # fmt: skip

@@ -4,6 +4,7 @@ import json
 import pytest
 from rich.console import Console as RichConsole
 from runs import config, run_with_data, write_data
+from verified import generation_with, verdict_with
 
 from codlocal.core import jsonl
 from codlocal.core.artifacts import SPEC, read_spec
@@ -15,13 +16,11 @@ from codlocal.core.records import (
     Fluency,
     Metrics,
     Original,
-    Verdict,
 )
 from codlocal.evaluation.summary import describe, summarise
 from codlocal.pipeline import preflight
 from codlocal.pipeline.comparison import Contender, compare, set_aside, settings_of
 from codlocal.pipeline.comparison_table import table
-from codlocal.verification.measures import Closeness, Generation, Measures
 
 QUIET = Console(-1)
 A, B = Contender("a", "models/a", "completion"), Contender("b", "models/b", "chat")
@@ -72,7 +71,9 @@ class Stages:
         jsonl.write_rows(run.file("pairs.jsonl"), [pair(number) for number in range(self.pairs)])
         for name, found in rows().items():
             jsonl.write_rows(run.file(name), found)
-        jsonl.write_json(run.file("generation.json"), measures(self.pairs).model_dump(mode="json"))
+        jsonl.write_json(
+            run.file("generation.json"), generation_with(self.pairs).model_dump(mode="json")
+        )
 
     def distil(self, run):
         with run.stage("distill"):
@@ -113,7 +114,7 @@ def rows():
             for one in replies
         ],
         "verdicts.jsonl": [
-            Verdict(
+            verdict_with(
                 candidate_id=one, example_id=one[:-2], probabilities=(0.9, 0.1), label=0,
                 flipped=one in flips, edits=1, edit_distance=0.1 + int(one[-3]) / 10,
                 fluency=score(-3.0 - int(one[-3])) if one in flips else None,
@@ -121,17 +122,6 @@ def rows():
             for one in replies
         ],
     }  # fmt: skip
-
-
-def measures(pairs):
-    none = dict.fromkeys(("edit_distance", "boundary_distance", "perplexity_ratio", "diversity"))
-    chosen = none | {"boundary_distance": 0.4, "perplexity_ratio": 1.5}
-    total = Measures(
-        name="all", originals=4, candidates=20, failed=0, flips=5, flip_rate=0.25, solved=4,
-        solved_rate=1.0, solved_interval=(0.5, 1.0), good=Closeness(n=5, **none),
-        chosen=Closeness(n=pairs, **chosen), tokens_per_pair=None, seconds_per_pair=None,
-    )  # fmt: skip
-    return Generation(total=total, rounds=(), directions=())
 
 
 def score(mean):
@@ -203,11 +193,11 @@ def test_damaged_results_of_a_run_are_named(tmp_path, name, content):
     assert "--redo" in caught.value.hint
 
 
-def test_a_run_that_was_verified_before_there_were_measures_has_none(tmp_path):
+def test_a_run_whose_measures_are_gone_is_told(tmp_path):
     compare(tmp_path, config(), [A], Stages())
     tmp_path.joinpath("generators", "a", "generation.json").unlink()
-    result = compare(tmp_path, config(), [A], Stages())
-    assert "│ distance to the boundary, median │ - │" in drawn(result)
+    with pytest.raises(RunError, match=r"generation\.json is missing"):
+        compare(tmp_path, config(), [A], Stages())
 
 
 def test_a_stage_is_redone_in_every_run(tmp_path):

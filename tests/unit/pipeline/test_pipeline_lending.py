@@ -5,6 +5,7 @@ import shutil
 import pytest
 from fakes import FakeTeacher
 from runs import grid_of, run_with_data
+from verified import verdict_with
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import resolve
@@ -33,7 +34,7 @@ def lender(tmp_path):
                 ("candidates", lambda one: Candidate(
                     id=f"{one.id}/0/0/0", example_id=one.id, round=0, strategy="guided",
                     source_label=1, target_label=0, text="changed")),
-                ("verdicts", lambda one: Verdict(
+                ("verdicts", lambda one: verdict_with(
                     candidate_id=f"{one.id}/0/0/0", example_id=one.id, label=0, flipped=True,
                     probabilities=(0.8, 0.2), edits=1, edit_distance=0.2)),
             ):  # fmt: skip

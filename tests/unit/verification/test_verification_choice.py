@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verified import verdict_with
 
-from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
+from codlocal.core.records import Candidate, Example, Fluency, Original
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import choice
 from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
@@ -27,7 +28,7 @@ def flip(name, text, *, edit=0.2, p=0.8, label=0, mean=None, flipped=True):
     )  # fmt: skip
     probabilities = [(1 - p) / 2] * 3
     probabilities[label] = p
-    verdict = Verdict(
+    verdict = verdict_with(
         candidate_id=name, example_id=example, probabilities=tuple(probabilities), label=label,
         flipped=flipped, edits=round(10 * edit), edit_distance=edit,
         fluency=None if mean is None else Fluency(mean=mean, worst=-5.0, tokens=5),

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from verified import verdict_with
 
-from codlocal.core.records import Candidate, Fluency, Original, Verdict
+from codlocal.core.records import Candidate, Fluency, Original
 from codlocal.core.statistics import wilson
 from codlocal.verification.choice import Evidence
 from codlocal.verification.intervals import intervals
@@ -33,7 +34,7 @@ def evidence(originals=40, replies=4, *, scored=True, seed=0):
                 text="so bad",
                 completion_tokens=int(chance.integers(5, 30)),
             )
-            verdicts[name] = Verdict(
+            verdicts[name] = verdict_with(
                 candidate_id=name, example_id=str(at), probabilities=(p, 1 - p), label=0,
                 flipped=flips, edits=1, edit_distance=float(chance.uniform(0, 0.5)),
                 fluency=score(float(chance.normal(-4, 0.5))) if scored else None,

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from verified import verdict_with
 
 from codlocal.core.config import Config
 from codlocal.core.errors import RunError
-from codlocal.core.records import Candidate, Example, Fluency, Original, Verdict
+from codlocal.core.records import Candidate, Example, Fluency, Original
 from codlocal.core.run import RunFolder
 from codlocal.verification.choice import Evidence
 from codlocal.verification.measures import diversity, measure, measure_generation
@@ -31,7 +32,7 @@ def row(name, text="a b", *, at=0, source=1, tokens=10):
 
 
 def verdict(name, flipped, p, edit, mean):
-    return Verdict(
+    return verdict_with(
         candidate_id=name, example_id=name[0], probabilities=(p, 1 - p), label=int(p < 0.5),
         flipped=flipped, edits=1, edit_distance=edit, fluency=score(mean) if mean else None,
     )  # fmt: skip

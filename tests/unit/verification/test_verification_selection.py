@@ -1,6 +1,7 @@
 import pytest
+from verified import verdict_with
 
-from codlocal.core.records import Fluency, Original, Verdict
+from codlocal.core.records import Fluency, Original
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import selection
 from codlocal.verification.selection import Gate, cost, learn_gate, refusal
@@ -19,7 +20,7 @@ def original(name="a", mean=-2.0, worst=-5.0):
 
 
 def verdict(name, *, flipped=True, edit=0.2, edits=1, score=None, example="a"):
-    return Verdict(
+    return verdict_with(
         candidate_id=name, example_id=example, label=0 if flipped else 1, flipped=flipped,
         probabilities=(0.8, 0.2) if flipped else (0.3, 0.7), edits=edits, edit_distance=edit,
         fluency=score,
