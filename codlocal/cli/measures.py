@@ -16,8 +16,8 @@ from codlocal.core.run import RunFolder
 @click.option(
     "--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl",
     help="Counterfactuals that people wrote, to be measured beside the run's: one "
-    '{"text", "label", "counterfactual", "counterfactual_label"} a line. The labels are not looked '
-    "at: the run's teacher says what flips.",
+    '{"text", "counterfactual"} a line. Labels beside them are not looked at: '
+    "the run's teacher says what flips.",
 )  # fmt: skip
 @click.option(
     "--perplexity",

@@ -5,7 +5,7 @@ output, one per class, summing to 1. Log-probabilities are natural logarithms pe
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,11 @@ class Fluency(Row):
 
 
 class Verdict(Row):
-    """What the teacher says of one candidate. `edit_distance` is `edits` / original length.
+    """What the teacher says of one candidate.
+
+    `edits` counts the tokens that were changed, added or dropped; `edit_distance` is that / the
+    original's length, the closeness of the counterfactual literature: 0 is a copy, 1 a rewrite of
+    the whole, and a much longer text can exceed 1.
 
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
     are the words that no training text has, `repeated` is what stands twice in a row, and
@@ -133,6 +137,20 @@ class CounterfactualPair(Row):
     counterfactual_label: int
     edit_distance: float
     target_probability: float
+
+    @classmethod
+    def of(cls, text: str, candidate: Candidate, verdict: Verdict) -> Self:
+        """The pair of an original's text and an edit of it."""
+        return cls(
+            example_id=candidate.example_id,
+            candidate_id=candidate.id,
+            text=text,
+            label=candidate.source_label,
+            counterfactual=candidate.text or "",
+            counterfactual_label=verdict.label,
+            edit_distance=verdict.edit_distance,
+            target_probability=verdict.probabilities[verdict.label],
+        )
 
 
 class Rejection(Row):

@@ -66,7 +66,7 @@ def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
     try:
         builder = _builder(hub_id, entry)
         builder.download_and_prepare()
-        splits = [builder.as_dataset(split=it) for it in (entry.train_split, entry.test_split)]
+        splits = [builder.as_dataset(split=it) for it in ("train", entry.test_split)]
     # RuntimeError is what the library raises for a repository that is a loading script.
     except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
         raise NotAvailableError(f"{hub_id}: {first_line(error)}") from error

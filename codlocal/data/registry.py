@@ -61,7 +61,6 @@ class DatasetEntry:
         label_names: what the class indices mean.
         label_map: hub label to class index; rows with any other label are left out.
         max_characters: texts longer than this are left out; None for no limit.
-        train_split: the hub's split for the teacher and for the few labelled texts.
         test_split: the hub's split with public labels that nothing is trained or chosen on.
         bundled: the folder in `bundled/` with a small free stand-in, or None.
         task: the prompt family.
@@ -79,7 +78,6 @@ class DatasetEntry:
     label_column: str = "label"
     label_map: Mapping[int, int] = field(default_factory=lambda: _as_they_are(2))
     max_characters: int | None = None
-    train_split: str = "train"
     test_split: Literal["test", "validation"] = "test"
     bundled: str | None = None
     task: str = "sentiment"

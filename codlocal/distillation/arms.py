@@ -144,22 +144,12 @@ def _mixed(material: Material) -> TrainingSet:
 def _with_edits(material: Material, chosen: Mapping[str, Edit]) -> TrainingSet:
     """The first k/2 originals, each with its chosen edit in the place of the counterfactual."""
     texts = {example.id: example.text for example in material.originals}
-    pairs = {one: [_pair(texts[one], edit)] for one, edit in chosen.items() if one in texts}
+    pairs = {
+        one: [CounterfactualPair.of(texts[one], edit.candidate, edit.verdict)]
+        for one, edit in chosen.items()
+        if one in texts
+    }
     return paired_set(material.originals, pairs)
-
-
-def _pair(text: str, edit: Edit) -> CounterfactualPair:
-    candidate, verdict = edit.candidate, edit.verdict
-    return CounterfactualPair(
-        example_id=candidate.example_id,
-        candidate_id=candidate.id,
-        text=text,
-        label=candidate.source_label,
-        counterfactual=candidate.text or "",
-        counterfactual_label=verdict.label,
-        edit_distance=verdict.edit_distance,
-        target_probability=verdict.probabilities[verdict.label],
-    )
 
 
 def _random(material: Material, name: str) -> random.Random:

@@ -132,12 +132,18 @@ def _architectures(path: Path) -> list[str]:
     return [str(name) for name in found] if isinstance(found, list) else []
 
 
-def has_chat_template(path: Path) -> bool:
-    """Whether a language model says how a conversation with it is worded."""
-    if any(path.joinpath(f"chat_template.{kind}").is_file() for kind in ("jinja", "json")):
-        return True
+def chat_template(path: Path) -> str:
+    """How a language model has a conversation with it worded; "" if it does not say so.
+
+    Raises:
+        ModelError: the tokenizer's configuration is damaged.
+
+    """
+    for file in (path / "chat_template.jinja", path / "chat_template.json"):
+        if file.is_file():
+            return file.read_text("utf-8", "replace")
     settings = path / "tokenizer_config.json"
-    return settings.is_file() and bool(read_json(settings).get("chat_template"))
+    return str(read_json(settings).get("chat_template") or "") if settings.is_file() else ""
 
 
 def read_json(path: Path) -> dict[str, Any]:

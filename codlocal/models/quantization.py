@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from codlocal.models.configuration import read_configuration
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -22,9 +24,9 @@ def nf4_options(path: Path, device: torch.device, compute: torch.dtype) -> dict[
         compute: the format in which 4-bit weights are multiplied.
 
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, BitsAndBytesConfig
+    from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    config = read_configuration(path)
     with torch.device("meta"):
         make = AutoModelForSequenceClassification.from_config
         skeleton = make(config)  # type: ignore[no-untyped-call]

@@ -74,7 +74,7 @@ def _contender(word: str, console: Console, *, offline: bool) -> Contender:
     return Contender(
         name=f"{name}-{mode}" if mode else name,
         model=model,
-        prompting=mode or ("chat" if locate.has_chat_template(folder) else "completion"),
+        prompting=mode or ("chat" if locate.chat_template(folder) else "completion"),
     )
 
 

@@ -288,10 +288,6 @@ def thinks(model: Path) -> bool:
         ModelError: the tokenizer's configuration is damaged.
 
     """
-    path = model / "chat_template.jinja"
-    template = (
-        path.read_text("utf-8", "replace")
-        if path.is_file()
-        else _settings(model, "tokenizer_config.json")
-    )
-    return "enable_thinking" in str(template)
+    from codlocal.models.locate import chat_template
+
+    return "enable_thinking" in chat_template(model)

@@ -1,6 +1,5 @@
 """Counterfactuals of one run used in another, so that no generator is needed again."""
 
-import shutil
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,8 @@ from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.core.run import RunFolder
 from codlocal.distillation.finetune import may_get
+from codlocal.generation import prompts
+from codlocal.models.folders import copy_file
 from codlocal.models.teacher import read_teacher
 from codlocal.pipeline.cells import Source
 
@@ -38,7 +39,7 @@ def borrow(run: RunFolder, lender: Path) -> None:
     with run.stage("generate", steered=False) as facts:
         candidates = _rows(other, "candidates.jsonl", Candidate, wanted)
         verdicts = _rows(other, "verdicts.jsonl", Verdict, wanted)
-        shutil.copyfile(other.file("prompt.jinja"), run.file("prompt.jinja"))
+        copy_file(other.file(prompts.COPY), run.file(prompts.COPY))
         jsonl.write_rows(run.file("originals.jsonl"), originals)
         jsonl.write_rows(run.file("candidates.jsonl"), candidates)
         jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)

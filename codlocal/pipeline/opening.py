@@ -62,11 +62,10 @@ def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
         yield Replay(path, store, generator, partial(differences, run, path.parent)), generator
 
 
-@contextmanager
-def open_scorer(run: RunFolder, console: Console) -> Iterator[Engine]:
+def scorer(run: RunFolder, console: Console) -> Engine:
     """The generator of a finished run, to score texts: its answers are not kept.
 
-    Of a run that was replayed it is the one that was recorded.
+    Of a run that was replayed it is the one that was recorded. The caller closes it.
 
     Raises:
         ConfigError: a setting of the engine can't be used.
@@ -84,7 +83,7 @@ def open_scorer(run: RunFolder, console: Console) -> Iterator[Engine]:
             "Perplexities of two generators can't be compared. Put back the model that it was, or "
             "name its server with --server-url.",
         )
-    yield LazyEngine(work, seeds=run.config.runtime.request_seeds)
+    return LazyEngine(work, seeds=run.config.runtime.request_seeds)
 
 
 def _source(run: RunFolder, console: Console) -> tuple[str, Generator, OpenEngine]:

@@ -245,7 +245,7 @@ def check_generator(config: Config, model: Path | None) -> None:
         )
     if (settings.engine, settings.prompting) != ("vllm", "chat"):
         return
-    if not locate.has_chat_template(model):
+    if not locate.chat_template(model):
         raise ConfigError(
             f"The generator {settings.model} has no chat template: it is a base model.",
             "Ask it without: --set generator.prompting=completion (where generators are compared: "

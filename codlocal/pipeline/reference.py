@@ -44,7 +44,7 @@ def written(run: RunFolder, path: Path, console: Console, *, perplexity: bool = 
 
 def _scores(run: RunFolder, texts: Sequence[str], console: Console) -> list[Fluency]:
     from codlocal.generation.search import score_all
-    from codlocal.pipeline.opening import open_scorer
+    from codlocal.pipeline.opening import scorer
 
     async def work(engine: Engine) -> list[Fluency]:
         try:
@@ -53,5 +53,4 @@ def _scores(run: RunFolder, texts: Sequence[str], console: Console) -> list[Flue
             await engine.aclose()
 
     console.info(f"The generator scores {len(texts)} texts")
-    with open_scorer(run, console) as engine:
-        return asyncio.run(work(engine))
+    return asyncio.run(work(scorer(run, console)))

@@ -5,7 +5,6 @@ pairs of the rounds before, and the texts to flip next. Those are chosen for eac
 student, from its k labelled texts and their counterfactuals; the test split has no say.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from codlocal.core.records import Candidate, CounterfactualPair, Example, Teache
 from codlocal.core.run import RunFolder
 from codlocal.distillation.focus import focus
 from codlocal.evaluation.report import read_metrics
+from codlocal.models.folders import copy_file
 from codlocal.models.student import load_student
 from codlocal.models.teacher import TEACHER_FILE, load_teacher
 from codlocal.pipeline.replays import store_of
@@ -108,7 +108,7 @@ def _prepare(child: RunFolder, before: RunFolder, number: int) -> None:
     with child.stage("data") as facts:
         facts.update(before.facts("data"))
         for parts in (artifacts.TRAIN, artifacts.TEST, artifacts.FEW_SHOT, artifacts.SPEC):
-            _copy(before.file(*parts), child.file(*parts))
+            copy_file(before.file(*parts), child.file(*parts))
         chosen = [
             row.model_copy(update={"id": artifacts.id_in_round(row.id, number)})
             for row in _focus(before, load_teacher(before))
@@ -123,7 +123,7 @@ def _prepare(child: RunFolder, before: RunFolder, number: int) -> None:
         jsonl.write_rows(child.file(*artifacts.FOCUS), chosen)
     with child.stage("teacher") as facts:
         facts.update(before.facts("teacher"))
-        _copy(before.file(TEACHER_FILE), child.file(TEACHER_FILE))
+        copy_file(before.file(TEACHER_FILE), child.file(TEACHER_FILE))
 
 
 def _so_far(run: RunFolder, earlier: tuple[str, str], row_type: type[RowT]) -> list[RowT]:
@@ -136,11 +136,6 @@ def _renamed(rows: Iterable[AttemptT], names: Mapping[str, str]) -> list[Attempt
     """What was tried, under the ids that texts have in a round that flips them again."""
     own = ((row, artifacts.flipped_text(row.example_id)) for row in rows)
     return [row.model_copy(update={"example_id": names.get(text, text)}) for row, text in own]
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _focus(before: RunFolder, teacher: Teacher) -> list[Example]:

@@ -215,14 +215,5 @@ def _rejection(candidate: Candidate, reason: str, detail: str = "") -> Rejection
 
 
 def _pair(flip: _Flip, evidence: Evidence) -> CounterfactualPair:
-    candidate, verdict = flip.candidate, flip.verdict
-    return CounterfactualPair(
-        example_id=candidate.example_id,
-        candidate_id=candidate.id,
-        text=evidence.examples[candidate.example_id].text,
-        label=candidate.source_label,
-        counterfactual=candidate.text or "",
-        counterfactual_label=verdict.label,
-        edit_distance=verdict.edit_distance,
-        target_probability=verdict.probabilities[verdict.label],
-    )
+    text = evidence.examples[flip.candidate.example_id].text
+    return CounterfactualPair.of(text, flip.candidate, flip.verdict)

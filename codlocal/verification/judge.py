@@ -12,20 +12,6 @@ from codlocal.verification.tokens import repetitions, tokens
 from codlocal.verification.vocabulary import Vocabulary
 
 
-def token_edits(original: str, edited: str) -> int:
-    """Count the tokens that were changed, added or dropped."""
-    return int(Levenshtein.distance(tokens(original), tokens(edited)))
-
-
-def edit_distance(original: str, edited: str) -> float:
-    """Token edits divided by the original's length in tokens.
-
-    0 is a copy, 1 a rewrite of the whole; a much longer text can exceed 1. This is the closeness
-    of the counterfactual literature.
-    """
-    return token_edits(original, edited) / max(len(tokens(original)), 1)
-
-
 def boundary_distance(probabilities: Sequence[float]) -> float:
     """How far the teacher is from the boundary: half the margin between its top two classes.
 
@@ -79,16 +65,18 @@ def _verdict(
 ) -> Verdict:
     label = int(probabilities.argmax())
     text = candidate.text or ""
+    before, after = tokens(original), tokens(text)
+    edits = Levenshtein.distance(before, after)
     return Verdict(
         candidate_id=candidate.id,
         example_id=candidate.example_id,
         probabilities=tuple(float(value) for value in probabilities),
         label=label,
         flipped=label != candidate.source_label,
-        edits=token_edits(original, text),
-        edit_distance=edit_distance(original, text),
-        length=len(tokens(text)),
-        original_length=len(tokens(original)),
+        edits=edits,
+        edit_distance=edits / max(len(before), 1),
+        length=len(after),
+        original_length=len(before),
         unknown=vocabulary.unknown(text) if vocabulary else (),
         broken_off=vocabulary.broken_off(original, text) if vocabulary else (),
         repeated=tuple(sorted(repetitions(text) - repetitions(original))),

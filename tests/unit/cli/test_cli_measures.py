@@ -1,7 +1,6 @@
 """The choice of counterfactuals and their measures, from the command line."""
 
 import json
-from contextlib import contextmanager
 from math import exp
 
 import pytest
@@ -87,12 +86,11 @@ def test_the_runs_generator_scores_people_and_the_run_stays_as_it_is(place, monk
     before = {one: one.read_bytes() for one in place.glob("r/*.*")}
     engine, opened = FakeEngine(), []
 
-    @contextmanager
-    def open_scorer(run, _console):
+    def scorer(run, _console):
         opened.append(run.config.runtime.replay)
-        yield engine
+        return engine
 
-    monkeypatch.setattr(opening, "open_scorer", open_scorer)
+    monkeypatch.setattr(opening, "scorer", scorer)
     options = ("--run", "r", "--pairs", "people.jsonl", "--perplexity")
     found = json.loads(invoke("measures", *options, "--json").stdout)
     assert opened == [None]

@@ -152,7 +152,7 @@ def test_a_damaged_configuration_is_a_model_error(tmp_path: Path, text: str):
 )
 def test_a_chat_template_is_found_wherever_models_keep_it(tmp_path: Path, name, content, has):
     tmp_path.joinpath(name).write_text(content)
-    assert locate.has_chat_template(tmp_path) == has
+    assert bool(locate.chat_template(tmp_path)) == has
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,9 @@ def test_the_model_names_the_token_that_its_tokenizer_does_not(tmp_path, number,
     assert engines.beginning_of_sequence(tmp_path) == token
 
 
-@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "name", ["chat_template.jinja", "chat_template.json", "tokenizer_config.json"]
+)
 def test_a_model_that_thinks_is_known_by_its_template(tmp_path, name):
     assert not engines.thinks(tmp_path)
     template = "{% if enable_thinking is false %}<think></think>{% endif %}"

@@ -297,8 +297,7 @@ def scores(path, config):
         finally:
             await engine.aclose()
 
-    with opening.open_scorer(RunFolder(path, config), QUIET) as engine:
-        return asyncio.run(work(engine))
+    return asyncio.run(work(opening.scorer(RunFolder(path, config), QUIET)))
 
 
 def test_the_generator_of_a_run_scores_texts_and_leaves_no_trace(tmp_path, model, own):

@@ -5,11 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codlocal.core.records import Candidate, Example
-from codlocal.verification.judge import (
-    boundary_distance,
-    edit_distance,
-    judge,
-)
+from codlocal.verification.judge import boundary_distance, judge
 from codlocal.verification.vocabulary import Vocabulary
 
 EXAMPLES = {"1": Example(id="1", text="the food was good", label=1)}
@@ -20,6 +16,13 @@ def candidate(text, name="1/0", source=1):
         id=name, example_id="1", round=0, strategy="guided", source_label=source,
         target_label=1 - source, text=text, failure=None if text else "cut off",
     )  # fmt: skip
+
+
+def edit_distance(original, edited):
+    """That of the verdict on an edit."""
+    row = candidate("-").model_copy(update={"text": edited})
+    (verdict,) = judge(FakeTeacher(), {"1": Example(id="1", text=original, label=1)}, [row])
+    return verdict.edit_distance
 
 
 @pytest.mark.parametrize(
