@@ -20,7 +20,8 @@ settings.load_profile("untimed")
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run `main` as the console script does: (exit code, standard output, standard error)."""
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def run(*arguments, command=cli):
         monkeypatch.setattr(sys, "argv", ["codlocal", *arguments])
@@ -30,7 +31,8 @@ def call(monkeypatch, capsys):
         return caught.value.code, said.out, said.err
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

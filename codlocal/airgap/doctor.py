@@ -160,6 +160,10 @@ def _disk() -> list[Finding]:
     for name, place in (("store", paths.home()), ("here", Path.cwd())):
         free = paths.free_gb(place)
         low = free < _LOW_DISK_GB
+        if not paths.is_writable(place):
+            remedy = "Point CODLOCAL_HOME at another folder." if name == "store" else "Use --run."
+            found.append(Finding("disk", name, "warning", f"{place} can't be written to", remedy))
+            continue
         found.append(
             Finding(
                 "disk", name, "warning" if low else "ok", f"{free:.1f} GB free for {place}",

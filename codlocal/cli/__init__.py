@@ -102,7 +102,7 @@ def cli(context: click.Context) -> None:
 
 def main(command: click.Command = cli) -> None:
     """Run a command line and exit with the documented code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _heed_signals()
     sys.stdout = sys.stdout or StringIO()  # closed: what is said is lost
     if isinstance(sys.stdout, TextIOWrapper):  # a label may have what its encoding has not
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -113,9 +113,10 @@ def main(command: click.Command = cli) -> None:
     except CodlocalError as error:
         _fail(error.message, error.hint, error.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        again = "Run the same command again to go on"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends it at once
         redo = any(word.partition("=")[0] == "--redo" for word in sys.argv)
-        _fail("Interrupted.", f"{again}{', without --redo' if redo else ''}.", _INTERRUPTED)
+        once = "; without --redo, if the old results are set aside already" if redo else ""
+        _fail("Interrupted.", f"Run the same command again to go on{once}.", _INTERRUPTED)
     except click.ClickException as error:
         error.show()
         _end(error.format_message(), "", error.exit_code)
@@ -142,8 +143,14 @@ def _warn(message: Warning | str, *_place: object, **_more: object) -> None:
     sys.stderr.write(f"Warning: {harmless(str(message))}\n")
 
 
+def _heed_signals() -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _terminate)
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that servers stop and files close.
+    """Unwind on SIGTERM and SIGHUP as on Ctrl-C, so that servers stop and files close.
 
     While requests are in flight, asyncio has a handler of its own for Ctrl-C, which cancels them;
     an exception raised in the midst of a task would leave the others half done. A background job

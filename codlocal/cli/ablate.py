@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from codlocal.cli.headings import Place
 from codlocal.cli.options import console_of, options
 from codlocal.core.config import parse_assignments
 from codlocal.distillation.arms import ARMS
@@ -44,10 +45,10 @@ _FAILED = 4
 
 
 @click.command(epilog=f"{_ARMS}\n\n{_EXAMPLE}")
-@click.argument("grid", type=click.Path(path_type=Path), metavar="GRID.toml")
+@click.argument("grid", type=Place(), metavar="GRID.toml")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="DIR",
     help="Where results are kept. [default: runs/NAME-OF-THE-GRID]",
 )

@@ -1,5 +1,6 @@
-"""A command's help, with its options under headings."""
+"""A command's help, with its options under headings, and the type of paths."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,3 +27,20 @@ class Command(click.Command):
         for heading, records in found.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+class Place(click.ParamType[Path | str]):
+    """A path. An empty one is a shell variable that is not set, not the current folder."""
+
+    name = "path"
+
+    def __init__(self, kind: type[Path] | type[str] = Path) -> None:
+        self._kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> Path | str:
+        """The path that is written so."""
+        if not str(value):
+            self.fail("a path can't be empty.", param, context)
+        return self._kind(value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from codlocal.cli.headings import Command
+from codlocal.cli.headings import Command, Place
 from codlocal.cli.options import config_of, console_of, options
 from codlocal.core import config as settings
 from codlocal.core.errors import ConfigError, RunError
@@ -14,7 +14,7 @@ from codlocal.core.run import RunFolder
 
 @click.command(cls=Command)
 @click.option(
-    "--pairs", type=click.Path(path_type=Path), metavar="FILE.jsonl",
+    "--pairs", type=Place(), metavar="FILE.jsonl",
     help="Counterfactuals that people wrote, to be measured beside the run's: one "
     '{"text", "counterfactual"} a line. Labels beside them are not looked at: '
     "the run's teacher says what flips.",
@@ -29,8 +29,8 @@ def measures(pairs: Path | None, perplexity: bool, **given: Any) -> None:
     """Show what the counterfactuals of a run are worth.
 
     How many flip, how close, fluent and diverse they are, and what they cost. With --pairs the
-    run's teacher reads people's counterfactuals too, and every flip among them is measured by the
-    same rule; of their perplexity only the run's generator can tell.
+    run's teacher reads people's counterfactuals too. Every flip among them counts as good, however
+    large the edit; of their perplexity only the run's generator can tell.
     """
     from codlocal.pipeline.reference import written
     from codlocal.verification.report import read_generation, table

@@ -1,11 +1,10 @@
 """The Click options of each group of commands, in the order in which `--help` lists them."""
 
 from functools import partial
-from pathlib import Path
 
 import click
 
-from codlocal.cli.headings import Option
+from codlocal.cli.headings import Option, Place
 from codlocal.core.config import STAGES
 
 _of_run = partial(click.option, cls=Option, heading="Run")
@@ -24,11 +23,11 @@ _output = (
     _of_output("-v", "--verbose", count=True, help="Print more."),
 )  # fmt: skip
 
-_run = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
+_run = _of_run("--run", "run", type=Place(), metavar="DIR",
                help="Run folder. [default: runs/DATASET-PROFILE, of --data "
                "runs/FILENAME-PROFILE]")  # fmt: skip
 
-_finished = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR", required=True,
+_finished = _of_run("--run", "run", type=Place(), metavar="DIR", required=True,
                     help="Run folder.")  # fmt: skip
 
 _device = _of_run("--device", type=click.Choice(["auto", "cpu", "cuda"]),
@@ -38,7 +37,7 @@ _settings = (
     _of_run("--profile", metavar="NAME",
             help="embedded (no GPU, no hub), default (one GPU) or paper-qwen. "
             "[default: default]"),
-    _of_run("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE.toml",
+    _of_run("--config", "config_file", type=Place(), metavar="FILE.toml",
             help="Settings that override the profile's; of a run's run.toml all but those of its "
                  "engine and server."),
     _of_run("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
@@ -60,7 +59,7 @@ _dataset = (
     _of_texts("--dataset", metavar="NAME",
               help="sst2, sentiment140, imdb, cola, amazon, yelp, ag_news or banking77; "
               "with --data just the name that the run gets. [default: yelp]"),
-    _of_texts("--data", metavar="FILE|DIR",
+    _of_texts("--data", type=Place(str), metavar="FILE|DIR",
               help="Your own data: CSV, TSV, JSON, JSONL or Parquet, a folder with train and test "
               "files, or a saved Hugging Face dataset."),
     _of_texts("--text-column", metavar="NAME", help="Column of the texts. [default: text]"),
@@ -141,7 +140,7 @@ _server = (
                   help="Port of our server. [default: a free one]"),
 )  # fmt: skip
 
-_served = _of_run("--run", "run", type=click.Path(path_type=Path), metavar="DIR",
+_served = _of_run("--run", "run", type=Place(), metavar="DIR",
                   help="Serve the generator of this run, and keep the server's log in its "
                   "folder.")  # fmt: skip
 

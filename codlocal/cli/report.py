@@ -5,15 +5,16 @@ from typing import Any
 
 import click
 
+from codlocal.cli.headings import Place
 from codlocal.cli.options import console_of, options
 from codlocal.core.errors import RunError
 
 
 @click.command()
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="DIR…")
+@click.argument("folders", type=Place(), nargs=-1, required=True, metavar="DIR…")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="DIR",
     help="Where the report is written. [default: the first DIR/report]",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from codlocal.cli.headings import Place
 from codlocal.cli.options import console_of, options
 from codlocal.core.errors import ConfigError
 
@@ -34,7 +35,7 @@ _FIGURES = ("agreement", "hausdorff", "bound", "fisher")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="DIR",
     default=Path("runs/theory"),
     show_default=True,

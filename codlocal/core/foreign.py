@@ -17,6 +17,12 @@ _DISK = dict.fromkeys(
     ("No space left on device", "database or disk is full", "Disk quota exceeded"),
     ("The disk is full", FREE_SPACE),
 )
+_TEMPORARY = {
+    "No usable temporary directory": (
+        "No temporary folder can be written to",
+        "Set TMPDIR to a folder that can be, and run the same command again.",
+    )
+}
 _MEMORY = {
     "out of memory": ("The device has too little memory", _LESS_MEMORY),
     "can't allocate memory": ("This machine has too little memory", _LESS_MEMORY),
@@ -43,7 +49,19 @@ def system_error(error: Exception) -> OSError | None:
 
 def told(error: Exception) -> tuple[str, str] | None:
     """The message and the hint for an error of a library, those in Rust and C among them."""
-    return _told(error, {**_DISK, **_MEMORY})
+    return _told(error, {**_DISK, **_MEMORY, **_TEMPORARY})
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the client of the hub raises where it can't reach it, or doesn't understand it.
+
+    The library by which it sends requests is a matter of its version, and its errors a base of its
+    own. A proxy of the environment that can't be used is an ImportError or a ValueError.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    sending = [one for one in HfHubHTTPError.__mro__ if one.__name__ == "HTTPError"]
+    return (*sending, OSError, ValueError, TypeError, ImportError)
 
 
 @contextmanager

@@ -14,13 +14,16 @@ _LONGEST_NAME = 60
 
 
 def absolute(path: str) -> str:
-    """A path that means the same from every folder.
+    """A path that means the same from every folder, and is written the same from all.
 
     Raises:
-        ConfigError: it begins with the home folder of a user who has none.
+        ConfigError: it is empty, or begins with the home folder of a user who has none.
 
     """
-    return str(expanded(path).absolute())
+    if not path:
+        raise ConfigError("A path is empty.", "Is it a shell variable that is not set?")
+    found = expanded(path)
+    return str(found.resolve() if ".." in found.parts else found.absolute())
 
 
 def expanded(path: str) -> Path:
@@ -43,13 +46,32 @@ def folder_name(words: str) -> str:
 
 def free_gb(place: Path) -> float:
     """How many GB the disk of a place has left, whether it is there already or not."""
-    existing = next(one for one in (place, *place.absolute().parents) if one.exists())
-    return shutil.disk_usage(existing).free / 1e9
+    return shutil.disk_usage(_existing(place)).free / 1e9
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, there already or to be made."""
+    return os.access(_existing(folder), os.W_OK | os.X_OK)
+
+
+def _existing(place: Path) -> Path:
+    return next(one for one in (place, *place.absolute().parents) if one.exists())
 
 
 def home() -> Path:
-    """The store's root: `$CODLOCAL_HOME`, else the user's cache folder."""
-    chosen = os.environ.get("CODLOCAL_HOME") or platformdirs.user_cache_dir("codlocal")
+    """The store's root: `$CODLOCAL_HOME`, else the user's cache folder.
+
+    Raises:
+        ConfigError: it is in the home folder of a user who has none.
+
+    """
+    try:
+        chosen = os.environ.get("CODLOCAL_HOME") or platformdirs.user_cache_dir("codlocal")
+    except RuntimeError as error:
+        raise ConfigError(
+            "The user has no home folder, in which models would be kept.",
+            "Set CODLOCAL_HOME to a folder for them.",
+        ) from error
     return Path(absolute(chosen))
 
 

@@ -4,7 +4,6 @@ A stage is `done` only when its outputs are whole. Asked again with the same set
 skipped; asked with other settings it is refused, so rows of two settings are never mixed.
 """
 
-import fcntl
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codlocal.core import config as settings
-from codlocal.core import jsonl, processes
+from codlocal.core import jsonl, processes, run_lock
 from codlocal.core.config import STAGES, Config
 from codlocal.core.errors import CodlocalError, ConfigError, RunError
 from codlocal.core.manifest import Manifest, StageRecord, read_manifest
@@ -66,14 +65,7 @@ class RunFolder:
         run.refuse_strange_folder()
         made = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        with path.joinpath("run.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"Another codlocal process is working on {path}.",
-                    "Wait for it to end, or choose another --run.",
-                ) from error
+        with run_lock.locked(path):
             run._saved = run.file("manifest.json").exists()
             with _none_left_of_a_refusal(made):
                 run.refuse_changed_settings(redo)
@@ -112,6 +104,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file, not a run folder.", "Choose another --run.")
+        _refuse_bytes(self.path)
         if self.file("manifest.json").exists():
             return
         found = [name for names in OUTPUTS.values() for name in names if self.file(name).exists()]
@@ -279,6 +272,14 @@ class RunFolder:
         updated = manifest.model_copy(update={"stages": kept})
         jsonl.write_json(self.file("manifest.json"), updated.model_dump(mode="json"))
         return archive
+
+
+def _refuse_bytes(path: Path) -> None:
+    """Libraries that write models take names in UTF-8 alone."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(f"The name of {path} is not UTF-8.", "Choose another --run.") from error
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _VALIDATION = {"validation", "valid", "val", "dev"}
 
 
 def refuse_missing(path: Path) -> None:
-    """Refuse a path of data at which nothing is.
+    """Refuse a path of data at which nothing is, or a pipe or a device, which are read but once.
 
     Raises:
         DataError: that is so; the hint has names like it.
@@ -33,6 +33,10 @@ def refuse_missing(path: Path) -> None:
     """
     if not path.exists():
         raise DataError(f"There is no file or folder {path}.", _nearest_files(path))
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(
+            f"{path} is neither a file nor a folder.", "Write the data into a file, and give that."
+        )
 
 
 def _nearest_files(path: Path) -> str:

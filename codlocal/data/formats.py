@@ -71,8 +71,15 @@ def require_columns(available: Sequence[str], columns: Columns, where: str) -> N
         )
 
 
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip"}
+"""How packed files begin."""
+
+
 def _text_of(path: Path) -> str:
     content = path.read_bytes()
+    packed = next((kind for begin, kind in _PACKED.items() if content.startswith(begin)), None)
+    if packed:
+        raise DataError(f"{path} is packed by {packed}.", "Unpack it, and give what is in it.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

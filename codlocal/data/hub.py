@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from codlocal.core.foreign import first_line
+from codlocal.core.foreign import first_line, hub_errors
 from codlocal.data.cleaning import LoadedData, Origin, assemble
 from codlocal.data.formats import require_columns
 from codlocal.data.registry import DatasetEntry
@@ -56,7 +56,6 @@ def load_from_hub(entry: DatasetEntry) -> LoadedData:
 
 def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
     import datasets
-    import httpx
     from datasets.exceptions import DatasetsError
 
     silence_libraries()
@@ -68,7 +67,7 @@ def _load(entry: DatasetEntry, hub_id: str) -> LoadedData:
         builder.download_and_prepare()
         splits = [builder.as_dataset(split=it) for it in ("train", entry.test_split)]
     # RuntimeError is what the library raises for a repository that is a loading script.
-    except (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError) as error:
+    except (*hub_errors(), RuntimeError, DatasetsError) as error:
         raise NotAvailableError(f"{hub_id}: {first_line(error)}") from error
     train, test = (_select(split, entry, hub_id) for split in splits)
     from_cache = type(builder).__module__.endswith(".cache")

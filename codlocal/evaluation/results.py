@@ -89,9 +89,10 @@ def planned_results(folder: Path) -> list[CellResult]:
     try:
         keys = TypeAdapter(list[str]).validate_json(folder.joinpath(PLAN).read_bytes())
     except FileNotFoundError as error:
-        raise RunError(
-            f"There is no sweep in {folder}.", "Check the path. `codlocal ablate` makes sweeps."
-        ) from error
+        hint = "Check the path. `codlocal ablate` makes sweeps."
+        if folder.joinpath("manifest.json").is_file():
+            hint = f"It is a run: `codlocal pipeline --run {folder}` shows what came of it."
+        raise RunError(f"There is no sweep in {folder}.", hint) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{folder / PLAN} is damaged.", "Run `codlocal ablate` again.") from error
     rows = read_results(folder)

@@ -1,11 +1,12 @@
 """Models of the Hugging Face hub: from its local cache first, from the network only if allowed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
-from codlocal.core.foreign import first_line
+from codlocal.core.foreign import first_line, hub_errors
 from codlocal.models.quiet import silence_libraries
 
 # Weights as safetensors only: a pickled checkpoint can run code when it is read.
@@ -57,14 +58,22 @@ def cached(model_id: str, problem: Callable[[Path], str | None]) -> Path | None:
 
 
 def _download(model_id: str, revision: str | None) -> Path:
-    import httpx
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     silence_libraries()
-    try:
+    with _named_errors(model_id):
         folder = snapshot_download(
             model_id, revision=revision, allow_patterns=_WANTED, ignore_patterns=_SUBFOLDERS
         )
+    return Path(folder)
+
+
+@contextmanager
+def _named_errors(model_id: str) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError as error:
         raise ModelError(
             f"The hub model {model_id!r} is gated.",
@@ -75,21 +84,21 @@ def _download(model_id: str, revision: str | None) -> Path:
             f"There is no model {model_id!r}: no such folder, and no such hub model.",
             "Check the name. A private model needs HF_TOKEN.",
         ) from error
-    except (httpx.HTTPError, OSError) as error:
+    except hub_errors() as error:
         raise ModelError(
             f"The hub model {model_id!r} could not be downloaded: {first_line(error)}",
             "Check the name and the connection, or give a local model folder; `codlocal doctor` "
             "lists the packaged models.",
         ) from error
-    return Path(folder)
 
 
 def _download_conversion(model_id: str) -> Path | None:
     """The hub's own safetensors conversion, which it proposes as a pull request of its bot."""
     from huggingface_hub import get_repo_discussions
 
-    for discussion in get_repo_discussions(model_id, author=_CONVERSION_AUTHOR):
-        by_the_bot = discussion.author == _CONVERSION_AUTHOR and discussion.is_pull_request
-        if by_the_bot and discussion.title == _CONVERSION_TITLE:
-            return _download(model_id, f"refs/pr/{discussion.num}")
+    with _named_errors(model_id):
+        for one in get_repo_discussions(model_id, author=_CONVERSION_AUTHOR):
+            by_the_bot = one.author == _CONVERSION_AUTHOR and one.is_pull_request
+            if by_the_bot and one.title == _CONVERSION_TITLE:
+                return _download(model_id, f"refs/pr/{one.num}")
     return None

@@ -249,6 +249,11 @@ def _served_model(root: str, key: str, *, trust_env: bool) -> Served:
         return Served(str(first["id"]), str(first.get("root") or ""))
     except bounds.BoundsError as error:
         raise answers.unusable(root, f"{error}.") from error
+    except ImportError as error:
+        raise EngineError(
+            f"The server at {root} can't be asked: {error}",
+            "A proxy of the environment can't be used: install what it needs, or unset it.",
+        ) from error
     except (
         httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError, RecursionError
     ) as error:  # fmt: skip

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from codlocal.core import artifacts
+from codlocal.core import artifacts, paths, run_lock
 from codlocal.core.config import STAGES, Config
 from codlocal.core.console import Console
-from codlocal.core.errors import CodlocalError
+from codlocal.core.errors import CodlocalError, RunError
 from codlocal.core.records import DatasetSpec
 from codlocal.core.run import RunFolder
 from codlocal.data.stage import doubts
@@ -103,6 +103,9 @@ def _checked(check: Callable[[Config], None], run: RunFolder, words: str) -> str
 def _fits(run: RunFolder, redo: str | None) -> str:
     run.refuse_strange_folder()
     run.refuse_changed_settings(redo)
+    if not paths.is_writable(run.path):
+        raise RunError(f"{run.path} can't be written to.", "Choose another --run.")
+    run_lock.refuse_busy(run.path)
     return "goes on" if run.file("manifest.json").exists() else "new"
 
 

@@ -78,6 +78,8 @@ def table(generation: Generation, others: Sequence[Measures] = ()) -> Table:
         drawn.caption += "\n|p - 0.5|: half the gap of the two likeliest classes"
     if generation.directions and not directions:
         drawn.caption += f"\n{len(generation.directions)} directions: in {GENERATION}"
+    if others:
+        drawn.caption += "\npeople's flips all count as good, as no limit is held to them"
     if any(one.good.n and one.good.perplexity_ratio is None for one in others):
         drawn.caption += "\n--perplexity has the run's generator score people's pairs, too"
     return drawn

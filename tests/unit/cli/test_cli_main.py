@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import shutil
+import signal
 import sqlite3
 import sys
 import warnings
@@ -228,7 +229,8 @@ def test_what_is_redone_goes_on_without_being_redone_once_more(call, monkeypatch
     monkeypatch.setattr(cli, "get_command", lambda _context, _name: interrupted)
     code, _, err = call("data", *redo)
     assert code == 130
-    assert err.strip().endswith("Run the same command again to go on, without --redo.")
+    again = "Run the same command again to go on; without --redo, if the old results are set aside"
+    assert again in err
 
 
 @click.command()
@@ -262,3 +264,16 @@ def test_a_warning_is_shown_without_its_place_in_the_code(call, monkeypatch):
         warnings.simplefilter("always")
         code, _, err = call("doctor")
     assert (code, err) == (0, "Warning: A file is odd.\n")
+
+
+@pytest.mark.parametrize("option", [["--run", ""], ["--run="], ["--data", ""]])
+def test_an_empty_path_is_not_the_current_folder(call, option):
+    code, _, err = call("data", *option)
+    assert code == 2
+    assert "can't be empty" in err
+
+
+def test_a_second_interrupt_ends_at_once(call, failing):
+    failing(KeyboardInterrupt())
+    call("doctor")
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL

@@ -100,7 +100,7 @@ def test_a_background_job_ends_on_sigterm_though_it_ignores_sigint():
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_process_with_130_and_without_a_traceback(number):
     command = [sys.executable, "-c", WAITING]
     pipe = subprocess.PIPE

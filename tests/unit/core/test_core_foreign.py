@@ -1,7 +1,15 @@
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
 
 from codlocal.core.errors import DeviceError
-from codlocal.core.foreign import FREE_SPACE, first_line, memory_errors, system_error, told
+from codlocal.core.foreign import (
+    FREE_SPACE,
+    first_line,
+    hub_errors,
+    memory_errors,
+    system_error,
+    told,
+)
 
 
 def test_an_error_of_a_library_is_told_by_its_words():
@@ -52,3 +60,14 @@ def test_a_message_ends_with_one_full_stop(message, shown):
 
 def test_a_number_that_is_no_error_of_the_systems_is_none():
     assert system_error(ValueError("x (os error 99999999999999)")) is None
+
+
+def test_the_hubs_errors_have_those_of_the_library_that_it_sends_by():
+    base = hub_errors()[0]
+    assert base.__name__ == "HTTPError"
+    assert issubclass(HfHubHTTPError, base)
+
+
+def test_a_missing_temporary_folder_is_told():
+    _, hint = told(FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"))
+    assert "TMPDIR" in hint

@@ -125,3 +125,10 @@ def test_a_damaged_row_says_which_stage_makes_it_anew(tmp_path):
         with pytest.raises(RunError) as caught:
             list(jsonl.read_rows(path, Row))
         assert advice in caught.value.hint
+
+
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path):
+    path = tmp_path / "bad\udcff"
+    with pytest.raises(RunError, match="not UTF-8"), opened(path):
+        pass
+    assert not path.exists()

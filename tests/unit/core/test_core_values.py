@@ -83,3 +83,22 @@ def test_a_place_in_the_environment_means_the_same_from_every_folder(
     monkeypatch.setenv(name, "~nobody-here/x")
     with pytest.raises(errors.ConfigError, match="home folder in ~nobody-here/x is not known"):
         place()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def unknown(_name):
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    monkeypatch.setattr(paths.platformdirs, "user_cache_dir", unknown)
+    monkeypatch.delenv("CODLOCAL_HOME", raising=False)
+    with pytest.raises(errors.ConfigError, match="no home folder") as caught:
+        paths.home()
+    assert "CODLOCAL_HOME" in caught.value.hint
+
+
+def test_a_file_has_one_name_from_every_folder(monkeypatch, tmp_path):
+    tmp_path.joinpath("a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert paths.absolute("../b.csv") == str(tmp_path / "b.csv")
+    with pytest.raises(errors.ConfigError, match="empty"):
+        paths.absolute("")

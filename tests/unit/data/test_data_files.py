@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -148,3 +149,10 @@ def test_the_home_folder_is_expanded_and_an_unknown_user_is_refused(tmp_path, mo
     assert load_file("~/mine.csv").spec.name == "mine"
     with pytest.raises(ConfigError, match="home folder"):
         load_file("~no-such-user-here/mine.csv")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_read_but_once_or_without_end_is_refused(tmp_path, make):
+    make(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        load_file(tmp_path / "a.csv")

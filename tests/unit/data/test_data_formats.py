@@ -182,6 +182,8 @@ def test_a_class_index_beyond_the_names_is_refused(tmp_path):
         ("a.csv", b"text,label\na,b,c\n", "line 2: 3 fields, but the header has 2", "quotes"),
         ("a.csv", b'text,label\nx,y\n"a,b\n', "line 3: unexpected end", "double quotes"),
         ("a.csv", b"text,label\ncaf\xe9,b\n", "line 2, is not valid UTF-8", "UTF-8"),
+        ("a.csv", b"\x1f\x8b\x08\x00", "a.csv is packed by gzip", "Unpack it"),
+        ("a.jsonl", b"PK\x03\x04\x14", "a.jsonl is packed by zip", "Unpack it"),
         ("a.jsonl", b'{"text": "a"\n', "line 1 is not valid JSON", ""),
         ("a.json", b'[{"text": "a"}', "a.json is not valid JSON", ""),
         ("a.json", b'{\n"rows": [\n{"text": "a"}]}', "no column 'text'", "Columns: rows."),

@@ -4,12 +4,12 @@ import logging
 import shutil
 
 import datasets
-import httpx
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
 from codlocal.core.errors import DataError
+from codlocal.core.foreign import hub_errors
 from codlocal.core.sections import DatasetConfig
 from codlocal.data.hub import NotAvailableError, load_cached, load_from_hub
 from codlocal.data.loaders import load
@@ -215,7 +215,7 @@ def test_a_loading_scripts_data_is_read_from_its_own_branch(asked):
 def test_what_can_not_be_had_is_explained(monkeypatch, settings, offline, asks_hub):
     def fails(path, name, revision):
         if not datasets.config.HF_HUB_OFFLINE:
-            raise httpx.ConnectError("no route")
+            raise hub_errors()[0]("no route")
         raise ConnectionError("offline")
 
     monkeypatch.setattr(datasets, "load_dataset_builder", fails)

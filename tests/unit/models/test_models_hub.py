@@ -8,6 +8,7 @@ from huggingface_hub import constants, errors
 
 from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
+from codlocal.core.foreign import hub_errors
 from codlocal.models import locate
 
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json")
@@ -104,8 +105,10 @@ def test_a_model_without_safetensors_is_refused(cache: Path, monkeypatch):
         (_error(errors.GatedRepoError, 403), "is gated"),
         (_error(errors.RepositoryNotFoundError), "There is no model 'org/m'"),
         (errors.HFValidationError("bad"), "There is no model 'org/m'"),
-        (httpx.ConnectError("no route"), "could not be downloaded: no route"),
+        (hub_errors()[0]("no route"), "could not be downloaded: no route"),
         (OSError(), "could not be downloaded: OSError"),
+        (ImportError("Using SOCKS proxy"), "could not be downloaded: Using SOCKS"),
+        (ValueError("Unknown scheme"), "could not be downloaded: Unknown scheme"),
     ],
 )
 def test_what_the_hub_refuses_becomes_advice(cache: Path, monkeypatch, error, message):

@@ -66,3 +66,13 @@ def test_a_slow_answer_comes_to_an_end(answering, monkeypatch):
 def test_the_first_model_is_the_one_that_is_served(answering):
     root = answering(lambda out: out.write(b'{"data": [{"id": "m", "root": "/w"}]}'))
     assert engines._served_model(root, "none", trust_env=False) == engines.Served("m", "/w")
+
+
+def test_a_proxy_that_can_not_be_used_is_told(monkeypatch):
+    def fails(**_options):
+        raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
+
+    monkeypatch.setattr(engines.httpx, "Client", fails)
+    with pytest.raises(EngineError, match="SOCKS proxy") as caught:
+        engines._served_model("http://10.0.0.1:1", "none", trust_env=True)
+    assert "proxy of the environment" in caught.value.hint

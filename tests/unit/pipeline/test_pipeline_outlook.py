@@ -1,11 +1,13 @@
 """A dry run: what would be done, and what is missing for it."""
 
 import json
+import os
 import re
 
 import pytest
 from runs import config, run_with_data
 
+from codlocal.core import run_lock
 from codlocal.core.config import STAGES
 from codlocal.core.sections import RuntimeConfig
 from codlocal.pipeline import outlook
@@ -212,6 +214,20 @@ def test_done_stages_are_done_unless_they_are_redone(tmp_path):
     with run_with_data(tmp_path / "run") as run:
         assert outlook.stages(run, None)["data"] == "done"
         assert outlook.stages(run, "data")["data"] == "to do"
-        states = {need.name: need.state for need in outlook.needs(run, None)}
+    states = {need.name: need.state for need in outlook.needs(run, None)}
     assert states["run folder"] == "goes on"
     assert states["texts"].startswith("tiny: ")
+
+
+def test_a_run_that_is_busy_or_can_not_be_written_is_told_before_it(look, place, monkeypatch):
+    place.joinpath("r").mkdir()
+    with run_lock.locked(place / "r"):
+        code, found, err = look("--run", "r")
+    assert code == 1
+    assert "Another codlocal process is working on" in found["needs"]["run folder"]["state"]
+    assert list(place.joinpath("r").iterdir()) == [place / "r" / "run.lock"]
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    code, found, err = look("--run", "new/r")
+    assert code == 1
+    assert "can't be written to" in err
+    assert not place.joinpath("new").exists()
