@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from re import _parser as regex_parser
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -195,5 +196,12 @@ class _Flight:
 
 def score_of(text: str) -> Fluency:
     """A fluency that depends on the text alone: known words are likely, others are not."""
-    logs = [-1.0 if word in WORDS else -3.0 for word in re.findall(r"\w+", text.lower())] or [-1.0]
-    return Fluency(mean=sum(logs) / len(logs), worst=min(logs), tokens=len(logs))
+    words = re.findall(r"\w+", text.lower()) or ["good"]
+    logs = [-1.0 if word in WORDS else -3.0 for word in words]
+    return Fluency(
+        mean=sum(logs) / len(logs),
+        worst=min(logs),
+        tokens=len(logs),
+        token_ids=tuple(crc32(word.encode()) for word in words),
+        log_probabilities=tuple(logs),
+    )

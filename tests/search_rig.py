@@ -3,7 +3,7 @@
 import asyncio
 
 import numpy as np
-from fakes import FakeEngine, FakeTeacher
+from fakes import FakeEngine, FakeTeacher, score_of
 
 from codlocal.core.records import Example
 from codlocal.generation import prompts
@@ -53,6 +53,7 @@ class Rig:
             hooks,
             self.known,
             limits or Limits(concurrency),
+            yardsticks={one: score_of(row.text) for one, row in self.examples.items()},
         )
 
     def run(self, rounds=ROUNDS):

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
+from rapidfuzz.distance import Levenshtein
 
 
 class Row(BaseModel):
@@ -69,19 +70,38 @@ class Candidate(Row):
 class Fluency(Row):
     """Log-probability per token of a text under the generator, without any constraint.
 
-    `generated` are the tokens that had to be generated for the sake of the score: a server that
-    reads a text can't help saying what comes next.
+    `token_ids` and `log_probabilities` have the scored tokens one by one, as far as the engine
+    tells them. `generated` are the tokens that had to be generated for the sake of the score: a
+    server that reads a text can't help saying what comes next.
     """
 
     mean: float
     worst: float
     tokens: int
     generated: int = 0
+    token_ids: tuple[int, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
 
     @property
     def total(self) -> float:
         """The text's log-probability in nats."""
         return self.mean * self.tokens
+
+    def strain(self, edited: "Fluency") -> float | None:
+        """By how many nats an edit makes the tokens less likely that it leaves as they are.
+
+        The whole text may become likelier, as a frequent word stands in a place where nothing that
+        follows fits: its own tokens hide that. None if there are no tokens to compare.
+        """
+        if not (self.token_ids and edited.token_ids):
+            return None
+        blocks = Levenshtein.opcodes(self.token_ids, edited.token_ids)
+        return sum(
+            sum(self.log_probabilities[one.src_start : one.src_end])
+            - sum(edited.log_probabilities[one.dest_start : one.dest_end])
+            for one in blocks
+            if one.tag == "equal"
+        )
 
 
 class Verdict(Row):
@@ -94,7 +114,7 @@ class Verdict(Row):
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
     are the words that no training text has, `repeated` is what stands twice in a row, and
     `broken_off` are the words that end a phrase though they hardly ever do, each more often than
-    in the original.
+    in the original. `strain` is that of its fluency.
     """
 
     candidate_id: str
@@ -110,6 +130,15 @@ class Verdict(Row):
     repeated: tuple[str, ...]
     broken_off: tuple[str, ...]
     fluency: Fluency | None = None
+    strain: float | None = None
+
+    def scored(self, fluency: Fluency | None, original: Fluency | None) -> "Verdict":
+        """The verdict with the edit's fluency, and how it strains the rest of the original."""
+        if fluency is None:
+            return self
+        strain = original.strain(fluency) if original else None
+        told = fluency.model_copy(update={"token_ids": (), "log_probabilities": ()})
+        return self.model_copy(update={"fluency": told, "strain": strain})
 
     @property
     def scoring_tokens(self) -> int:

@@ -7,7 +7,7 @@ never waits for it.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,7 +72,8 @@ class Limits:
 class Search:
     """One search over a set of originals. Resumes from `known`, which it also fills.
 
-    `earlier` is what a search before this one has tried of the same originals.
+    `earlier` is what a search before this one has tried of the same originals. `yardsticks` have
+    the originals' own fluency, by id.
     """
 
     engine: Engine
@@ -84,6 +85,7 @@ class Search:
     known: Known
     limits: Limits
     earlier: Known = field(default_factory=Known)
+    yardsticks: Mapping[str, Fluency] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _filling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -217,7 +219,9 @@ class Search:
         )
         fluencies = dict(zip((flip.candidate_id for flip in flips), scores, strict=True))
         scored = [
-            verdict.model_copy(update={"fluency": fluencies.get(verdict.candidate_id)})
+            verdict.scored(
+                fluencies.get(verdict.candidate_id), self.yardsticks.get(verdict.example_id)
+            )
             for verdict in verdicts
         ]
         self.hooks.on_verdicts(scored)

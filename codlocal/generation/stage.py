@@ -185,6 +185,7 @@ async def _search(
             known=known,
             limits=_limits(shards, begun, spent),
             earlier=results.earlier(shard),
+            yardsticks={one: row.fluency for one, row in originals.items() if row.fluency},
         )
         await search.run(tasks, settings.rounds[: settings.max_rounds])
         spent += Spent.on(known.candidates.values(), known.verdicts)

@@ -148,7 +148,7 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     from codlocal.generation.stage import Verification
     from codlocal.verification.duplicates import alike
     from codlocal.verification.judge import judge
-    from codlocal.verification.selection import learn_gate, refusal
+    from codlocal.verification.selection import learn_gate, refusal, strains
     from codlocal.verification.stage import read_unusable
     from codlocal.verification.vocabulary import Vocabulary
 
@@ -156,7 +156,11 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
 
     def learn(originals: Iterable[Original]) -> Callable[[Verdict, Original], bool]:
         gate = learn_gate(originals, run.config.verification)
-        return lambda verdict, original: refusal(verdict, original, gate) is None
+
+        def ends_the_search(verdict: Verdict, original: Original) -> bool:
+            return refusal(verdict, original, gate) is None and not strains(verdict, gate)
+
+        return ends_the_search
 
     return Verification(
         lambda examples, rows: judge(teacher, examples, rows, vocabulary),

@@ -1,7 +1,7 @@
 """How the training texts use their words: by it made-up words and broken-off phrases are told."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from unicodedata import category
@@ -12,7 +12,10 @@ _COMMON = 40
 """From so many uses on a word is judged by where it stands: one word in eight or nine ends a phrase
 (reviews and news), so that of one that may do so 40 uses are hardly ever all within."""
 _SELDOM = 0.02
-"""The share of its uses that may end a phrase, by slips, with a word that ends none."""
+"""The share of its uses that may be slips: end a phrase with a word that ends none, or part words
+that belong together."""
+_BOUND = 15
+"""From so many uses on a word may be found to belong to the one that follows it."""
 _OPENING = frozenset("\"'*_#@&~+=<^`\\/")
 """Marks with which something may begin; so do brackets, opening quotes and signs of currency."""
 
@@ -24,11 +27,14 @@ class Vocabulary:
     Attributes:
         known: all of them, and how their contractions end: "n't" of "isn't".
         inner: common ones that something always follows, such as "the" and "very".
+        bound: those that one and the same word nearly always follows: "ca" of "ca n't", where
+            contractions are written as two words, and "unable" of "unable to".
 
     """
 
     known: frozenset[str]
     inner: frozenset[str]
+    bound: Mapping[str, str]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Vocabulary":
@@ -36,13 +42,16 @@ class Vocabulary:
         known: set[str] = set()
         uses: Counter[str] = Counter()
         ends: Counter[str] = Counter()
+        followers = _Followers()
         for text in texts:
             known.update(words(text))
             found = _followed(text)
             uses.update(word for word, _ in found)
-            ends.update(word for word, is_last in found if is_last)
+            ends.update(word for word, after in found if _ends(after))
+            followers.count(found)
         inner = (one for one, n in uses.items() if n >= _COMMON and ends[one] <= _SELDOM * n)
-        return cls(frozenset(known | {_ending(word) for word in known}), frozenset(inner))
+        endings = {_ending(word) for word in known}
+        return cls(frozenset(known | endings), frozenset(inner), followers.bound(uses))
 
     def unknown(self, text: str) -> tuple[str, ...]:
         """The words that no text has; a contraction that ends as a known one does is known."""
@@ -50,12 +59,49 @@ class Vocabulary:
         return tuple(one for one in new if _ending(one) not in self.known)
 
     def broken_off(self, original: str, edited: str) -> tuple[str, ...]:
-        """The inner words that end a phrase in an edited text, and don't in its original."""
+        """The words that an edit parts from what has to follow them.
+
+        They are inner words that end a phrase, and bound ones before another word than theirs, as
+        far as they are no such in the original.
+        """
         before, after = (
-            Counter(word for word, is_last in _followed(text) if is_last and word in self.inner)
+            Counter(word for word, then in _followed(text) if self._is_parted(word, then))
             for text in (original, edited)
         )
         return tuple(sorted(after - before))
+
+    def _is_parted(self, word: str, after: str) -> bool:
+        ends_a_phrase = word in self.inner and _ends(after)
+        return ends_a_phrase or self.bound.get(word, after) != after
+
+
+class _Followers:
+    """Which word follows each word most: a vote for it, or one against, at every use.
+
+    The vote of Boyer and Moore keeps one candidate a word, however many texts there are; one that
+    leads by all but twice `_SELDOM` of the uses has all but `_SELDOM` of them.
+    """
+
+    def __init__(self) -> None:
+        self._leads: dict[str, tuple[str, int]] = {}
+
+    def count(self, found: Iterable[tuple[str, str]]) -> None:
+        """Count the votes of words and what follows them."""
+        for word, after in found:
+            who, lead = self._leads.get(word, (after, 0))
+            if who == after:
+                self._leads[word] = who, lead + 1
+            else:
+                self._leads[word] = (who, lead - 1) if lead else (after, 1)
+
+    def bound(self, uses: Mapping[str, int]) -> dict[str, str]:
+        """The words that are bound, and to which other word each is."""
+        enough = 1 - 2 * _SELDOM
+        return {
+            word: who
+            for word, (who, lead) in self._leads.items()
+            if uses[word] >= _BOUND and lead >= enough * uses[word] and who[0].isalnum()
+        }
 
 
 def _ending(word: str) -> str:
@@ -63,10 +109,10 @@ def _ending(word: str) -> str:
     return word[max(word.find("'") - 1, 0) :]
 
 
-def _followed(text: str) -> list[tuple[str, bool]]:
-    """The words of a text, and of each whether a phrase ends with it."""
+def _followed(text: str) -> list[tuple[str, str]]:
+    """The words of a text, each with the token that follows it."""
     found = pairwise([*tokens(text.casefold()), "."])
-    return [(one, _ends(after)) for one, after in found if one[0].isalnum()]
+    return [(one, after) for one, after in found if one[0].isalnum()]
 
 
 def _ends(token: str) -> bool:

@@ -82,23 +82,30 @@ class Read(BaseModel):
     A text of a single token has that one alone, and so no score: that is a whole answer.
     """
 
-    prompt_logprobs: list[dict[str, Logged] | None] = Field(min_length=1)
+    prompt_logprobs: list[dict[int, Logged] | None] = Field(min_length=1)
 
     @field_validator("prompt_logprobs")
     @classmethod
-    def _no_gaps(cls, positions: list[dict[str, Logged] | None]) -> list[dict[str, Logged] | None]:
+    def _no_gaps(cls, positions: list[dict[int, Logged] | None]) -> list[dict[int, Logged] | None]:
         if not all(positions[1:]):
             raise ValueError("a token has no log-probability")
         return positions
 
     @property
     def log_probabilities(self) -> list[float]:
-        """Of all tokens but the first.
+        """Of all tokens but the first."""
+        return [logged.logprob for _, logged in self._scored]
 
-        The actual token's entry is the only one, as no alternatives are asked for.
-        """
+    @property
+    def token_ids(self) -> list[int]:
+        """Of the same tokens."""
+        return [token for token, _ in self._scored]
+
+    @property
+    def _scored(self) -> list[tuple[int, Logged]]:
+        # The actual token's entry is the only one, as no alternatives are asked for.
         known = (position for position in self.prompt_logprobs[1:] if position)
-        return [next(iter(position.values())).logprob for position in known]
+        return [next(iter(position.items())) for position in known]
 
 
 class Reading(BaseModel):

@@ -130,10 +130,12 @@ class Engine(Protocol):
         ...
 
 
-def fluency(log_probabilities: Sequence[float], generated: int = 0) -> Fluency:
+def fluency(
+    log_probabilities: Sequence[float], token_ids: Sequence[int] = (), generated: int = 0
+) -> Fluency:
     """Summarise log-probabilities per token; a text without a scored token counts as certain.
 
-    `generated` tokens were the price.
+    `token_ids` are those tokens, and `generated` ones were the price.
 
     Raises:
         EngineError: one of them is no finite number.
@@ -148,6 +150,8 @@ def fluency(log_probabilities: Sequence[float], generated: int = 0) -> Fluency:
         worst=min(log_probabilities),
         tokens=len(log_probabilities),
         generated=generated,
+        token_ids=tuple(token_ids),
+        log_probabilities=tuple(round(one, 4) for one in log_probabilities),
     )
 
 

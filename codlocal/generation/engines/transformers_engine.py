@@ -224,7 +224,7 @@ class TransformersEngine:
         logits, chosen = self._model(**encoded).logits[0, :-1], ids[0, 1:, None]
         parts = zip(logits.split(_SCORED_AT_ONCE), chosen.split(_SCORED_AT_ONCE), strict=True)
         found = [rows.float().log_softmax(-1).gather(1, tokens)[:, 0] for rows, tokens in parts]
-        return fluency(torch.cat(found).tolist())
+        return fluency(torch.cat(found).tolist(), chosen[:, 0].tolist())
 
 
 def _named_by_the_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:

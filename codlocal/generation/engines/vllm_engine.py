@@ -211,7 +211,8 @@ class VllmEngine:
             raise await self._failure(error) from error
         found = answers.read(answers.Reading, response.content, self._url)
         generated = found.usage.completion_tokens if found.usage else _LEAST_GENERATED
-        return fluency(found.choices[0].log_probabilities, generated)
+        read = found.choices[0]
+        return fluency(read.log_probabilities, read.token_ids, generated)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -21,8 +21,13 @@ def test_every_reply_becomes_a_row_and_every_text_gets_a_verdict():
     assert judged == {row.id for row in rig.candidates if row.text is not None}
     assert len(rig.verdicts) == len(judged)
     for verdict in rig.verdicts:
-        text = rig.known.candidates[verdict.candidate_id].text
-        assert verdict.fluency == (score_of(text) if verdict.flipped else None)
+        if not verdict.flipped:
+            assert (verdict.fluency, verdict.strain) == (None, None)
+            continue
+        score = score_of(rig.known.candidates[verdict.candidate_id].text)
+        before = score_of(rig.examples[verdict.example_id].text)
+        assert (verdict.fluency.total, verdict.fluency.worst) == (score.total, score.worst)
+        assert verdict.strain == before.strain(score)
 
 
 def test_later_rounds_ask_only_for_originals_without_a_good_flip():

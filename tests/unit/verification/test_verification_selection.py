@@ -4,7 +4,7 @@ from verified import verdict_with
 from codlocal.core.records import Fluency, Original
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import selection
-from codlocal.verification.selection import Gate, cost, learn_gate, refusal
+from codlocal.verification.selection import Gate, cost, learn_gate, refusal, strains
 
 OPEN = Gate(0.6, float("inf"), float("-inf"), float("inf"))
 
@@ -139,3 +139,42 @@ def test_an_edit_that_breaks_a_phrase_off_is_refused():
     row = verdict("1").model_copy(update={"broken_off": ("the",)})
     assert refusal(row, original(), OPEN) == "breaks off"
     assert refusal(verdict("1"), original(), OPEN) is None
+
+
+def scored(tokens, *logs):
+    mean = sum(logs) / len(logs)
+    return Fluency(
+        mean=mean, worst=min(logs), tokens=len(logs), token_ids=tokens, log_probabilities=logs
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "logs", "strain"),
+    [
+        ((1, 9, 3), (-1.0, -0.5, -7.0), 5.0),  # the new token hides what it does to the last one
+        ((1, 3), (-1.0, -4.0), 2.0),
+        ((1, 8, 9, 3), (-1.0, -9.0, -9.0, -1.5), -0.5),
+        ((7, 8, 9), (-1.0, -1.0, -1.0), 0.0),
+    ],
+)
+def test_the_strain_is_what_the_tokens_beside_the_edit_lose(tokens, logs, strain):
+    before = scored((1, 2, 3), -1.0, -6.0, -2.0)
+    assert before.strain(scored(tokens, *logs)) == pytest.approx(strain)
+    assert before.strain(fluency(-1.0)) is None
+    assert fluency(-1.0).strain(before) is None
+    made = verdict("x").scored(scored(tokens, *logs), before)
+    assert made.strain == pytest.approx(strain)
+    assert made.fluency.total == pytest.approx(sum(logs))
+    assert (made.fluency.token_ids, made.fluency.log_probabilities) == ((), ())
+
+
+def test_a_strained_edit_is_taken_but_costs_more_and_does_not_end_the_search():
+    gate = Gate(0.6, 4.0, float("-inf"), float("inf"))
+    easy, hard = (
+        verdict("x", score=fluency(-2.0)).model_copy(update={"strain": one}) for one in (5.0, 5.1)
+    )
+    assert (strains(easy, gate), strains(hard, gate)) == (False, True)
+    assert refusal(hard, original(), gate) is None
+    assert cost(hard, original(), 0.1) == pytest.approx(0.2 + 0.1 * 5.1)
+    assert cost(hard.model_copy(update={"strain": -3.0}), original(), 0.1) == pytest.approx(0.2)
+    assert not strains(verdict("x", score=fluency(-2.0)), gate)

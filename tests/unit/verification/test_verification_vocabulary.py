@@ -4,7 +4,14 @@ import pytest
 
 from codlocal.verification.vocabulary import Vocabulary
 
-USED = Vocabulary.of(["We ate the best soup, but it was cold."] * 39 + ["The soup: was it?"])
+USED = Vocabulary.of(
+    [
+        *["We ate the best soup, but it was cold."] * 10,
+        *["We ate the best dish, but it was cold."] * 10,
+        *["We ate the soup, but it was very cold."] * 19,
+        "The soup: was it?",
+    ]
+)
 
 
 def test_all_words_are_known_in_any_case():
@@ -50,9 +57,37 @@ def test_a_phrase_is_broken_off_where_an_edit_ends_it_with_an_inner_word(
 
 
 def test_without_common_words_nothing_is_broken_off():
-    assert Vocabulary.of(["the soup"] * 39).broken_off("soup", "the") == ()
+    used = Vocabulary.of(["the soup"] * 20 + ["the dish"] * 19)
+    assert used.broken_off("soup", "the") == ()
 
 
 def test_scripts_without_spaces_have_inner_words_too():
     used = Vocabulary.of(["汤很好。"] * 40)
     assert used.broken_off("汤很好。", "汤很。") == ("很",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "bound"),
+    [
+        (["we ca n't eat", "they ca n't"] * 8, {"ca": "n't", "n't": None}),
+        (["we ca n't eat"] * 14, {}),
+        (["we ca n't"] * 98 + ["ca not"] * 2, {"ca": "n't"}),
+        (["ca not"] * 2 + ["we ca n't"] * 98, {"ca": "n't"}),
+        (["we ca n't"] * 97 + ["ca not"] * 3, {}),
+        (["and so on ..."] * 20, {"and": "so", "so": "on"}),
+    ],
+)
+def test_words_that_one_word_nearly_always_follows_are_bound_to_it(texts, bound):
+    found = Vocabulary.of(texts).bound
+    assert found.get("ca") == bound.get("ca")
+    assert "on" not in found, "a mark is no word"
+    assert {one: found.get(one) for one in bound} == bound
+
+
+def test_an_edit_that_parts_words_that_belong_together_is_broken_off():
+    used = Vocabulary.of(["we ca n't eat it", "it ca n't wait"] * 10)
+    found = [used.broken_off("I ca n't do that", one) for one in (
+        "I ca to do that", "I ca n't miss that", "I can do that", "I do ca",
+    )]  # fmt: skip
+    assert found == [("ca",), (), (), ("ca",)]
+    assert used.broken_off("I ca to do that", "I ca to eat that") == ()

@@ -57,6 +57,7 @@ def test_a_text_is_scored_as_a_prompt(server):
     assert payload["add_special_tokens"] is True
     assert payload["max_tokens"] == 1
     assert (score.tokens, score.worst, score.mean, score.generated) == (3, -3.0, -2.0, 1)
+    assert (score.token_ids, score.log_probabilities) == ((0, 1, 2), (-1.0, -2.0, -3.0))
 
 
 BLANK = Blank("Fill in: ___", '{"text": "so', 12)
@@ -177,6 +178,7 @@ def test_no_proposals_are_an_error_rather_than_none_that_flip(server, body):
         says(choice(prompt_logprobs=[])),
         says(choice(prompt_logprobs=[None, None, {"5": {"logprob": -1.0}}])),
         says(choice(prompt_logprobs=[None, {}])),
+        says(choice(prompt_logprobs=[None, {"a": {"logprob": -1.0}}])),
         says(choice(prompt_logprobs=[None, {"5": {"logprob": None}}])),
     ],
 )
