@@ -95,8 +95,12 @@ def _memory_gb() -> float | None:
 
 def _gpu() -> Finding:
     remedy = "The default and paper-qwen profiles need a CUDA GPU; --profile embedded does not."
-    if shutil.which("nvidia-smi") is None:
+    if not machine.has_gpu_driver():
         return Finding("devices", "gpu", "warning", "none", remedy)
+    if shutil.which("nvidia-smi") is None:
+        problem = _torchs_problem()
+        told = "a driver without nvidia-smi" + (f", but {problem}" if problem else "")
+        return Finding("devices", "gpu", "warning" if problem else "ok", told, _OTHER_TORCH)
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)

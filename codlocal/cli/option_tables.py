@@ -1,11 +1,12 @@
 """The Click options of each group of commands, in the order in which `--help` lists them."""
 
 from functools import partial
+from typing import get_args
 
 import click
 
 from codlocal.cli.headings import Option, Place
-from codlocal.core.config import STAGES
+from codlocal.core.config import STAGES, Config
 
 _of_run = partial(click.option, cls=Option, heading="Run")
 _of_output = partial(click.option, cls=Option, heading="Output")
@@ -13,6 +14,15 @@ _of_texts = partial(click.option, cls=Option, heading="Texts")
 _of_teacher = partial(click.option, cls=Option, heading="Teacher")
 _of_generator = partial(click.option, cls=Option, heading="Counterfactuals")
 _of_student = partial(click.option, cls=Option, heading="Student")
+
+
+def _values_of(setting: str) -> click.Choice[str]:
+    """The values that a setting may have, but for None."""
+    section, name = setting.split(".")
+    kind = type(getattr(Config(), section)).model_fields[name].annotation
+    found = (value for one in (kind, *get_args(kind)) for value in get_args(one))
+    return click.Choice([value for value in found if isinstance(value, str)])
+
 
 _output = (
     _of_output("--offline/--online", default=None,
@@ -30,7 +40,7 @@ _run = _of_run("--run", "run", type=Place(), metavar="DIR",
 _finished = _of_run("--run", "run", type=Place(), metavar="DIR", required=True,
                     help="Run folder.")  # fmt: skip
 
-_device = _of_run("--device", type=click.Choice(["auto", "cpu", "cuda"]),
+_device = _of_run("--device", type=_values_of("runtime.device"),
                   help="Where models run. [default: the profile's]")  # fmt: skip
 
 _settings = (
@@ -39,7 +49,7 @@ _settings = (
             "[default: default]"),
     _of_run("--config", "config_file", type=Place(), metavar="FILE.toml",
             help="Settings that override the profile's; of a run's run.toml all but those of its "
-                 "engine and server."),
+                 "engine, server, replay and tracker."),
     _of_run("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
             help="Override one setting of run.toml, such as distillation.batch_size=16, or "
                  "unset it (teacher.max_rows=); may be repeated."),
@@ -64,7 +74,7 @@ _dataset = (
               "files, or a saved Hugging Face dataset."),
     _of_texts("--text-column", metavar="NAME", help="Column of the texts. [default: text]"),
     _of_texts("--label-column", metavar="NAME", help="Column of the labels. [default: label]"),
-    _of_texts("--source", type=click.Choice(["auto", "bundled", "cache", "hub"]),
+    _of_texts("--source", type=_values_of("dataset.source"),
               help="Where a named dataset comes from. auto: the local cache, else the hub; "
               "bundled: a small free stand-in. [default: the profile's]"),
     _of_texts("-k", "--k", type=int, metavar="N",
@@ -73,10 +83,10 @@ _dataset = (
     _of_texts("--seeds", type=int, metavar="N",
               help="How many seeds, each with its own draw of k texts: results are means over "
               "them, with intervals. [default: the profile's]"),
-    _of_generator("--budget", type=click.Choice(["paper", "max"]),
+    _of_generator("--budget", type=_values_of("generator.budget"),
                   help="paper: k/2 originals and k/2 counterfactuals; max: all k originals and "
                   "every counterfactual of them. [default: paper]"),
-    _of_generator("--select-originals", type=click.Choice(["first", "active"]),
+    _of_generator("--select-originals", type=_values_of("generator.select_originals"),
                   help="Which k/2 texts are flipped: the first drawn, or the teacher's closest "
                   "calls. [default: first]"),
 )  # fmt: skip
@@ -85,7 +95,7 @@ _teacher = (
     _of_teacher("--teacher", metavar="MODEL",
                 help="The classifier to copy, or an encoder to be fine-tuned into one: a folder, a "
                 "packaged name or a hub id. [default: the profile's]"),
-    _of_teacher("--teacher-quantization", type=click.Choice(["none", "nf4"]),
+    _of_teacher("--teacher-quantization", type=_values_of("teacher.quantization"),
                 help="nf4: load the teacher's body in 4 bits. [default: none]"),
 )  # fmt: skip
 
@@ -96,7 +106,7 @@ _model = (
 )  # fmt: skip
 
 _asking = (
-    _of_generator("--engine", type=click.Choice(["vllm", "transformers"]),
+    _of_generator("--engine", type=_values_of("generator.engine"),
                   help="vllm: a server of its own; transformers: in this process, slower. "
                   "[default: vllm]"),
     _of_generator("--prompt", metavar="FILE|TASK",
@@ -115,11 +125,11 @@ _asking = (
                   "reach the next one. [default: all of generator.rounds]"),
     _of_generator("--temperature", type=float, metavar="T",
                   help="Sampling temperature. [default: 0.7]"),
-    _of_generator("--attribution", type=click.Choice(["occlusion", "gradient"]),
+    _of_generator("--attribution", type=_values_of("generator.attribution"),
                   help="How the words that matter are found. occlusion asks the teacher about "
                   "every word, and suits any teacher; gradient takes one backward pass a text, for "
                   "long texts and big local teachers. [default: occlusion]"),
-    _of_generator("--targets", type=click.Choice(["runner-up", "all", "confusion"]),
+    _of_generator("--targets", type=_values_of("generator.targets"),
                   help="Labels to flip into: the teacher's second choice, every other label (how "
                   "many flips are kept is verification.per_example), or the one that is confused "
                   "most with the original's. [default: runner-up]"),
@@ -145,7 +155,7 @@ _served = _of_run("--run", "run", type=Place(), metavar="DIR",
                   "folder.")  # fmt: skip
 
 _choice = (
-    _of_generator("--select", type=click.Choice(["minimal", "boundary", "fluent", "diverse"]),
+    _of_generator("--select", type=_values_of("verification.select"),
                   help="Which verified flips are taken: the least edit, the teacher's closest "
                   "call, the most fluent, or the least like the others. [default: minimal]"),
     _of_generator("--cfe-per-example", type=int, metavar="N",
@@ -166,28 +176,28 @@ _student = (
     _of_student("--student", metavar="MODEL",
                 help="Model that the student starts from: a folder, a packaged name or a hub id. "
                 "[default: the profile's]"),
-    _of_student("--student-init", type=click.Choice(["auto", "pretrained", "teacher"]),
+    _of_student("--student-init", type=_values_of("distillation.student_init"),
                 help="teacher: made of the teacher's own layers and head; auto: so where the "
                 "student would have N layers of the teacher's own model. [default: auto]"),
     _of_student("--student-layers", type=int, metavar="N",
                 help="Layers of the student: evenly spaced ones, or a decoder's first. "
                 "[default: all, of a teacher half; embedded: 3]"),
-    _of_student("--warm-start", type=click.Choice(["auto", "none", "head", "contrastive"]),
+    _of_student("--warm-start", type=_values_of("distillation.warm_start"),
                 help="head: fit the head on frozen features first; contrastive: pull features "
                 "of a label together before that; auto: head for decoders. "
                 "[default: auto; paper-qwen: none]"),
-    _of_student("--pooling", type=click.Choice(["first", "mean"]),
+    _of_student("--pooling", type=_values_of("distillation.pooling"),
                 help="What the student's head reads: the first token or the mean of all; only "
                 "for ModernBERT and EuroBERT. [default: as its configuration says]"),
-    _of_student("--method", type=click.Choice(["kd", "lwd", "ted"]),
+    _of_student("--method", type=_values_of("distillation.method"),
                 help="Objective: soft labels (kd), hidden states too (lwd), or what the task "
                 "needs of them (ted). [default: kd; embedded: lwd]"),
-    _of_student("--quantization", type=click.Choice(["none", "nf4"]),
+    _of_student("--quantization", type=_values_of("distillation.quantization"),
                 help="nf4: train and save students in 4 bits (QLoRA). [default: none]"),
     _of_student("--steps", type=int, metavar="N",
                 help="Training steps of a student. [default: 600; embedded: 360, or "
                 "120 from the teacher's layers]"),
-    _of_student("--tracker", type=click.Choice(["none", "tensorboard", "wandb", "mlflow"]),
+    _of_student("--tracker", type=_values_of("runtime.tracker"),
                 help="Show the students' losses there, too. [default: none]"),
     _of_student("--baseline/--no-baseline", default=None,
                 help="Also distil a student on k originals, for comparison. [default: yes]"),

@@ -50,7 +50,7 @@ def read_rows_at(path: Path, row_type: type[RowT]) -> Iterator[tuple[int, RowT]]
 
 
 def last_row(path: Path, row_type: type[RowT]) -> RowT | None:
-    """The last whole row of a file, the only one that is read; None if there is none.
+    """The last whole row of a file, the only one that is looked at; None if there is none.
 
     Raises:
         RunError: it is not valid.

@@ -1,12 +1,15 @@
 """What this process may use of the machine: a container often has less than is there."""
 
 import os
+import shutil
 from pathlib import Path
 
 _MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),  # control groups v2
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # v1
 )
+
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def cores() -> int:
@@ -30,6 +33,11 @@ def memory_bytes() -> int | None:
     except (AttributeError, ValueError, OSError):
         return None
     return min([physical, *filter(None, map(_limit, _MEMORY_LIMITS))])
+
+
+def has_gpu_driver() -> bool:
+    """Whether a driver for NVIDIA's GPUs is installed: its tool is missing in some containers."""
+    return shutil.which("nvidia-smi") is not None or _DRIVER.exists()
 
 
 def _limit(path: Path) -> int | None:

@@ -1,6 +1,8 @@
 """The sections of a configuration: what each part of a run can be told, and its defaults.
 
-`runtime` holds what changes how a run is executed, never what it computes.
+`runtime` holds how a run is executed, which is not meant to change what it computes: a `dtype`
+changes last digits, `max_model_len` which texts are too long for the generator, and `request_seeds`
+whether a server's replies can be had again.
 """
 
 from typing import Annotated, Literal
@@ -13,6 +15,11 @@ Positive = Annotated[int, Field(ge=1, lt=_BELOW)]
 Count = Annotated[int, Field(ge=0, lt=_BELOW)]
 Rate = Annotated[float, Field(gt=0)]
 Strategy = Literal["infill", "lexical", "guided", "wide", "free"]
+EngineName = Literal["vllm", "transformers"]
+Prompting = Literal["chat", "completion"]
+Attribution = Literal["occlusion", "gradient"]
+Targets = Literal["runner-up", "all", "confusion"]
+Quantization = Literal["none", "nf4"]
 
 
 class Section(BaseModel):
@@ -81,7 +88,7 @@ class TeacherConfig(Section):
     batch_size: Positive = 32
     learning_rate: Rate = 2e-5
     max_length: Positive = 256
-    quantization: Literal["none", "nf4"] = "none"
+    quantization: Quantization = "none"
     seed: Count = 0
 
 
@@ -106,9 +113,9 @@ class GeneratorConfig(Section):
     rather than the first ones of the draw; sets for several k are then no longer nested.
     """
 
-    engine: Literal["vllm", "transformers"] = "vllm"
+    engine: EngineName = "vllm"
     model: str = "Qwen/Qwen2.5-7B-Instruct"
-    prompting: Literal["chat", "completion"] = "chat"
+    prompting: Prompting = "chat"
     prompt: str | None = None
     candidates: Positive = 8
     rounds: Annotated[tuple[Strategy, ...], Field(min_length=1)] = ("infill", "guided", "free")
@@ -116,10 +123,10 @@ class GeneratorConfig(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     reply_tokens: Annotated[int, Field(ge=16, lt=_BELOW, description="tokens of one reply")] = 256
-    attribution: Literal["occlusion", "gradient"] = "occlusion"
+    attribution: Attribution = "occlusion"
     budget: Literal["paper", "max"] = "paper"
     select_originals: Literal["first", "active"] = "first"
-    targets: Literal["runner-up", "all", "confusion"] = "runner-up"
+    targets: Targets = "runner-up"
     confused_student: str | None = None
     max_candidates: Positive | None = None
     max_tokens: Positive | None = None
@@ -184,7 +191,7 @@ class DistillationConfig(Section):
     teacher_share: Annotated[float, Field(ge=0, lt=1)] | None = None
     warm_start: Literal["auto", "none", "head", "contrastive"] = "auto"
     pooling: Literal["first", "mean"] | None = None
-    quantization: Literal["none", "nf4"] = "none"
+    quantization: Quantization = "none"
     steps: Positive | None = None
     batch_size: Annotated[int, Field(ge=2, lt=_BELOW)] = 8
     learning_rate: Rate = 6e-5
@@ -212,7 +219,7 @@ class DistillationConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the run is executed here; never part of what it computes.
+    """How the run is executed here; not meant to change what it computes (see above).
 
     `replay` is a folder with another run's replies.jsonl, or that file: it answers in the
     generator's place. Without `request_seeds` a server draws other replies each time.

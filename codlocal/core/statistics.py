@@ -95,3 +95,10 @@ def resampled(statistic: Callable[[Values], Values], values: Values) -> Interval
         outside = (1 - LEVEL) / 2
         low, high = map(float, np.quantile(known, [outside, 1 - outside]))
     return (low, high) if np.isfinite([low, high]).all() and low < high else None
+
+
+def class_gap(probabilities: Values) -> Values:
+    """How far the two likeliest classes are apart, [n, classes] to [n]; 0 is on the boundary."""
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    gap: Values = first - second
+    return gap

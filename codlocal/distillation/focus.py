@@ -6,6 +6,8 @@ from itertools import zip_longest
 import numpy as np
 import numpy.typing as npt
 
+from codlocal.core.statistics import class_gap
+
 
 def focus(
     student: npt.NDArray[np.float64], teacher: npt.NDArray[np.float64], count: int
@@ -41,10 +43,8 @@ def by_margin(labels: Sequence[int], probabilities: npt.NDArray[np.float64]) -> 
         The n positions, reordered.
 
     """
-    top = np.sort(probabilities, axis=1)
-    margins = top[:, -1] - top[:, -2]
     queues: dict[int, list[int]] = {}
-    for at in np.argsort(margins, kind="stable"):
+    for at in np.argsort(class_gap(probabilities), kind="stable"):
         queues.setdefault(labels[at], []).append(int(at))
     turns = zip_longest(*(queues[label] for label in sorted(queues)))
     return [at for turn in turns for at in turn if at is not None]

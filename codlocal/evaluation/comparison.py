@@ -126,7 +126,7 @@ def _series(everything: Sequence[CellResult]) -> list[Series]:
     several = len({row.generator for row in everything if row.generator}) > 1
     found: dict[tuple[str, str, str, str], Series] = {}
     for row in everything:
-        own = {axis: value for axis, value in row.settings.items() if _of_counterfactuals(axis)}
+        own = {axis: value for axis, value in row.settings.items() if of_counterfactuals(axis)}
         shared = {axis: value for axis, value in row.settings.items() if axis not in own}
         words = [row.generator] if several and row.generator else []
         words += [_words({axis: it}) for axis, it in own.items() if it is not None]
@@ -136,7 +136,8 @@ def _series(everything: Sequence[CellResult]) -> list[Series]:
     return list(found.values())
 
 
-def _of_counterfactuals(axis: str) -> bool:
+def of_counterfactuals(axis: str) -> bool:
+    """Whether a setting, or a section, is one of how counterfactuals are made."""
     return axis.split(".")[0] in _OF_COUNTERFACTUALS
 
 

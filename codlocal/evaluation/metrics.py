@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codlocal.core.records import Metrics
+from codlocal.core.statistics import class_gap
 from codlocal.evaluation.calibration import brier_score, expected_calibration_error
 
 MEASURES = (
@@ -70,13 +71,6 @@ def near_boundary(teacher: Probabilities) -> npt.NDArray[np.bool_]:
     # A hair is added because 0.8 - 0.2 is more than 0.6 in floating point.
     near: npt.NDArray[np.bool_] = class_gap(teacher) <= BOUNDARY_GAP + 1e-9
     return near
-
-
-def class_gap(probabilities: Probabilities) -> Probabilities:
-    """How far the two likeliest classes are apart, [n, classes] to [n]; 0 is on the boundary."""
-    second, first = np.sort(probabilities, axis=1)[:, -2:].T
-    gap: Probabilities = first - second
-    return gap
 
 
 def mean(scores: Sequence[Metrics]) -> Metrics:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from codlocal.generation.constraint import words
@@ -68,7 +67,7 @@ class FlipPool:
         return [one for _, one in sorted(chosen, key=lambda pair: pair[0])]
 
     @cached_property
-    def _index(self) -> tuple[TfidfVectorizer, npt.NDArray[np.float64]]:
+    def _index(self) -> tuple[TfidfVectorizer, csr_matrix]:
         vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
         return vectorizer, vectorizer.fit_transform([one.text for one in self._flips])
 

@@ -14,6 +14,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Example, Original, Teacher, Verdict
 from codlocal.core.run import RunFolder
+from codlocal.core.sections import Targets
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
@@ -22,7 +23,6 @@ from codlocal.generation.known import Spent
 from codlocal.generation.results import Results, count_results, open_results, sort_results
 from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.shards import SHARD, Shards, open_shards
-from codlocal.generation.targets import Rule
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ async def _search(
 
 
 def _takes(
-    targets: Rule,
+    targets: Targets,
     originals: Mapping[str, Original],
     unusable: Callable[[str], bool],
     good: Callable[[Verdict, Original], bool],

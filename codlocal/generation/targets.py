@@ -1,16 +1,18 @@
 """Which labels an original is to be flipped into: the runner-up, all others, a confused one."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Rule = Literal["runner-up", "all", "confusion"]
+from codlocal.core.sections import Targets
+
 Matrix = npt.NDArray[np.float64]
 
 
-def choose_targets(rule: Rule, probabilities: Matrix, confusion: Matrix | None) -> list[list[int]]:
+def choose_targets(
+    rule: Targets, probabilities: Matrix, confusion: Matrix | None
+) -> list[list[int]]:
     """The target labels of each original.
 
     Args:

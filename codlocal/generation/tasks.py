@@ -5,7 +5,6 @@ it is kept in the run folder, keyed by what it was asked.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +12,13 @@ import numpy.typing as npt
 from codlocal.core import hashing
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Example, Row, Teacher
+from codlocal.core.sections import Attribution
 from codlocal.generation import attribution
 from codlocal.generation.constraint import Span
 from codlocal.generation.edits import Edit, find_edits
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.task import Task
 
-Method = Literal["occlusion", "gradient"]
 Reading = tuple[Example, int, int]
 """An original, the teacher's label of it, and the label that it is to get."""
 
@@ -42,7 +41,7 @@ def build_tasks(
     teacher: Teacher,
     lexicon: Lexicon,
     readings: Sequence[Reading],
-    method: Method,
+    method: Attribution,
     kept: KeyedRows[Attributed],
 ) -> Iterator[Task]:
     """One task per reading; an attribution that `kept` lacks is computed and added to it.
@@ -66,7 +65,7 @@ def build_tasks(
 
 
 def _importance(
-    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Method
+    teacher: Teacher, lexicon: Lexicon, readings: Sequence[Reading], method: Attribution
 ) -> Iterable[npt.NDArray[np.float64]]:
     """One array per reading; words are left out and replaced text by text, as it is asked for.
 
@@ -105,7 +104,7 @@ class EditFinder:
     """
 
     def __init__(
-        self, teacher: Teacher, lexicon: Lexicon, method: Method, kept: KeyedRows[FoundEdits]
+        self, teacher: Teacher, lexicon: Lexicon, method: Attribution, kept: KeyedRows[FoundEdits]
     ) -> None:
         self._teacher = teacher
         self._lexicon = lexicon

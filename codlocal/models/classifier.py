@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import torch
 from scipy import special
 
 from codlocal.core.errors import ModelError
+from codlocal.core.sections import Quantization
 from codlocal.models.devices import device_of, dtype_of
 from codlocal.models.encoding import TextEncoder
 from codlocal.models.folders import make_readable
@@ -57,7 +58,7 @@ class Classifier:
         dtype: str = "auto",
         max_length: int = 256,
         label_names: Sequence[str] | None = None,
-        quantization: Literal["none", "nf4"] = "none",
+        quantization: Quantization = "none",
     ) -> "Classifier":
         """Load a classifier; with `label_names`, its columns follow the order of those names.
 

@@ -1,7 +1,7 @@
 """The teacher of a run: which model it is, and how later stages load it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -9,6 +9,7 @@ from codlocal.core import hashing, paths
 from codlocal.core.errors import ModelError, RunError
 from codlocal.core.records import Row
 from codlocal.core.run import RunFolder
+from codlocal.core.sections import Quantization
 from codlocal.models.folders import model_hash
 from codlocal.models.locate import read_json
 from codlocal.models.trainable import is_decoder
@@ -30,7 +31,7 @@ class TeacherRecord(Row):
     base: str
     sha256: str
     labels: tuple[str, ...]
-    quantization: Literal["none", "nf4"] = "none"
+    quantization: Quantization = "none"
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ from codlocal.core.config import Config
 from codlocal.core.console import Console, Task
 from codlocal.core.records import Candidate, Metrics, Verdict
 from codlocal.core.run import RunFolder
+from codlocal.core.statistics import class_gap
 from codlocal.distillation.arms import ARMS, Material, collect_edits
 from codlocal.distillation.composition import TrainingSet
 from codlocal.distillation.knowledge import Knowledge, gather
@@ -19,7 +20,7 @@ from codlocal.distillation.peers import FrozenEncoder
 from codlocal.distillation.starting import find_start, start_student
 from codlocal.distillation.student import StudentJob
 from codlocal.evaluation.information import fisher_log_determinant, fisher_trace
-from codlocal.evaluation.metrics import class_gap, score
+from codlocal.evaluation.metrics import score
 from codlocal.evaluation.predictions import TestSplit, predict, teacher_split
 from codlocal.evaluation.results import SetFacts
 from codlocal.models.classifier import Classifier, softmax

@@ -10,12 +10,11 @@ from codlocal.core.config import Config, listed, resolve
 from codlocal.core.errors import ConfigError
 from codlocal.core.run import RunFolder
 from codlocal.distillation.arms import ARMS, UNSCREENED, Arm, heeded
-from codlocal.evaluation.comparison import by_arm
+from codlocal.evaluation.comparison import by_arm, of_counterfactuals
 from codlocal.evaluation.results import CellResult
 from codlocal.models import locate
 from codlocal.pipeline.grid import Grid, combinations
 
-_COUNTERFACTUALS = ("generator", "verification")
 _ORDER = "generator.select_originals"
 _OFF_CURVE = {"k", "seed", "path"}
 
@@ -241,8 +240,8 @@ def _touching(config: Config, arm: Arm) -> dict[str, Any]:
 
 def _touches(name: str, arm: Arm) -> bool:
     """Whether a setting, or a section, can change what becomes of an arm."""
-    of_counterfactuals = name.split(".")[0] in _COUNTERFACTUALS
-    return arm.counterfactuals or not of_counterfactuals or (arm.ordered and name == _ORDER)
+    touched = arm.counterfactuals or not of_counterfactuals(name)
+    return touched or (arm.ordered and name == _ORDER)
 
 
 def _served(config: Config) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from codlocal.airgap import engine
-from codlocal.core import paths, processes
+from codlocal.core import machine, paths, processes
 from codlocal.core.config import Config
 from codlocal.core.errors import ConfigError, EngineError
 
@@ -91,7 +90,7 @@ def _is_for_cpus(python: Path, config: Config) -> bool:
 
 def has_gpu() -> bool:
     """Whether torch can use a CUDA device; asks torch only where a driver is installed."""
-    if not _has_driver():
+    if not machine.has_gpu_driver():
         return False
     import torch
 
@@ -100,16 +99,11 @@ def has_gpu() -> bool:
 
 def why_no_gpu() -> str:
     """What stands in the way where `has_gpu` is false."""
-    if not _has_driver():
+    if not machine.has_gpu_driver():
         return "this machine shows none"
     from codlocal.models.devices import gpu_problem
 
     return f"there is a driver, but {gpu_problem()}"
-
-
-def _has_driver() -> bool:
-    installed = shutil.which("nvidia-smi") is not None
-    return installed or Path("/proc/driver/nvidia/version").exists()
 
 
 def find_engine(chosen: str | None) -> Path:

@@ -118,7 +118,7 @@ class Grid(Section):
     @classmethod
     def _varied(cls, vary: dict[str, dict[str, Values]]) -> dict[str, dict[str, Values]]:
         if "runtime" in vary:
-            raise ValueError("runtime settings never change a result, so they make no axis")
+            raise ValueError("runtime settings say how a run is executed, and make no axis")
         for name in (f"{section}.{key}" for section, keys in vary.items() for key in keys):
             if name in _AXES:
                 raise ValueError(f"{name} has an axis of its own, outside of vary")

@@ -8,6 +8,7 @@ from rapidfuzz.distance import Levenshtein
 
 from codlocal.core.records import Candidate, Example, Verdict
 from codlocal.core.records import Teacher as TeacherModel
+from codlocal.core.statistics import class_gap
 from codlocal.verification.tokens import repetitions, tokens
 from codlocal.verification.vocabulary import Vocabulary
 
@@ -17,8 +18,7 @@ def boundary_distance(probabilities: Sequence[float]) -> float:
 
     With two classes this is |p - 0.5|; 0 is on the boundary, 0.5 as far as can be.
     """
-    second, first = sorted(probabilities)[-2:]
-    return (first - second) / 2
+    return float(class_gap(np.array([probabilities]))[0]) / 2
 
 
 def judge(

@@ -8,11 +8,12 @@ a run that has an engine, which may have been given a longer context since.
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from codlocal.core import hashing
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency, Row
+from codlocal.core.sections import EngineName, Prompting
 from codlocal.generation.engines.engine import (
     Blank,
     Engine,
@@ -34,8 +35,8 @@ class Generator(Row):
     """Who answers. `weights` is the model's content hash, or the name that a server gives it."""
 
     name: str
-    engine: Literal["vllm", "transformers"]
-    prompting: Literal["chat", "completion"]
+    engine: EngineName
+    prompting: Prompting
     weights: str
 
     def is_like(self, other: "Generator") -> bool:

@@ -107,8 +107,19 @@ def test_a_driver_that_does_not_answer_is_no_gpu(monkeypatch, stdout, code):
 
 
 def test_no_driver_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(doctor.machine, "has_gpu_driver", lambda: False)
     assert doctor._gpu().value == "none"
+
+
+@pytest.mark.parametrize(("problem", "state"), [("", "ok"), ("torch is for CPUs", "warning")])
+def test_a_driver_without_its_tool_is_asked_through_torch(monkeypatch, problem, state):
+    monkeypatch.setattr(doctor.machine, "has_gpu_driver", lambda: True)
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(doctor, "_torchs_problem", lambda: problem)
+    found = doctor._gpu()
+    assert found.state == state
+    assert found.value.startswith("a driver without nvidia-smi")
+    assert problem in found.value
 
 
 @pytest.mark.parametrize(

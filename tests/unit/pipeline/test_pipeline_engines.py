@@ -277,8 +277,8 @@ def test_an_engine_computes_where_it_was_built_for(tmp_path, monkeypatch, kind, 
 
 
 def test_a_gpu_is_only_looked_for_where_there_is_a_driver(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
-    monkeypatch.setattr(engines.Path, "exists", lambda _path: False)
+    monkeypatch.setattr(engines.machine.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(engines.machine, "_DRIVER", Path("/nowhere"))
     assert not engines.has_gpu()
 
 

@@ -149,7 +149,7 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
         "7: every k is even",
         "speed: no such setting",
         "dataset: Field required",
-        "runtime settings never change",
+        "runtime settings say how",
     ):
         assert words in caught.value.message
     with pytest.raises(ConfigError, match=r"dataset\.k has an axis of its own"):

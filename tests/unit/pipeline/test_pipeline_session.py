@@ -41,7 +41,7 @@ def test_without_a_gpu_a_big_profile_names_the_embedded_one(tmp_path, no_gpu, pr
 
 
 def test_a_driver_whose_gpu_torch_can_not_use_is_told_apart(no_gpu, monkeypatch):
-    monkeypatch.setattr(engines, "_has_driver", lambda: True)
+    monkeypatch.setattr(engines.machine, "has_gpu_driver", lambda: True)
     monkeypatch.setattr("codlocal.models.devices.gpu_problem", lambda: "torch is old")
     with pytest.raises(DeviceError, match="there is a driver, but torch is old"):
         preflight.check_device(resolve([settings.profile_settings("default")]))
