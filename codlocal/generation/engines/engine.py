@@ -25,7 +25,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 @row_dataclass(frozen=True, config=_STRICT)
 class Sampling:
-    """How tokens are drawn. `max_tokens` bounds one reply; every request's seed is made of `seed`."""
+    """How tokens are drawn. `max_tokens` bounds one reply; `seed` makes every request's."""
 
     temperature: float = 0.7
     top_p: float = 0.95
