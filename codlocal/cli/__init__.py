@@ -4,8 +4,8 @@
 """
 
 import errno
-import importlib
 import json
+import pkgutil
 import signal
 import sys
 import warnings
@@ -63,8 +63,7 @@ class _LazyGroup(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module, attribute = _COMMANDS[name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = pkgutil.resolve_name(_COMMANDS[name])
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

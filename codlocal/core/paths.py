@@ -36,7 +36,9 @@ def expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"The home folder in {path} is not known.") from error
+        raise ConfigError(
+            f"The home folder in {path} is not known.", "Write the path out."
+        ) from error
 
 
 def folder_name(words: str) -> str:

@@ -141,7 +141,9 @@ def _parse_json(text: str, where: str) -> object:
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits is a ValueError too; its advice is for programmers.
         reason = str(error).partition(";")[0]
-        raise DataError(f"{where} is not valid JSON: {reason}.") from error
+        raise DataError(
+            f"{where} is not valid JSON: {reason}.", "Correct it there, or write the file anew."
+        ) from error
     return parsed
 
 

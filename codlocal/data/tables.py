@@ -81,7 +81,10 @@ def _class_word(label: int | None, names: tuple[str, ...], where: str) -> str | 
     if label is None or label < 0:
         return None
     if label >= len(names):
-        raise DataError(f"{where} has the label {label}, but only {len(names)} class names.")
+        raise DataError(
+            f"{where} has the label {label}, but only {len(names)} class names.",
+            "Correct the label, or the names in the file's metadata.",
+        )
     return names[label]
 
 

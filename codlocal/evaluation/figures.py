@@ -83,8 +83,11 @@ def save(figure: "Figure", path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": "codlocal"}):
-        figure.savefig(path.with_suffix(".png"), dpi=150)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        for kind, more in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+            target = path.with_suffix(f".{kind}")
+            partial = target.with_name(f"{target.name}.partial")
+            figure.savefig(partial, format=kind, **more)
+            partial.replace(target)
 
 
 def _draw(axes: "Axes", series: Sequence[Series], measure: str, label: str) -> None:

@@ -66,13 +66,14 @@ def flipping_texts(
 
 
 def best_first(
-    plan: PlannedInfill, changed: Mapping[str, int], likelihood: Callable[[str], float]
+    plan: PlannedInfill, changed: Mapping[str, int], fit: Callable[[str], float]
 ) -> list[str]:
-    """The likeliest texts first; if combining, those with one and with several new words in turn.
+    """The texts that read best first; if combining, those with one and with several words in turn.
 
-    Each new word makes a text less likely, and more of them may: they are no match for one.
+    `fit` tells how well one reads. Each new word makes a text less likely, and more of them may:
+    they are no match for one.
     """
-    ranked = sorted(changed, key=likelihood, reverse=True)
+    ranked = sorted(changed, key=fit, reverse=True)
     if not plan.combining:
         return ranked
     kinds = [[t for t in ranked if changed[t] == 1], [t for t in ranked if changed[t] > 1]]

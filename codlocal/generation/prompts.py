@@ -24,6 +24,7 @@ from codlocal.generation.quoting import quoted
 
 COPY = "prompt.jinja"
 """What a run folder calls the prompt that it began with."""
+_CORRECT = "Correct the file; those in prompts/ are examples."
 
 STYLES = ("fill", "mark", "free")
 _MADE_UP = "zyxqw"
@@ -136,7 +137,7 @@ class PromptTemplate:
             return environment.from_string(self.text)
         except (jinja2.TemplateError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"The prompt {self.path} is not a Jinja2 template: {error}."
+                f"The prompt {self.path} is not a Jinja2 template: {error}.", _CORRECT
             ) from error
 
     def render(self, given: PromptInput) -> str:
@@ -149,7 +150,9 @@ class PromptTemplate:
         try:
             return self._template.render(vars(given)).strip()
         except _RENDERING_ERRORS as error:
-            raise ConfigError(f"The prompt {self.path} can't be rendered: {error}.") from error
+            raise ConfigError(
+                f"The prompt {self.path} can't be rendered: {error}.", _CORRECT
+            ) from error
 
     def check(self, label_names: Sequence[str], styles: Sequence[str] = STYLES) -> None:
         """Word made-up requests of every style, of a first round and of a later one.
