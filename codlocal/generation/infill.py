@@ -66,14 +66,13 @@ def flipping_texts(
 
 
 def best_first(
-    plan: PlannedInfill, changed: Mapping[str, int], fit: Callable[[str], float]
+    plan: PlannedInfill, changed: Mapping[str, int], likelihood: Callable[[str], float]
 ) -> list[str]:
-    """The texts that read best first; if combining, those with one and with several words in turn.
+    """The likeliest texts first; if combining, those with one and with several new words in turn.
 
-    `fit` tells how well one reads. Each new word makes a text less likely, and more of them may:
-    they are no match for one.
+    Each new word makes a text less likely, and more of them may: they are no match for one.
     """
-    ranked = sorted(changed, key=fit, reverse=True)
+    ranked = sorted(changed, key=likelihood, reverse=True)
     if not plan.combining:
         return ranked
     kinds = [[t for t in ranked if changed[t] == 1], [t for t in ranked if changed[t] > 1]]

@@ -180,16 +180,10 @@ class Search:
             at_once = min(_COMPARED_AT_ONCE, self.limits.concurrency)
             scores = await score_all(self.engine, texts, at_once)
             known = dict(zip(texts, scores, strict=True))
-            texts = best_first(plan, found, lambda text: self._fit(plan, known[text]))
+            texts = best_first(plan, found, lambda text: known[text].total)
             # Those that are taken flip, so that their scores are in their verdicts.
             comparing = sum(known[text].generated for text in texts[plan.count :])
         return filled(plan, texts, proposals, comparing)
-
-    def _fit(self, plan: PlannedInfill, score: Fluency) -> float:
-        """How well an edit reads, in nats: its log-probability, less its strain on the rest."""
-        yardstick = self.yardsticks.get(plan.task.example.id)
-        strain = yardstick.strain(score) if yardstick else None
-        return score.total - max(strain or 0.0, 0.0)
 
     async def _judge_all(self, unjudged: "asyncio.Queue[Sequence[Candidate] | None]") -> None:
         """Take whatever has arrived, up to a batch, and judge it, until None comes."""

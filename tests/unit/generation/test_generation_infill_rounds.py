@@ -1,4 +1,4 @@
-from fakes import FakeEngine, score_of
+from fakes import FakeEngine
 from search_rig import TEXTS, Rig
 
 from codlocal.core.records import Fluency
@@ -58,25 +58,3 @@ def test_a_later_infill_round_takes_the_likeliest_of_more_texts():
     assert not {row.text for row in later} & {row.text for row in rig.candidates if row.round == 0}
     compared = len(rig.engine.scored) - len(rig.verdicts)
     assert compared > len(later)
-
-
-def firsts_where_edits_strain(word):
-    """The texts that a later round takes first, if all are equally likely and `word` misfits."""
-
-    class Straining(FakeEngine):
-        async def score(self, text):
-            found = score_of(text)
-            log = -9.0 if word in text else -1.0
-            told = {"mean": -1.0, "tokens": 10, "log_probabilities": (log,) * found.tokens}
-            return found.model_copy(update=told)
-
-    rig = Rig(Straining(), good=lambda *_: False).run(["infill", "infill"])
-    later = [row for row in rig.candidates if row.round == 1 and row.text is not None]
-    return {row.text for row in later if row.id.endswith("/0")}
-
-
-def test_of_equally_likely_texts_those_that_strain_the_rest_come_last():
-    first = firsts_where_edits_strain("none of them")
-    word = max(("terrible", "rude", "awful"), key=lambda one: sum(one in text for text in first))
-    assert any(word in text for text in first)
-    assert not any(word in text for text in firsts_where_edits_strain(word))
