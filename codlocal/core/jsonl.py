@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +85,7 @@ class RowWriter:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _cut_torn_tail(path)
+        self._path = path
         self._handle = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
@@ -92,10 +94,11 @@ class RowWriter:
         lines = [row.model_dump_json().encode() + b"\n" for row in rows]
         begins = list(accumulate(map(len, lines), initial=self._handle.tell()))[:-1]
         view = memoryview(b"".join(lines))
-        while view:
-            view = view[self._handle.write(view) or 0 :]
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
+        with _named(self._path):
+            while view:
+                view = view[self._handle.write(view) or 0 :]
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._sync()
         return begins
 
     def _sync(self) -> None:
@@ -118,6 +121,16 @@ class RowWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Have an error of writing say of which file it is: the system's own does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _cut_torn_tail(path: Path) -> None:
@@ -163,7 +176,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write one file atomically and synced to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as handle:
+    with _named(path), partial.open("wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())

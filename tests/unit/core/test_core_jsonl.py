@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -106,3 +107,13 @@ def test_json_and_text_are_replaced_whole(tmp_path):
         jsonl.write_json(path, {"bad": object()})
     jsonl.write_text(path, "später")
     assert path.read_text("utf-8") == "später"
+
+
+def test_an_error_of_writing_names_its_file(tmp_path):
+    writer = jsonl.RowWriter(tmp_path / "rows.jsonl")
+    writer.close()
+    full = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+    writer._handle = full
+    with full, pytest.raises(OSError, match="No space left") as caught:
+        writer.append([example(1)])
+    assert caught.value.filename == str(tmp_path / "rows.jsonl")
