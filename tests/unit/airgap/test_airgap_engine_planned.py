@@ -1,5 +1,8 @@
 """What `codlocal engine install --dry-run` says of the environment that is there."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from codlocal.airgap import engine
@@ -32,3 +35,9 @@ def test_a_strange_folder_is_refused_before_anything_is_tried():
     jsonl.write_text(paths.engine() / "thesis.txt", "mine")
     with pytest.raises(EngineError, match="no environment of codlocal's"):
         engine.planned("cpu", upgrade=False)
+
+
+def test_both_ways_to_install_the_engine_want_the_same_versions():
+    project = tomllib.loads(Path(__file__).parents[3].joinpath("pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert {kind: tuple(extras[kind]) for kind in ("cpu", "gpu")} == engine.REQUIREMENTS
