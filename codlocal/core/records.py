@@ -113,8 +113,8 @@ class Verdict(Row):
 
     `length` and `original_length` count tokens, which are words and punctuation marks; `unknown`
     are the words that no training text has, `repeated` is what stands twice in a row, and
-    `broken_off` are the words that end a phrase though they hardly ever do, each more often than
-    in the original. `strain` is that of its fluency.
+    `broken_off` are the words that end a phrase though they hardly ever do, or are parted from the
+    one that belongs to them, each more often than in the original. `strain` is that of its fluency.
     """
 
     candidate_id: str
