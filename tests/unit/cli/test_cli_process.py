@@ -73,7 +73,7 @@ def test_the_real_process_exits_with_the_documented_code(arguments, code, messag
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
 import click
 import codlocal.cli
 
@@ -84,12 +84,18 @@ def doctor():
 
 codlocal.cli.cli.get_command = lambda _context, _name: doctor
 sys.argv = ["codlocal", "doctor"]
+signal.signal(signal.SIGHUP, getattr(signal, HANGUP))
 codlocal.cli.main()
 """
 
 
+def waiting(hangup="SIG_DFL"):
+    """A command that waits, started from a terminal or, with "SIG_IGN", under nohup."""
+    return WAITING.replace("HANGUP", repr(hangup))
+
+
 def test_a_background_job_ends_on_sigterm_though_it_ignores_sigint():
-    command = ["bash", "-c", f"trap '' INT; exec {sys.executable} -c \"$0\"", WAITING]
+    command = ["bash", "-c", f"trap '' INT; exec {sys.executable} -c \"$0\"", waiting()]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout.readline() == "ready\n"
@@ -100,9 +106,21 @@ def test_a_background_job_ends_on_sigterm_though_it_ignores_sigint():
     assert "Traceback" not in err
 
 
+def test_under_nohup_a_closed_terminal_ends_nothing():
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", waiting("SIG_IGN")]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 130
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_process_with_130_and_without_a_traceback(number):
-    command = [sys.executable, "-c", WAITING]
+    command = [sys.executable, "-c", waiting()]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout.readline() == "ready\n"
