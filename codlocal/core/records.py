@@ -132,7 +132,7 @@ class Verdict(Row):
     fluency: Fluency | None = None
     strain: float | None = None
 
-    def scored(self, fluency: Fluency | None, original: Fluency | None) -> "Verdict":
+    def scored(self, fluency: Fluency | None, original: Fluency | None) -> Self:
         """The verdict with the edit's fluency, and how it strains the rest of the original."""
         if fluency is None:
             return self

@@ -131,7 +131,7 @@ def refusal(verdict: Verdict, original: Original, gate: Gate) -> str | None:
 def strains(verdict: Verdict, gate: Gate) -> bool:
     """Whether a good flip reads so badly where it was left alone that a better one is worth a try.
 
-    It is taken if there is none.
+    It stays a good flip: where there is no better one it becomes the pair.
     """
     return verdict.strain is not None and verdict.strain > _STRAINED * gate.drop_per_edit
 

@@ -22,6 +22,9 @@ Constraint = str | type[BaseModel]
 
 _STRICT = ConfigDict(extra="forbid")
 
+DIGITS = 4
+"""Of the log-probabilities that are kept, of which a text or a place has hundreds."""
+
 
 @row_dataclass(frozen=True, config=_STRICT)
 class Sampling:
@@ -151,7 +154,7 @@ def fluency(
         tokens=len(log_probabilities),
         generated=generated,
         token_ids=tuple(token_ids),
-        log_probabilities=tuple(round(one, 4) for one in log_probabilities),
+        log_probabilities=tuple(round(one, DIGITS) for one in log_probabilities),
     )
 
 

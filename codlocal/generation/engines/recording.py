@@ -15,6 +15,7 @@ from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Fluency, Row
 from codlocal.core.sections import EngineName, Prompting
 from codlocal.generation.engines.engine import (
+    DIGITS,
     Blank,
     Engine,
     Proposals,
@@ -27,8 +28,6 @@ from codlocal.generation.engines.engine import (
 from codlocal.generation.engines.sharing import Shared
 
 STORE = "replies.jsonl"
-_DIGITS = 4
-"""Of the log-probabilities of proposals, of which there are hundreds in a row."""
 
 
 class Generator(Row):
@@ -151,7 +150,7 @@ class Recorder:
 
         async def ask() -> Exchange:
             found = await self._inner.propose(blank)
-            tokens = tuple((token, round(value, _DIGITS)) for token, value in found.tokens)
+            tokens = tuple((token, round(value, DIGITS)) for token, value in found.tokens)
             return self._keep(question, proposals=replace(found, tokens=tokens))
 
         return (await self._answer(question, ask)).proposals or Proposals((), 0)

@@ -76,6 +76,7 @@ def test_people_stand_beside_the_run():
     shown = invoke("measures", "--run", "r", "--pairs", "people.jsonl")
     assert "people" in shown.stdout
     assert "--perplexity has the run's generator" in shown.stdout
+    assert "people's flips all count as good" in " ".join(shown.stdout.split())
     assert "people" not in invoke("measures", "--run", "r").stdout
 
 

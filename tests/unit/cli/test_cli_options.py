@@ -244,3 +244,10 @@ def test_an_unknown_dataset_makes_no_folder(tmp_path, monkeypatch):
 def test_how_much_is_said(given, verbosity):
     assert console_of(given).verbosity == verbosity
     assert console_of({"as_json": True}).as_json
+
+
+def test_the_choices_of_an_option_are_the_values_of_its_setting():
+    kinds = {one.name: one.type for one in pipeline.params}
+    assert tuple(kinds["pooling"].choices) == ("first", "mean"), "None unsets it"
+    assert tuple(kinds["engine"].choices) == ("vllm", "transformers")
+    assert tuple(kinds["tracker"].choices) == ("none", "tensorboard", "wandb", "mlflow")

@@ -51,6 +51,10 @@ def test_rows_of_earlier_grids_are_left_out(tmp_path):
     assert planned_results(tmp_path) == [new]
     with pytest.raises(RunError, match=r"There is no sweep in .*nowhere"):
         planned_results(tmp_path / "nowhere")
+    jsonl.write_json(tmp_path / "run" / "manifest.json", {})
+    with pytest.raises(RunError) as caught:
+        planned_results(tmp_path / "run")
+    assert "codlocal pipeline --run" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", ["5", '{"a": 1}', "[[1]]", "["])

@@ -69,7 +69,7 @@ def test_scripts_without_spaces_have_inner_words_too():
 @pytest.mark.parametrize(
     ("texts", "bound"),
     [
-        (["we ca n't eat", "they ca n't"] * 8, {"ca": "n't", "n't": None}),
+        (["we ca n't eat", "they ca n't"] * 8, {"ca": "n't"}),
         (["we ca n't eat"] * 14, {}),
         (["we ca n't"] * 98 + ["ca not"] * 2, {"ca": "n't"}),
         (["ca not"] * 2 + ["we ca n't"] * 98, {"ca": "n't"}),
@@ -79,9 +79,7 @@ def test_scripts_without_spaces_have_inner_words_too():
 )
 def test_words_that_one_word_nearly_always_follows_are_bound_to_it(texts, bound):
     found = Vocabulary.of(texts).bound
-    assert found.get("ca") == bound.get("ca")
-    assert "on" not in found, "a mark is no word"
-    assert {one: found.get(one) for one in bound} == bound
+    assert {one: found[one] for one in ("ca", "n't", "and", "so", "on") if one in found} == bound
 
 
 def test_an_edit_that_parts_words_that_belong_together_is_broken_off():
