@@ -3,10 +3,12 @@
 import numpy as np
 
 from codlocal.core import jsonl
+from codlocal.core.artifacts import read_examples
 from codlocal.core.config import resolve
 from codlocal.core.console import Console
 from codlocal.core.records import DatasetSpec, Example
 from codlocal.core.run import RunFolder
+from codlocal.evaluation.predictions import TestSplit
 from codlocal.evaluation.stage import run_evaluate
 
 N = 300
@@ -65,4 +67,5 @@ def prepare(path, *, seeds=2, baseline=True):
 
 def evaluate(path, config, load=None, teacher=TEACHER, verbosity=-1):
     with RunFolder.open(path, config) as run:
-        return run_evaluate(run, load or Loader(), teacher, Console(verbosity))
+        split = TestSplit(list(read_examples(run, "test").values()), teacher)
+        return run_evaluate(run, load or Loader(), split, Console(verbosity))

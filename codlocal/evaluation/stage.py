@@ -7,7 +7,7 @@ from typing import Any
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console, Task
 from codlocal.core.errors import RunError
-from codlocal.core.records import DatasetSpec, Teacher
+from codlocal.core.records import Teacher
 from codlocal.core.run import RunFolder
 from codlocal.evaluation.metrics import Probabilities, score
 from codlocal.evaluation.neglect import left_out, warning
@@ -23,7 +23,7 @@ Load = Callable[[Path], Teacher]
 def run_evaluate(
     run: RunFolder,
     load: Load,
-    teacher_probabilities: Probabilities,
+    split: TestSplit,
     console: Console,
 ) -> dict[str, Any]:
     """Score all students, write `predictions/` and `metrics.json`, and return the latter.
@@ -34,7 +34,7 @@ def run_evaluate(
     Args:
         run: a run whose data and distill stages are done.
         load: opens a model folder in `students/`.
-        teacher_probabilities: for the test texts in order, shape [n, classes].
+        split: the test split, with what the teacher says of it.
         console: where progress is shown.
 
     Raises:
@@ -45,7 +45,6 @@ def run_evaluate(
     if run.is_done("evaluate"):
         return read_metrics(run)
     config, spec = run.config, artifacts.read_spec(run)
-    split = _test_split(run, spec, teacher_probabilities)
     arms = ["student", "baseline"] if config.distillation.baseline else ["student"]
     seeds = config.dataset.all_seeds
     with run.stage("evaluate") as facts:
@@ -62,24 +61,11 @@ def run_evaluate(
             arm: [score(one, split.gold, split.teacher) for one in found]
             for arm, found in said.items()
         }
-        store(run.file("predictions", "teacher.jsonl"), split, split.teacher)
         teacher = score(split.teacher, split.gold, split.teacher)
         metrics = summarise(scores, teacher, seeds, describe(spec, config.dataset.k))
         jsonl.write_json(run.file("metrics.json"), metrics)
         facts.update({name: metrics[name] for name in ["teacher", *arms]})
     return metrics
-
-
-def _test_split(run: RunFolder, spec: DatasetSpec, probabilities: Probabilities) -> TestSplit:
-    examples = list(artifacts.read_examples(run, "test").values())
-    shape = (len(examples), len(spec.label_names))
-    if probabilities.shape != shape:
-        raise RunError(
-            f"The teacher's test probabilities are of shape {list(probabilities.shape)}, "
-            f"not {list(shape)}.",
-            "Add --redo teacher to set the teacher's results aside.",
-        )
-    return TestSplit(examples, probabilities)
 
 
 def _predictions(
@@ -93,7 +79,8 @@ def _predictions(
     model = model_hash(folder)
     probabilities = stored(path, split, model)
     if probabilities is None:
-        probabilities = predict(load(folder), split, name, task)
+        classes = split.teacher.shape[1]
+        probabilities = predict(load(folder), split.examples, classes, name, task)
         store(path, split, probabilities, model)
     else:
         task.advance(len(probabilities))

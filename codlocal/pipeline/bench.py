@@ -65,17 +65,18 @@ class Bench:
         )
         folder = self._work / cell.key
         model = learn(arm, Lesson(job, knowledge, encoder, folder / "student", self._console))
-        found = predict(model, self._test, cell.arm, Task(cell.arm, None))
+        task, classes = Task(cell.arm, None), len(self._labels)
+        found = predict(model, self._test.examples, classes, cell.arm, task)
         shutil.rmtree(folder, ignore_errors=True)
         metrics = score(found, self._test.gold, self._test.teacher)
         if arm.learner == "start":
             return metrics, None
         return metrics, self._facts(job.training_set, knowledge, encoder)
 
-    @cached_property
+    @property
     def teacher_accuracy(self) -> float:
         """The teacher's own accuracy on the test split."""
-        return float(np.mean(self._test.teacher.argmax(axis=1) == self._test.gold))
+        return self._test.teacher_accuracy
 
     @cached_property
     def _teacher(self) -> Classifier:
@@ -87,12 +88,8 @@ class Bench:
 
     @cached_property
     def _test(self) -> TestSplit:
-        examples = list(artifacts.read_examples(self._run, "test").values())
-        return teacher_split(
-            self._run.file("predictions", "teacher.jsonl"),
-            examples,
-            lambda: self._teacher.predict_proba([example.text for example in examples]),
-        )
+        identity = read_teacher(self._run).identity
+        return teacher_split(self._run, identity, lambda: self._teacher, self._console)
 
     @cached_property
     def _verdicts(self) -> list[Verdict]:

@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from codlocal.core import artifacts, processes
 from codlocal.core.console import Console
 from codlocal.core.records import Original, Teacher, Verdict
@@ -14,13 +12,12 @@ from codlocal.core.run import RunFolder
 from codlocal.pipeline import preflight
 
 if TYPE_CHECKING:
+    from codlocal.evaluation.predictions import TestSplit
     from codlocal.generation.stage import Verification
     from codlocal.models.classifier import Classifier
 
 _SHARED = {"distill"}
 """Stages in which every process of a launch has a share; the others are the first one's."""
-_ASKED_AT_ONCE = 1024
-"""Test texts that the teacher reads before progress is told."""
 
 
 class Session:
@@ -35,6 +32,15 @@ class Session:
         from codlocal.models.teacher import load_teacher
 
         return load_teacher(self.run)
+
+    @cached_property
+    def _test(self) -> "TestSplit":
+        """The test texts, and what the teacher says of them."""
+        from codlocal.evaluation.predictions import teacher_split
+        from codlocal.models.teacher import read_teacher
+
+        identity = read_teacher(self.run).identity
+        return teacher_split(self.run, identity, lambda: self._teacher, self.console)
 
     def advance(self, until: str) -> list[str]:
         """Bring the run up to a stage; return the stages that had something to do."""
@@ -53,9 +59,13 @@ class Session:
         if "distill" in missing:
             preflight.warn_of_unseen_pairs(self.run.config, self.console)
         heavy = [stage for stage in missing if stage in preflight.HEAVY]
+        # The hours of a pipeline are spent in these.
+        hours = [stage for stage in heavy if stage in {"generate", "distill"}]
         for stage in missing:
             if heavy and stage == heavy[0]:
                 self._prepare(generates="generate" in heavy)
+            if until == "evaluate" and hours and stage == hours[0] and processes.is_first():
+                self._tell_of_teacher()
             if processes.is_first() or stage in _SHARED:
                 runners[stage]()
             processes.wait(f"the {stage} stage")
@@ -90,6 +100,18 @@ class Session:
             preflight.fetch_generator(self.run.config, self.console)
         preflight.warn_of_low_disk(self.run.path, self.console)
         limit_threads(self.run.config.runtime.threads)
+
+    def _tell_of_teacher(self) -> None:
+        """Say what the teacher is worth, before anything is written or trained for it."""
+        split = self._test
+        accuracy, texts = split.teacher_accuracy, len(split.examples)
+        self.console.info(f"The teacher is right about {accuracy:.3f} of the {texts} test texts.")
+        if accuracy <= split.majority:
+            self.console.warn(
+                f"To give all of them their commonest label would be right about "
+                f"{split.majority:.3f}. Such a teacher has nothing to teach: more training texts "
+                "or teacher.epochs may help, or another --teacher."
+            )
 
     def _data(self) -> None:
         from codlocal.data.stage import run_data
@@ -128,17 +150,11 @@ class Session:
         from codlocal.evaluation.stage import run_evaluate
         from codlocal.models.student import load_student
 
-        spec = artifacts.read_spec(self.run)
-        texts = [row.text for row in artifacts.read_examples(self.run, "test").values()]
-        with self.console.progress("Asking the teacher", len(texts)) as task:
-            parts = []
-            for start in range(0, len(texts), _ASKED_AT_ONCE):
-                parts.append(self._teacher.predict_proba(texts[start : start + _ASKED_AT_ONCE]))
-                task.advance(len(parts[-1]))
+        labels = artifacts.read_spec(self.run).label_names
         run_evaluate(
             self.run,
-            lambda path: load_student(self.run.config, path, spec.label_names),
-            np.concatenate(parts),
+            lambda path: load_student(self.run.config, path, labels),
+            self._test,
             self.console,
         )
 

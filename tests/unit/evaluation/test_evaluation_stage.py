@@ -70,8 +70,6 @@ def test_predictions_are_kept_text_by_text(tmp_path):
         id="test-0", gold=0, teacher=0, label=1, probabilities=(0.3, 0.7), model=model
     )
     assert rows[299].label == rows[299].gold == rows[299].teacher == 1
-    teacher = jsonl.read_rows(tmp_path / "predictions" / "teacher.jsonl", Prediction)
-    assert [row.probabilities for row in teacher] == [tuple(row) for row in TEACHER.tolist()]
 
 
 def test_whole_predictions_are_not_made_again(tmp_path):
@@ -110,19 +108,6 @@ def test_predictions_of_another_student_are_made_again(tmp_path):
     load = Loader()
     evaluate(tmp_path, config, load)
     assert load.loaded == ["student-seed1"]
-
-
-def test_predictions_that_do_not_say_whose_they_are_are_made_again(tmp_path):
-    config = prepare(tmp_path, seeds=1, baseline=False)
-    evaluate(tmp_path, config)
-    jsonl.write_json(tmp_path / "manifest.json", {"created": "", "stages": {}})
-    path = tmp_path / "predictions" / "student-seed0.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert all(row.pop("model") for row in rows)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    load = Loader()
-    evaluate(tmp_path, config, load)
-    assert load.loaded == ["student-seed0"]
 
 
 def without(figures, name):
@@ -172,11 +157,6 @@ def test_a_missing_student_is_named(tmp_path):
     with pytest.raises(RunError, match="baseline-seed1 is missing") as caught:
         evaluate(tmp_path, config)
     assert "--redo distill" in caught.value.hint
-
-
-def test_teacher_probabilities_of_another_shape_are_refused(tmp_path):
-    with pytest.raises(RunError, match=r"of shape \[2, 2\], not \[300, 2\]"):
-        evaluate(tmp_path, prepare(tmp_path), teacher=TEACHER[:2])
 
 
 def test_bad_student_probabilities_are_refused(tmp_path):

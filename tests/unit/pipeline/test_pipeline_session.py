@@ -1,6 +1,7 @@
 import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from fakes import FakeEngine, FakeTeacher
 from runs import config, run_with_data
@@ -10,7 +11,9 @@ from codlocal.core import config as settings
 from codlocal.core.config import STAGES, resolve
 from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, DeviceError, EngineError, ModelError
+from codlocal.core.records import Example
 from codlocal.core.run import RunFolder
+from codlocal.evaluation.predictions import TestSplit
 from codlocal.pipeline import engines, opening, preflight
 from codlocal.pipeline.ablation import _prepared
 from codlocal.pipeline.cells import plan
@@ -118,7 +121,16 @@ def finished(path, *stages):
 
 def recording(session, monkeypatch):
     done = []
-    for name in ("data", "train_teacher", "generate", "verify", "distill", "evaluate"):
+    steps = (
+        "data",
+        "train_teacher",
+        "tell_of_teacher",
+        "generate",
+        "verify",
+        "distill",
+        "evaluate",
+    )
+    for name in steps:
         monkeypatch.setattr(session, f"_{name}", lambda name=name: done.append(name))
     monkeypatch.setattr(preflight, "check_engine", lambda _: done.append("engine"))
     monkeypatch.setattr(preflight, "fetch_generator", lambda *_: done.append("generator"))
@@ -132,6 +144,29 @@ def test_a_stage_brings_those_before_it_up_to_date(tmp_path, monkeypatch):
         done = recording(session, monkeypatch)
         assert session.advance("verify") == ["generate", "verify"]
         assert done == ["engine", "generator", "generate", "verify"]
+
+
+def test_a_pipeline_says_what_the_teacher_is_worth_before_hours_are_spent(tmp_path, monkeypatch):
+    finished(tmp_path, "teacher")
+    with run_with_data(tmp_path) as run:
+        session = Session(run, QUIET)
+        done = recording(session, monkeypatch)
+        session.advance("evaluate")
+        assert done.index("tell_of_teacher") == done.index("generate") - 1
+        assert done.count("tell_of_teacher") == 1
+
+
+@pytest.mark.parametrize(("right", "warned"), [(6, False), (5, True)])
+def test_a_teacher_no_better_than_the_commonest_label_is_warned_of(right, warned, tmp_path, capsys):
+    examples = [Example(id=str(n), text="a", label=int(n < 5)) for n in range(10)]
+    says = [example.label ^ (n >= right) for n, example in enumerate(examples)]
+    with run_with_data(tmp_path) as run:
+        session = Session(run, Console())
+        session.__dict__["_test"] = TestSplit(examples, np.eye(2)[says])
+        session._tell_of_teacher()
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"The teacher is right about 0.{right}00 of the 10 test texts." in told
+    assert ("would be right about 0.500" in told) == warned
 
 
 def test_nothing_is_checked_when_nothing_is_to_be_generated(tmp_path, monkeypatch):
