@@ -103,8 +103,6 @@ class FakeServer:
         chooser = random.Random(f"{payload.get('seed')}/{index}")
         if "regex" in wanted:
             return sample(wanted["regex"], chooser)
-        if "json" in wanted:
-            return json.dumps({"text": "It was great ."})
         return "Free text."
 
 

@@ -5,11 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fakes import FakeTeacher
+
 from codlocal.core import artifacts, jsonl
 from codlocal.core.config import Config, resolve
-from codlocal.core.records import Candidate, DatasetSpec, Example, FewShotSplit
+from codlocal.core.records import Candidate, DatasetSpec, Example, FewShotSplit, Original
 from codlocal.core.run import RunFolder
 from codlocal.pipeline.grid import Grid
+from codlocal.verification.judge import judge
+from codlocal.verification.vocabulary import Vocabulary
 
 NAMES = ("negative", "positive")
 REVIEWS = tuple(
@@ -38,6 +42,21 @@ def edits_of_the_first(texts: Sequence[str]) -> list[Candidate]:
         )
         for at, text in enumerate(texts)
     ]  # fmt: skip
+
+
+def write_search(run: RunFolder, rows: Sequence[Candidate], asked: Sequence[Original]) -> None:
+    """Write what a search would have left, with `FakeTeacher`'s verdicts on all that have a text.
+
+    They are of no generator, so that no flip has a fluency.
+    """
+    examples = artifacts.read_examples(run, "train")
+    vocabulary = Vocabulary.of(one.text for one in examples.values())
+    written = [row for row in rows if row.text is not None]
+    with run.stage("generate"):
+        jsonl.write_rows(run.file("originals.jsonl"), asked)
+        jsonl.write_rows(run.file("candidates.jsonl"), rows)
+        verdicts = judge(FakeTeacher(), examples, written, vocabulary)
+        jsonl.write_rows(run.file("verdicts.jsonl"), verdicts)
 
 
 def grid_of(**changes: Any) -> Grid:

@@ -167,9 +167,7 @@ def read_pairs(run: RunFolder) -> dict[str, list[CounterfactualPair]]:
     return pairs
 
 
-def refuse_lost_rows(
-    run: RunFolder, stage: str, path: Path, found: int, left: int | None, what: str = "rows"
-) -> None:
+def refuse_lost_rows(run: RunFolder, stage: str, path: Path, found: int, left: int | None) -> None:
     """Refuse a file of a finished stage that has fewer rows than it left, as far as that is known.
 
     Rows that are gone can't be told from rows that never were: they would change results unseen.
@@ -180,7 +178,7 @@ def refuse_lost_rows(
     """
     if run.is_done(stage) and left is not None and found < left:
         raise RunError(
-            f"{path} is damaged: it has {found} of the {left} {what} that the {stage} stage left.",
+            f"{path} is damaged: it has {found} of the {left} rows that the {stage} stage left.",
             _RESTORE.format(stage),
         )
 

@@ -1,8 +1,8 @@
 """How far the edits of a round may go: constraints, and how many replies each of them gets.
 
 They loosen: words with which the teacher is known to flip ("lexical"), any words in the places
-that its decision rests on ("guided"), more of them ("wide"), and the whole text under a plain JSON
-type ("free"). An "infill" round writes no replies; `infill` says what it does instead.
+that its decision rests on ("guided"), more of them ("wide"), and the whole text ("free"). An
+"infill" round writes no replies; `infill` says what it does instead.
 """
 
 from collections.abc import Sequence

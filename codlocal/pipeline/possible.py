@@ -6,7 +6,9 @@ from itertools import groupby
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import CodlocalError
+from codlocal.distillation.arms import ARMS
 from codlocal.distillation.finetune import check_student
+from codlocal.distillation.setfit_peer import check_setfit
 from codlocal.models.locate import resolve
 from codlocal.pipeline import preflight
 from codlocal.pipeline.cells import Cell
@@ -41,9 +43,15 @@ def _sorted_out(
 ) -> tuple[list[Cell], Refused]:
     found: list[Cell] = []
     refused: Refused = []
-    for _, alike in groupby(cells, key=lambda cell: cell.config.distillation):
+
+    def kind(cell: Cell) -> tuple[object, bool]:
+        return cell.config.distillation, ARMS[cell.arm].learner == "setfit"
+
+    for (_, setfit), alike in groupby(cells, key=kind):
         some = list(alike)
         try:
+            if setfit:
+                check_setfit()
             check(some[0].config)
         except CodlocalError as error:
             refused += [(cell, error) for cell in some]

@@ -139,7 +139,7 @@ class Session:
     def _verify(self) -> None:
         from codlocal.verification.stage import run_verify
 
-        run_verify(self.run, lambda: self._teacher, self.console)
+        run_verify(self.run, self.console)
 
     def _distill(self) -> None:
         from codlocal.distillation.stage import run_distill

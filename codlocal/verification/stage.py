@@ -3,7 +3,6 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -16,26 +15,18 @@ from codlocal.core.records import (
     CounterfactualPair,
     Original,
     Rejection,
-    Teacher,
     Verdict,
 )
 from codlocal.core.run import RunFolder
 from codlocal.core.sections import GeneratorConfig
 from codlocal.core.texts import normalised
 from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
-from codlocal.verification.judge import judge
 from codlocal.verification.measures import measure_generation
 from codlocal.verification.report import GENERATION
-from codlocal.verification.vocabulary import Vocabulary
-
-_BATCH = 256
 
 
-def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Console) -> None:
+def run_verify(run: RunFolder, console: Console) -> None:
     """Write pairs.jsonl, rejections.jsonl and generation.json from candidates and verdicts.
-
-    Candidates that the search has not judged (it was stopped, or they came from elsewhere) are
-    judged first; `load_teacher` is called only then.
 
     Raises:
         RunError: there are no candidates yet.
@@ -51,10 +42,7 @@ def run_verify(run: RunFolder, load_teacher: Callable[[], Teacher], console: Con
         )
     _say_what_changed(run, console)
     with run.stage("verify") as facts:
-        evidence = read_evidence(run)
-        judged = _judge_missing(run, evidence, load_teacher, console)
-        verdicts = {**evidence.verdicts, **judged}
-        facts.update(_choose(run, replace(evidence, verdicts=verdicts)))
+        facts.update(_choose(run, read_evidence(run)))
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals, and "
@@ -130,9 +118,9 @@ def _keyed(rows: Sequence[RowT], key: Callable[[RowT], str]) -> dict[str, RowT]:
 
 
 def read_evidence(run: RunFolder) -> Evidence:
-    """What a run's files say of its candidates; verdicts that nobody has given yet are missing.
+    """What a run's files say of its candidates.
 
-    A flip's can't be given anew: its fluency is the generator's to say.
+    A verdict that is lost can't be given anew: a flip's fluency is the generator's to say.
 
     Raises:
         RunError: a file is damaged.
@@ -141,13 +129,13 @@ def read_evidence(run: RunFolder) -> Evidence:
     originals = list(jsonl.read_rows(run.file("originals.jsonl"), Original))
     candidates = list(jsonl.read_rows(run.file("candidates.jsonl"), Candidate))
     verdicts = list(jsonl.read_rows(run.file("verdicts.jsonl"), Verdict))
-    left, flips = run.facts("generate"), sum(row.flipped for row in verdicts)
-    for name, count, expected, what in (
-        ("originals.jsonl", len(originals), left.get("originals"), "rows"),
-        ("candidates.jsonl", len(candidates), left.get("candidates"), "rows"),
-        ("verdicts.jsonl", flips, left.get("flips"), "flips"),
+    left = run.facts("generate")
+    for name, count, expected in (
+        ("originals.jsonl", len(originals), left.get("originals")),
+        ("candidates.jsonl", len(candidates), left.get("candidates")),
+        ("verdicts.jsonl", len(verdicts), sum(row.text is not None for row in candidates)),
     ):
-        artifacts.refuse_lost_rows(run, "generate", run.file(name), count, expected, what)
+        artifacts.refuse_lost_rows(run, "generate", run.file(name), count, expected)
     return Evidence(
         examples=artifacts.read_examples(run, "train"),
         originals=_keyed(originals, lambda row: row.example_id),
@@ -178,32 +166,6 @@ def read_unusable(run: RunFolder) -> Callable[[str], bool]:
     test = (normalised(row.text) for row in artifacts.stream_examples(run, "test"))
     known = frozenset(map(hash, chain(test, _earlier(run))))
     return lambda text: hash(normalised(text)) in known
-
-
-def _judge_missing(
-    run: RunFolder, evidence: Evidence, load_teacher: Callable[[], Teacher], console: Console
-) -> dict[str, Verdict]:
-    missing = [
-        row
-        for row in evidence.candidates.values()
-        if row.text is not None and row.id not in evidence.verdicts
-    ]
-    if not missing:
-        return {}
-    teacher = load_teacher()
-    vocabulary = Vocabulary.of(example.text for example in evidence.examples.values())
-    verdicts: dict[str, Verdict] = {}
-    with (
-        jsonl.RowWriter(run.file("verdicts.jsonl")) as writer,
-        console.progress("Verifying", len(missing)) as task,
-    ):
-        for start in range(0, len(missing), _BATCH):
-            some = missing[start : start + _BATCH]
-            judged = judge(teacher, evidence.examples, some, vocabulary)
-            writer.append(judged)
-            verdicts.update((row.candidate_id, row) for row in judged)
-            task.advance(len(judged))
-    return verdicts
 
 
 def _facts(

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import openai
 
@@ -57,10 +56,5 @@ async def _work(client: openai.AsyncOpenAI, model: str, waiting: Iterator[Questi
                 temperature=question.sampling.temperature,
                 top_p=question.sampling.top_p,
                 max_completion_tokens=question.sampling.max_tokens,
-                extra_body={"structured_outputs": _constraint(question)},
+                extra_body={"structured_outputs": {"regex": question.constraint}},
             )
-
-
-def _constraint(question: Question) -> dict[str, Any]:
-    kind = "regex" if isinstance(question.constraint, str) else "json"
-    return {kind: question.constraint}

@@ -7,7 +7,6 @@ from fake_server import openai_server
 
 from codlocal.core import jsonl
 from codlocal.core.records import Verdict
-from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.recording import Question
 
@@ -27,18 +26,16 @@ def test_the_bare_client_sends_what_was_recorded():
     sampling = Sampling(0.4, 0.8, 50)
     asked = [
         Question.of(Request("1", "Say so.", "(yes|no)", 3, 77, sampling)),
-        Question.of(Request("2", "Say it.", EditReply, 1, 78, sampling)),
         Question(prompt="good food"),
         Question.of_blank(Blank("Fill in: ___", "so", 9)),
     ]
     with openai_server() as server:
         rate = requests_per_second(server.url, server.key, server.model, asked, concurrency=1)
-        regex, schema, scored, blank = server.payloads
+        regex, scored, blank = server.payloads
     assert rate > 0
     assert regex["structured_outputs"] == {"regex": "(yes|no)"}
     assert (regex["n"], regex["seed"], regex["temperature"]) == (3, 77, 0.4)
     assert regex["messages"] == [{"role": "user", "content": "Say so."}]
-    assert schema["structured_outputs"] == {"json": EditReply.model_json_schema()}
     assert (scored["prompt"], scored["prompt_logprobs"]) == ("good food", 0)
     assert [message["content"] for message in blank["messages"]] == ["Fill in: ___", "so"]
     assert (blank["top_logprobs"], blank["continue_final_message"]) == (9, True)

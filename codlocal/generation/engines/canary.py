@@ -7,7 +7,6 @@ trusted only after it was seen to bind.
 import re
 
 from codlocal.core.errors import EngineError
-from codlocal.generation.constraint import EditReply, parse_reply
 from codlocal.generation.engines.engine import (
     NO_REPLY,
     Engine,
@@ -27,46 +26,20 @@ _BASE_MODEL = (
 
 
 async def check(engine: Engine) -> None:
-    """Make sure that the engine obeys a regular expression and a JSON type.
+    """Make sure that the engine obeys a regular expression.
 
     Raises:
         EngineError: it ignores a constraint, refuses the request, or can't answer at all.
 
     """
     sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=64)
-    reply = await _ask(engine, Request("canary-regex", _PROMPT, _PATTERN, 1, 0, sampling))
-    if not re.fullmatch(_PATTERN, reply.text):
-        raise _ignored("regular expression", reply)
-    reply = await _ask(engine, Request("canary-json", _PROMPT, EditReply, 1, 0, sampling))
-    if not _is_start_of_json(reply.text, reply.finish_reason):
-        raise _ignored("JSON schema", reply)
-
-
-async def _ask(engine: Engine, request: Request) -> Reply:
-    replies = await engine.generate(request)
+    replies = await engine.generate(Request("canary", _PROMPT, _PATTERN, 1, 0, sampling))
     reply = replies[0] if replies else Reply("", NO_REPLY, 0, 0)
     if is_failure(reply.finish_reason):
         raise _unanswered(reply.finish_reason)
-    return reply
-
-
-def _is_start_of_json(text: str, finish_reason: str) -> bool:
-    if finish_reason == "length":
-        # Engines may allow any white space between the parts, and small models get lost in it.
-        return re.match(r'\s*\{\s*("|$)', text) is not None
-    try:
-        parse_reply(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _ignored(kind: str, reply: Reply) -> EngineError:
-    return EngineError(
-        f"The engine ignores constraints: asked for a {kind}, it answered {reply.text[:80]!r} "
-        f"({reply.finish_reason}).",
-        _NEEDED,
-    )
+    if not re.fullmatch(_PATTERN, reply.text):
+        ended = f"{reply.text[:80]!r} ({reply.finish_reason})"
+        raise EngineError(f"The engine ignores constraints: it answered {ended}.", _NEEDED)
 
 
 def _unanswered(reason: str) -> EngineError:

@@ -10,15 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as row_dataclass
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
-
-Constraint = str | type[BaseModel]
-"""A regular expression for the whole reply, or a Pydantic type for a JSON reply."""
-
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -38,11 +34,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt, the constraint on its replies, how many of them, and the seed of the first."""
+    """One prompt, how many replies, the seed of the first, and what all of them must match.
+
+    The constraint is a regular expression.
+    """
 
     id: str
     prompt: str
-    constraint: Constraint
+    constraint: str
     count: int
     seed: int
     sampling: Sampling

@@ -46,12 +46,12 @@ class Generator(Row):
 class Question(Row):
     """A request in full, a blank, or a text to be scored.
 
-    Neither of these two has sampling or a constraint, which is a regular expression or a JSON
-    schema; `begun` is how the reply with the blank begins.
+    Neither of these two has sampling or a constraint; `begun` is how the reply with the blank
+    begins.
     """
 
     prompt: str
-    constraint: str | dict[str, Any] | None = None
+    constraint: str | None = None
     count: int = 0
     seed: int = 0
     sampling: Sampling | None = None
@@ -60,12 +60,9 @@ class Question(Row):
     @classmethod
     def of(cls, request: Request) -> "Question":
         """What a request asks; its id is no part of it."""
-        constraint = request.constraint
         return cls(
             prompt=request.prompt,
-            constraint=constraint
-            if isinstance(constraint, str)
-            else constraint.model_json_schema(),
+            constraint=request.constraint,
             count=request.count,
             seed=request.seed,
             sampling=request.sampling,

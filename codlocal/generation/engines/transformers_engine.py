@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import outlines
 import torch
-from outlines.types import JsonSchema, Regex
+from outlines.types import Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
@@ -135,8 +135,7 @@ class TransformersEngine:
         """Nothing to close: the model goes with the object."""
 
     def _generate(self, request: Request) -> list[Reply]:
-        constraint = request.constraint
-        term = Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)
+        term = Regex(request.constraint)
         generator: Any = outlines.Generator(self._outlines, term, backend="llguidance")
         prompt = self._prompt(request.prompt)
         prompt_tokens = len(self._tokenizer(prompt)["input_ids"])

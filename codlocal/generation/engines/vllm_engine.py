@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import openai
 from outlines.models.vllm import VLLMTypeAdapter
-from outlines.types import JsonSchema, Regex
+from outlines.types import Regex
 
 from codlocal.core.errors import EngineError
 from codlocal.core.records import Fluency
@@ -22,7 +22,6 @@ from codlocal.generation.engines.engine import (
     MOST_PROPOSALS,
     NO_REPLY,
     Blank,
-    Constraint,
     Proposals,
     Reply,
     Request,
@@ -127,7 +126,7 @@ class VllmEngine:
                 max_completion_tokens=request.sampling.max_tokens,
                 extra_body={
                     **self._options,
-                    **self._adapter.format_output_type(_outlines_type(request.constraint)),
+                    **self._adapter.format_output_type(Regex(request.constraint)),
                 },
             )
         except _REFUSALS as error:
@@ -291,7 +290,3 @@ def _replies(found: answers.Chat, count: int) -> list[Reply]:
 
 def _refused(error: openai.APIStatusError) -> str:
     return refusal(error.message[:200])
-
-
-def _outlines_type(constraint: Constraint) -> Regex | JsonSchema:
-    return Regex(constraint) if isinstance(constraint, str) else JsonSchema(constraint)

@@ -86,7 +86,7 @@ def test_a_flip_into_what_verification_refuses_ends_no_search(tmp_path, earlier)
             held_out = Example(id="test/0", text=HELD_OUT, label=0)
             jsonl.write_rows(run.file(*artifacts.TEST), [held_out])
         assert generate(run, FakeEngine(reply)) == {0, 1}
-        run_verify(run, FakeTeacher, Console(-1))
+        run_verify(run, Console(-1))
         [pair] = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
     assert pair.counterfactual == OTHER
 
@@ -101,6 +101,6 @@ def test_a_flip_back_into_the_text_itself_ends_no_search(tmp_path):
     with run_with_data(tmp_path, settings) as run:
         later_round(run)
         assert generate(run, FakeEngine(reply)) == {0, 1}
-        run_verify(run, FakeTeacher, Console(-1))
+        run_verify(run, Console(-1))
         [pair] = jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair)
     assert (pair.text, pair.counterfactual) == (WRITTEN.text, OTHER)

@@ -51,7 +51,7 @@ def test_odd_texts_are_searched_and_verified_like_any_other(tmp_path, prompting)
 
     with run_with_data(tmp_path, settings, texts) as run:
         run_generate(run, open_engine, teacher, verification_of(run, teacher), Console(-1))
-        run_verify(run, lambda: teacher, Console(-1))
+        run_verify(run, Console(-1))
         rows = list(jsonl.read_rows(run.file("candidates.jsonl"), Candidate))
     assert {row.example_id for row in rows} == {one.id for one in texts}
     assert {row.failure for row in rows if row.failure} <= NO_TEXT

@@ -55,8 +55,8 @@ def generate(run, engine=None, *, teacher=None, judging=None, shard_size=SHARD):
     return engine
 
 
-def verify(run, teacher=None):
-    run_verify(run, lambda: teacher or FakeTeacher(), QUIET)
+def verify(run):
+    run_verify(run, QUIET)
 
 
 def rows(run, name):

@@ -1,9 +1,7 @@
 """What a comparison tells of one generator, whose originals may have several counterfactuals."""
 
-from fakes import FakeTeacher
-from runs import config, edits_of_the_first, run_with_data
+from runs import config, edits_of_the_first, run_with_data, write_search
 
-from codlocal.core import jsonl
 from codlocal.core.console import Console
 from codlocal.core.records import Original
 from codlocal.core.statistics import wilson
@@ -25,11 +23,9 @@ def test_an_original_with_several_pairs_is_solved_once(tmp_path, monkeypatch):
         Original(example_id=f"train/{at}", probabilities=(0.5, 0.5), label=1 - at) for at in (0, 1)
     ]
     with run_with_data(tmp_path, config(verification={"per_example": 2})) as run:
-        with run.stage("generate") as facts:
-            facts["completion_tokens"] = 30
-        jsonl.write_rows(run.file("originals.jsonl"), asked)
-        jsonl.write_rows(run.file("candidates.jsonl"), rows)
-        run_verify(run, FakeTeacher, Console(-1))
+        write_search(run, rows, asked)
+        run.note("generate", completion_tokens=30)
+        run_verify(run, Console(-1))
         row = comparison._row(Contender("a", "models/a", "chat"), run)
     assert (row["originals"], row["candidates"], row["flips"]) == (2, 3, 2)
     assert (row["pairs"], row["solved"]) == (2, 1)

@@ -1,8 +1,7 @@
 """What pairs of earlier rounds have to say in a later one."""
 
 import pytest
-from fakes import FakeTeacher
-from runs import REVIEWS, edits_of_the_first, run_with_data
+from runs import REVIEWS, edits_of_the_first, run_with_data, write_search
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
@@ -20,11 +19,8 @@ EARLIER = CounterfactualPair(
 def generated(run, *texts):
     """Candidates for the first review, of which the first is the smallest edit."""
     jsonl.write_rows(run.file(*artifacts.EARLIER_PAIRS), [EARLIER])
-    rows = edits_of_the_first(texts)
-    with run.stage("generate"):
-        asked = Original(example_id="train/0", probabilities=(0.1, 0.9), label=1)
-        jsonl.write_rows(run.file("originals.jsonl"), [asked])
-        jsonl.write_rows(run.file("candidates.jsonl"), rows)
+    asked = Original(example_id="train/0", probabilities=(0.1, 0.9), label=1)
+    write_search(run, edits_of_the_first(texts), [asked])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +34,7 @@ def test_neither_text_of_an_earlier_pair_is_a_counterfactual(tmp_path, text, who
     assert REVIEWS[0].id == "train/0"
     with run_with_data(tmp_path) as run:
         generated(run, text, OTHER)
-        run_verify(run, FakeTeacher, Console(-1))
+        run_verify(run, Console(-1))
         pairs = list(jsonl.read_rows(run.file("pairs.jsonl"), CounterfactualPair))
         told = list(jsonl.read_rows(run.file("rejections.jsonl"), Rejection))
     assert [pair.counterfactual for pair in pairs] == [OTHER]

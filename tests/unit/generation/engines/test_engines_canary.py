@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 from fake_server import openai_server
-from fakes import FakeEngine, as_reply, obedient
+from fakes import FakeEngine
 
 from codlocal.core.errors import EngineError
 from codlocal.generation.engines import canary
@@ -17,42 +17,15 @@ def check(reply):
 def test_an_obeying_engine_passes():
     engine = FakeEngine()
     asyncio.run(canary.check(engine))
-    assert [request.id for request in engine.requests] == ["canary-regex", "canary-json"]
-
-
-def only_regex(json_reply, finish_reason="stop"):
-    def reply(request, index):
-        if isinstance(request.constraint, str):
-            return obedient(request, index)
-        return as_reply(json_reply, finish_reason)
-
-    return reply
+    assert [request.id for request in engine.requests] == ["canary"]
 
 
 @pytest.mark.parametrize("text", ["What a day!", "", '{"text": "zq123-beta"}', '{"text": "zq12'])
-def test_an_engine_that_ignores_regular_expressions_is_refused(text):
-    with pytest.raises(EngineError, match="ignores constraints: asked for a regular expression"):
+def test_an_engine_that_ignores_constraints_is_refused(text):
+    with pytest.raises(EngineError, match="ignores constraints: it answered") as caught:
         check(lambda _request, _index: text)
-
-
-@pytest.mark.parametrize(
-    ("text", "finish_reason"),
-    [("Sure!", "stop"), ('{"text": ', "stop"), ('{"reply": "x"}', "stop"), ("Sure", "length")],
-)
-def test_an_engine_that_ignores_json_schemas_is_refused(text, finish_reason):
-    with pytest.raises(EngineError, match="JSON schema") as caught:
-        check(only_regex(text, finish_reason))
     assert "0.12" in caught.value.hint
     assert caught.value.exit_code == 3
-
-
-@pytest.mark.parametrize("text", ["", "  ", "{", '\n { "te', '{ "text": "and on and on'])
-def test_a_small_model_may_get_lost_in_json(text):
-    if text.strip():
-        check(only_regex(text, "length"))
-    else:
-        with pytest.raises(EngineError):
-            check(only_regex(text, "length"))
 
 
 def test_no_reply_at_all_is_refused():

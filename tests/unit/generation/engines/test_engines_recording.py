@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 from fakes import FakeEngine, as_reply, score_of
 
-from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines.engine import Blank, Proposals, Request, Sampling, refusal
 from codlocal.generation.engines.recording import Generator, Question, Recorder, key_of, store_at
 from codlocal.generation.engines.replay import Replay
@@ -175,7 +174,6 @@ def test_errors_are_not_kept(store):
     [
         {"prompt": "Fill in, please: ___"},
         {"constraint": "x"},
-        {"constraint": EditReply},
         {"count": 3},
         {"seed": 8},
         {"sampling": Sampling(temperature=0.8)},

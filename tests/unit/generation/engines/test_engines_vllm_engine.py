@@ -7,7 +7,6 @@ from fake_server import openai_server
 from vllm_rig import PATTERN, ask, doing, request
 
 from codlocal.core.errors import EngineError
-from codlocal.generation.constraint import EditReply
 from codlocal.generation.engines.engine import NO_REPLY, Blank, Sampling, is_failure
 
 
@@ -41,12 +40,6 @@ def test_a_model_that_thinks_is_asked_not_to(server, thinks):
     ask(server, lambda engine: engine.propose(BLANK), thinks=thinks)
     told = {"enable_thinking": False} if thinks else None
     assert [payload.get("chat_template_kwargs") for payload in server.payloads] == [told, told]
-
-
-def test_a_json_type_is_sent_as_its_schema(server):
-    [reply] = ask(server, lambda engine: engine.generate(request(EditReply, 1)))
-    assert server.payloads[0]["structured_outputs"] == {"json": EditReply.model_json_schema()}
-    assert json.loads(reply.text) == {"text": "It was great ."}
 
 
 def test_a_text_is_scored_as_a_prompt(server):
