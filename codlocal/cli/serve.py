@@ -33,9 +33,9 @@ def serve(**given: Any) -> None:
     It listens on loopback only and wants a key, which is generated anew each time. Other runs use
     it with --server-url, which saves them the start.
 
-    On a GPU it takes what is free but for 3 GB, which a teacher takes that reads beside it. A run
-    that is to train there, too, needs more room: have it train its teacher before (`codlocal
-    teacher train`), or leave some with --set
+    On a GPU it takes what is free but for a tenth of it all, 3 GB at least, which a teacher takes
+    that reads beside it. A run that is to train there, too, needs more room: have it train its
+    teacher before (`codlocal teacher train`), or leave some with --set
     runtime.server_arguments='["--gpu-memory-utilization","0.7"]'.
     """
     from codlocal.generation.engines.server import running

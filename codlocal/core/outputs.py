@@ -26,6 +26,7 @@ BOOKS = {"run.lock", "run.toml", "manifest.json"}
 
 
 def stage_of(path: Path) -> str | None:
-    """The stage that writes a file of a run, as its name and its folder's tell; None if none."""
-    names = {path.name, path.parent.name}
-    return next((stage for stage, files in OUTPUTS.items() if names.intersection(files)), None)
+    """The stage that writes a file of a run, or the folder of a run that the file lies in."""
+    within = path.parent.with_name("manifest.json").is_file()
+    name = path.parent.name if within else path.name
+    return next((stage for stage, files in OUTPUTS.items() if name in files), None)

@@ -160,7 +160,7 @@ def _refuse_screened(
         return
     for config in configs:
         lender = lenders.get(_served(config))
-        made = _lent(lender) if lender else config
+        made = lent(lender) if lender else config
         if made.generator.rounds[0] not in UNSCREENED:
             others = " or ".join(UNSCREENED)
             instead = (
@@ -174,7 +174,7 @@ def _refuse_screened(
             )
 
 
-def _lent(lender: Path) -> Config:
+def lent(lender: Path) -> Config:
     """The settings of a run of `pairs_from`."""
     return resolve([RunFolder.saved_settings(lender) or {}])
 
@@ -191,7 +191,7 @@ def _other_search(config: Config, lender: Path) -> Mapping[str, Any]:
     """How lent counterfactuals were searched for, unless that is as the grid would have it."""
     own, other = (
         {"generator": one.generator.model_dump(mode="json"), **one.steering("generate")}
-        for one in (config, _lent(lender))
+        for one in (config, lent(lender))
     )
     return {} if own == other else {"lent": other}
 
@@ -259,8 +259,7 @@ def _lenders(grid: Grid, configs: Sequence[Config]) -> dict[tuple[str, str], Pat
         if saved is None or not RunFolder(path, Config()).is_done("generate"):
             mistakes.append(f"pairs_from: {name} is no run with counterfactuals.")
             continue
-        lent = _lent(path)
-        serves = _served(lent)
+        serves = _served(lent(path))
         if serves not in wanted:
             mistakes.append(f"pairs_from: {name} is of {' and '.join(serves)}, not of this grid.")
         elif serves in lenders:

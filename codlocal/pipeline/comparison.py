@@ -206,7 +206,7 @@ def _row(contender: Contender, run: RunFolder) -> dict[str, Any]:
         "candidates": verify["candidates"],
         "flips": verify["flips"],
         "pairs": verify["pairs"],
-        "solved": len({pair.example_id for pair in pairs}),
+        "paired": len({pair.example_id for pair in pairs}),
         "median_edit_distance": verify["median_edit_distance"],
         "completion_tokens": generate["completion_tokens"],
         "seconds": run.manifest.stages["generate"].seconds,

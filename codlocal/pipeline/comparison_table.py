@@ -37,8 +37,8 @@ def _flips(row: Row) -> str:
     return f"{row['flips'] / row['candidates']:.0%}" + _interval(row, "flip_rate", _percent)
 
 
-def _solved(row: Row) -> str:
-    return f"{row['solved']} of {row['originals']}" + _interval(row, "solved_rate", _percent)
+def _paired(row: Row) -> str:
+    return f"{row['paired']} of {row['originals']}" + _interval(row, "paired_rate", _percent)
 
 
 def _edit(row: Row) -> str:
@@ -99,7 +99,7 @@ def _ahead(row: Row) -> str:
 _LINES: Mapping[str, Callable[[Row], str]] = {
     "candidates": lambda row: str(row["candidates"]),
     "candidates that flip": _flips,
-    "originals with a pair": _solved,
+    "originals with a pair": _paired,
     "edited share of words, median": _edit,
     "distance to the boundary, median": _chosen("boundary_distance"),
     "perplexity / original's, median": _chosen("perplexity_ratio"),

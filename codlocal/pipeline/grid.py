@@ -1,24 +1,10 @@
 """The grid of an ablation: a TOML file, checked as a whole before anything runs.
 
-    profile = "embedded"
-    dataset = ["yelp", { name = "mine", path = "reviews.csv" }]
-    k = [8, 16, 32]
-    seeds = 5
-    method = ["kd", "lwd"]
-    arm = ["student", "baseline", "logistic"]
-    generator = ["gemma-3-270m", "smollm2-135m"]
-    pairs_from = ["runs/yelp-embedded"]
-
-    [vary.distillation]
-    student_init = ["pretrained", "teacher"]
-
-    [settings.distillation]
-    layer_weight = 10.0
-
-Every combination is a cell. `vary` makes an axis of any other setting, `settings` holds for all
-cells, and `pairs_from` names runs whose counterfactuals are used instead of new ones. A dataset
-of one's own is a table of `dataset` settings, with its `prompt` where it needs one. Relative
-paths start from the current directory, as those of options do, wherever the grid lies.
+`codlocal ablate --help` shows one. Every combination is a cell. `vary` makes an axis of any other
+setting, `settings` holds for all cells, and `pairs_from` names runs whose counterfactuals are used
+instead of new ones. A dataset of one's own is a table of `dataset` settings, with its `prompt`
+where it needs one. Relative paths start from the current directory, as those of options do,
+wherever the grid lies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,9 +36,6 @@ _Listed = BeforeValidator(_as_list)
 Names = Annotated[tuple[str, ...], _Listed]
 Values = Annotated[tuple[Any, ...], _Listed, Field(min_length=1)]
 
-_AXES = {"dataset.k", "dataset.seed", "dataset.seeds", "generator.model", "distillation.method"}
-"""Settings that have an axis of their own, and are refused in `vary`."""
-
 _PLACES = {
     "dataset.name": "dataset",
     "dataset.k": "k",
@@ -61,7 +44,7 @@ _PLACES = {
     "generator.model": "generator",
     "distillation.method": "method",
 }
-"""Settings that a key of the grid decides, so that `settings` can't."""
+"""Settings that a key of the grid decides, so that `settings` and `vary` can't."""
 
 
 class Grid(Section):
@@ -120,7 +103,7 @@ class Grid(Section):
         if "runtime" in vary:
             raise ValueError("runtime settings say how a run is executed, and make no axis")
         for name in (f"{section}.{key}" for section, keys in vary.items() for key in keys):
-            if name in _AXES:
+            if name in _PLACES:
                 raise ValueError(f"{name} has an axis of its own, outside of vary")
         return vary
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.config import Config, resolve
+from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Original, Verdict
@@ -14,7 +14,7 @@ from codlocal.distillation.finetune import may_get
 from codlocal.generation import prompts
 from codlocal.models.folders import copy_file
 from codlocal.models.teacher import read_teacher
-from codlocal.pipeline.cells import Source
+from codlocal.pipeline.cells import Source, lent
 
 RowT = TypeVar("RowT", Original, Candidate, Verdict)
 
@@ -32,7 +32,7 @@ def borrow(run: RunFolder, lender: Path) -> None:
         RunError: the other run has other data, another teacher, or not all originals.
 
     """
-    other = _opened(lender)
+    other = RunFolder(lender, lent(lender))
     wanted = {example.id for example in artifacts.originals(run)}
     originals = _rows(other, "originals.jsonl", Original, wanted)
     _refuse_strangers(run, other, len(wanted) - len(originals))
@@ -55,7 +55,7 @@ def check_lender(run: RunFolder, lender: Path, console: Console) -> None:
         RunError: the other run has other data, or another teacher.
 
     """
-    other = _opened(lender)
+    other = RunFolder(lender, lent(lender))
     _refuse_other_data(run, other)
     same_length = other.config.teacher.max_length == run.config.teacher.max_length
     if not (same_length and may_get(run, read_teacher(other), console)):
@@ -86,10 +86,6 @@ def _search(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
 def _rows(run: RunFolder, name: str, kind: type[RowT], wanted: Set[str]) -> list[RowT]:
     """The rows of some originals."""
     return [row for row in jsonl.read_rows(run.file(name), kind) if row.example_id in wanted]
-
-
-def _opened(lender: Path) -> RunFolder:
-    return RunFolder(lender, resolve([RunFolder.saved_settings(lender) or {}]))
 
 
 def _refuse_strangers(run: RunFolder, other: RunFolder, missing: int) -> None:

@@ -19,7 +19,7 @@ from codlocal.verification.measures import CLOSENESS, tokens_spent
 def intervals(evidence: Evidence, chosen: Set[str]) -> dict[str, Interval | None]:
     """95% intervals of what a run's measures say of all its candidates and of its pairs.
 
-    `solved_rate` is the share of originals with a pair, by Wilson; the others are named as in
+    `paired_rate` is the share of originals with a pair, by Wilson; the others are named as in
     `Measures` and `Closeness`, by drawing originals anew. Where all candidates flip, or none, every
     draw is alike: then `flip_rate` is Wilson's, too, as if the candidates of each original were
     one.
@@ -36,12 +36,12 @@ def intervals(evidence: Evidence, chosen: Set[str]) -> dict[str, Interval | None
     for row in evidence.candidates.values():
         rows[row.example_id].append(row)
     pairs = [[row for row in found if row.id in chosen] for found in rows.values()]
-    solved = [found for found in pairs if found]
+    paired = [found for found in pairs if found]
     counts = np.array([_counts(found, evidence, chosen) for found in rows.values()], float)
     return {
         "flip_rate": _of_flips(counts[:, :2]) if rows else None,
-        "solved_rate": wilson(len(solved), len(rows)) if rows else None,
-        **{name: _of_median(name, solved, evidence) for name in CLOSENESS},
+        "paired_rate": wilson(len(paired), len(rows)) if rows else None,
+        **{name: _of_median(name, paired, evidence) for name in CLOSENESS},
         "diversity": None,
         "tokens_per_pair": resampled(_ratio, counts[:, 2:]) if rows else None,
         "seconds_per_pair": None,
@@ -69,12 +69,12 @@ def _of_flips(counts: Values) -> Interval | None:
 
 
 def _of_median(
-    name: str, solved: Sequence[Sequence[Candidate]], evidence: Evidence
+    name: str, paired: Sequence[Sequence[Candidate]], evidence: Evidence
 ) -> Interval | None:
     value = CLOSENESS[name]
     found = [
         [value(evidence.verdicts[row.id], evidence.originals[row.example_id]) for row in rows]
-        for rows in solved
+        for rows in paired
     ]
     values = np.array(list(zip_longest(*found)), float).T  # None, also in a gap, becomes NaN
     known = values[~np.isnan(values).all(axis=1)] if found else values

@@ -11,9 +11,11 @@ import pytest
 
 from codlocal.cli import cli
 from codlocal.cli.options import _SETTINGS
-from codlocal.core.config import Config, parse_assignments, resolve
+from codlocal.core.config import Config, parse_assignments, profile_names, resolve
 from codlocal.core.outputs import OUTPUTS
 from codlocal.core.sections import Section
+from codlocal.data.registry import REGISTRY
+from codlocal.generation import prompts
 from codlocal.generation.prompts import Attempt, Demonstration, Flip, PromptInput
 from codlocal.pipeline.cells import plan
 from codlocal.pipeline.grid import read_grid
@@ -137,6 +139,15 @@ def test_every_setting_is_documented_with_its_default():
     for name, default in DEFAULTS.items():
         section, key = name.split(".")
         assert default is None or resolved[section][key] == default, name
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [("dataset", REGISTRY), ("profile", profile_names()), ("prompt", prompts.names())],
+)
+def test_an_option_tells_all_that_it_knows(option, names):
+    (told,) = (one.help for one in cli.get_command(None, "pipeline").params if one.name == option)
+    assert set(names) <= set(re.findall(r"[\w-]+", told))
 
 
 def test_the_grid_has_cells(tmp_path):

@@ -113,14 +113,18 @@ def test_a_run_whose_settings_are_lost_is_not_gone_on_with(tmp_path, content):
     assert "--redo" not in caught.value.hint
 
 
-def test_a_damaged_row_says_which_stage_makes_it_anew(tmp_path):
+@pytest.mark.parametrize("name", ["run", "data", "students"])
+def test_a_damaged_row_says_which_stage_makes_it_anew(tmp_path, name):
+    """Whatever the folder of the run is called."""
+    run = tmp_path / name
+    jsonl.write_text(run / "manifest.json", "{}")
     for parts, advice in (
         (("pairs.jsonl",), "--redo verify."),
         (("data", "train.jsonl"), "--redo data."),
         (("teacher_outputs", "x.jsonl"), "--redo distill."),
         (("mine.jsonl",), "--redo with the stage"),
     ):
-        path = tmp_path.joinpath(*parts)
+        path = run.joinpath(*parts)
         jsonl.write_text(path, "\0\n")
         with pytest.raises(RunError) as caught:
             list(jsonl.read_rows(path, Row))

@@ -16,7 +16,7 @@ EDITS = (
 )
 
 
-def test_an_original_with_several_pairs_is_solved_once(tmp_path, monkeypatch):
+def test_an_original_with_several_pairs_is_counted_once(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "read_metrics", lambda _run: {})
     rows = edits_of_the_first(EDITS)
     asked = [
@@ -28,5 +28,5 @@ def test_an_original_with_several_pairs_is_solved_once(tmp_path, monkeypatch):
         run_verify(run, Console(-1))
         row = comparison._row(Contender("a", "models/a", "chat"), run)
     assert (row["originals"], row["candidates"], row["flips"]) == (2, 3, 2)
-    assert (row["pairs"], row["solved"]) == (2, 1)
-    assert row["intervals"]["solved_rate"] == list(wilson(1, 2))
+    assert (row["pairs"], row["paired"]) == (2, 1)
+    assert row["intervals"]["paired_rate"] == list(wilson(1, 2))

@@ -152,8 +152,10 @@ def test_a_file_s_mistakes_come_all_at_once(tmp_path):
         "runtime settings say how",
     ):
         assert words in caught.value.message
-    with pytest.raises(ConfigError, match=r"dataset\.k has an axis of its own"):
-        read_grid(written(tmp_path, 'dataset = "yelp"\nk = 8\nvary.dataset.k = [4]\n'), {})
+    for key, value in (("k", "4"), ("name", "'sst2'")):
+        path = written(tmp_path, f'dataset = "yelp"\nk = 8\nvary.dataset.{key} = [{value}]\n')
+        with pytest.raises(ConfigError, match=rf"dataset\.{key} has an axis of its own"):
+            read_grid(path, {})
 
 
 @pytest.mark.parametrize(

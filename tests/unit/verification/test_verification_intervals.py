@@ -73,7 +73,7 @@ def test_each_interval_is_around_its_measure(known, most):
     for name in DRAWN:
         low, high = found[name]
         assert low < told[name] < high, name
-    assert found["solved_rate"] == pytest.approx(total.solved_interval)
+    assert found["paired_rate"] == pytest.approx(total.solved_interval)
 
 
 def test_candidates_of_one_original_are_no_independent_ones(known):
@@ -109,11 +109,11 @@ def test_what_no_draw_can_tell_has_none(known):
     assert intervals(evidence(scored=False), pairs_of(known))["perplexity_ratio"] is None
     without = intervals(known, set())
     assert without["edit_distance"] is without["tokens_per_pair"] is None
-    assert without["solved_rate"][0] == pytest.approx(0, abs=1e-9)
+    assert without["paired_rate"][0] == pytest.approx(0, abs=1e-9)
     assert set(intervals(Evidence({}, {}, {}, {}), set()).values()) == {None}
     one = evidence(1)
     found = {name for name, it in intervals(one, set(one.candidates)).items() if it}
-    assert found == {"flip_rate", "solved_rate"}  # Wilson's
+    assert found == {"flip_rate", "paired_rate"}  # Wilson's
 
 
 def with_failures(known, *, tokens):
@@ -146,7 +146,7 @@ def test_where_all_replies_fail_none_flips(known):
     none = {name: one.model_copy(update={"text": None}) for name, one in known.candidates.items()}
     found = intervals(replace(known, candidates=none, verdicts={}), set())
     assert found["flip_rate"] == pytest.approx(wilson(0, 40))
-    assert found["solved_rate"] == pytest.approx(wilson(0, 40))
+    assert found["paired_rate"] == pytest.approx(wilson(0, 40))
 
 
 def unasked(known, count):
@@ -164,15 +164,15 @@ def test_originals_that_were_not_asked_are_not_solved_and_say_nothing_of_flips(k
     chosen = pairs_of(every)
     found = intervals(every, chosen)
     assert found["flip_rate"] == pytest.approx(wilson(40, 40))
-    assert found["solved_rate"] == pytest.approx(wilson(40, 60))
+    assert found["paired_rate"] == pytest.approx(wilson(40, 60))
     total = measure("all", [*every.candidates.values()], every, chosen, chosen, every.originals)
-    assert found["solved_rate"] == pytest.approx(total.solved_interval)
+    assert found["paired_rate"] == pytest.approx(total.solved_interval)
 
 
 def test_without_any_reply_there_is_nothing_to_flip(known):
     found = intervals(unasked(Evidence({}, known.originals, {}, {}), 5), set())
     assert found["flip_rate"] is None
-    assert found["solved_rate"] == pytest.approx(wilson(0, 45))
+    assert found["paired_rate"] == pytest.approx(wilson(0, 45))
 
 
 def test_of_originals_with_several_pairs_all_count(known):
