@@ -1,12 +1,11 @@
 """A plan of an infill round, and what a generator proposes for its places."""
 
 import numpy as np
+from plans import planner_of
 
 from codlocal.core.records import Example
-from codlocal.generation import prompts
 from codlocal.generation.constraint import words
-from codlocal.generation.engines.engine import Proposals, Sampling
-from codlocal.generation.plan import Planner
+from codlocal.generation.engines.engine import Proposals
 from codlocal.generation.planned import PlannedInfill
 from codlocal.generation.task import Task
 
@@ -23,10 +22,7 @@ def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0):
         importance = [3.0 if at == HERE else 0.0 for at in range(len(spans))]
     task = Task(Example(id="train/7", text=text, label=source), source, 1 - source,
                 np.array(importance))  # fmt: skip
-    planner = Planner(
-        prompts.load("sentiment"), ("negative", "positive"), count, Sampling(), fill=True
-    )
-    [found] = planner.plan(task, number, "infill", history)
+    [found] = planner_of(candidates=count).plan(task, number, "infill", history)
     assert isinstance(found, PlannedInfill)
     return found
 

@@ -4,13 +4,10 @@ import asyncio
 
 import numpy as np
 from fakes import FakeEngine, FakeTeacher, score_of
+from plans import flipped, goal_of, planner_of
 
 from codlocal.core.records import Example
-from codlocal.generation import prompts
-from codlocal.generation.engines.engine import Sampling
-from codlocal.generation.history import Goal
 from codlocal.generation.known import Known
-from codlocal.generation.plan import Planner
 from codlocal.generation.search import Hooks, Limits, Search
 from codlocal.generation.task import Task
 from codlocal.verification.judge import judge
@@ -35,7 +32,7 @@ class Rig:
             Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
             for row, label in zip(self.examples.values(), labels, strict=True)
         ]
-        planner = Planner(prompts.load("sentiment"), ("negative", "positive"), 6, Sampling(), True)
+        planner = planner_of(candidates=6)
         hooks = Hooks(
             self.candidates.extend,
             self.verdicts.extend,
@@ -49,7 +46,7 @@ class Rig:
             self.teacher,
             judging,
             planner,
-            Goal(good or (lambda _row, verdict: verdict.flipped)),
+            goal_of(good or flipped),
             hooks,
             self.known,
             limits or Limits(concurrency),

@@ -60,18 +60,13 @@ Alike = Callable[[str, str, str], bool]
 """Whether two edits of a text, which comes first, are one to whoever wants different ones."""
 
 
-def same_text(_original: str, first: str, second: str) -> bool:
-    """The least that makes two edits alike."""
-    return first == second
-
-
 @dataclass(frozen=True)
 class Goal:
     """What ends the search for a task: so many good flips of which no two are alike."""
 
     good: Callable[[Candidate, Verdict], bool]
-    flips: int = 1
-    alike: Alike = same_text
+    flips: int
+    alike: Alike
 
     def is_met(self, original: str, edits: Iterable[str]) -> bool:
         """Whether good flips of a text are enough."""

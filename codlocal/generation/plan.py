@@ -42,14 +42,6 @@ Not every tokenizer knows every script: a text that is not ASCII may have more t
 """
 
 
-def _unknown_tokens(_example_id: str) -> int:
-    return 0
-
-
-def _no_edits(_task: Task) -> Sequence[Edit]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Planner:
     """Builds requests from tasks. `fill` words prompts as blanks, for base models.
@@ -65,11 +57,11 @@ class Planner:
     candidates: int
     sampling: Sampling
     fill: bool
-    others: Sequence[Task] = ()
-    edits: Callable[[Task], Sequence[Edit]] = _no_edits
-    most: int | None = None
-    span_words: int | None = None
-    tokens: Callable[[str], int] = _unknown_tokens
+    others: Sequence[Task]
+    edits: Callable[[Task], Sequence[Edit]]
+    most: int | None
+    span_words: int | None
+    tokens: Callable[[str], int]
 
     def plan(
         self, task: Task, round_number: int, strategy: Strategy, history: History | None = None

@@ -108,6 +108,7 @@ def open_shards(
                 config.temperature, config.top_p, config.reply_tokens, seed=config.seed
             ),
             fill=config.prompting == "completion",
+            others=(),  # `search` gives those of its shard
             edits=EditFinder(teacher, lexicon, run.config.generator.attribution, edits),
             most=config.max_candidates,
             span_words=config.span_words,

@@ -18,7 +18,7 @@ from codlocal.core.sections import Targets
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
-from codlocal.generation.history import Alike, Goal, same_text
+from codlocal.generation.history import Alike, Goal
 from codlocal.generation.known import Spent
 from codlocal.generation.results import Results, count_results, open_results, sort_results
 from codlocal.generation.search import Hooks, Limits, Search, score_all
@@ -37,8 +37,8 @@ class Verification:
 
     judge: Callable[[Mapping[str, Example], Sequence[Candidate]], list[Verdict]]
     learn: Callable[[Iterable[Original]], Callable[[Verdict, Original], bool]]
-    unusable: Callable[[str], bool] = lambda _text: False
-    alike: Alike = same_text
+    unusable: Callable[[str], bool]
+    alike: Alike
 
 
 def run_generate(

@@ -1,11 +1,11 @@
 """Which cells of a sweep have a student that can be made, and what is wrong with the others."""
 
 from collections.abc import Callable, Iterable
-from itertools import groupby
 
 from codlocal.core.config import Config
 from codlocal.core.console import Console
 from codlocal.core.errors import CodlocalError
+from codlocal.core.sections import Section
 from codlocal.distillation.arms import ARMS
 from codlocal.distillation.finetune import check_student
 from codlocal.distillation.setfit_peer import check_setfit
@@ -43,18 +43,24 @@ def _sorted_out(
 ) -> tuple[list[Cell], Refused]:
     found: list[Cell] = []
     refused: Refused = []
-
-    def kind(cell: Cell) -> tuple[object, bool]:
-        return cell.config.distillation, ARMS[cell.arm].learner == "setfit"
-
-    for (_, setfit), alike in groupby(cells, key=kind):
-        some = list(alike)
-        try:
-            if setfit:
-                check_setfit()
-            check(some[0].config)
-        except CodlocalError as error:
-            refused += [(cell, error) for cell in some]
+    known: dict[tuple[Section, bool], CodlocalError | None] = {}
+    for cell in cells:
+        alike = cell.config.distillation, ARMS[cell.arm].learner == "setfit"
+        if alike not in known:
+            known[alike] = _problem(cell, check)
+        problem = known[alike]
+        if problem is None:
+            found.append(cell)
         else:
-            found += some
+            refused.append((cell, problem))
     return found, refused
+
+
+def _problem(cell: Cell, check: Callable[[Config], None]) -> CodlocalError | None:
+    try:
+        if ARMS[cell.arm].learner == "setfit":
+            check_setfit()
+        check(cell.config)
+    except CodlocalError as error:
+        return error
+    return None

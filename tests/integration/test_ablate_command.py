@@ -12,7 +12,7 @@ from grids import ARMS, write_grid
 from codlocal.core import jsonl
 from codlocal.core.errors import ModelError
 from codlocal.evaluation.results import CellResult
-from codlocal.pipeline import ablation, bench
+from codlocal.pipeline import ablation, bench, possible
 
 pytestmark = [
     pytest.mark.integration,
@@ -87,11 +87,12 @@ def second(place, run, call):
 
 
 def test_a_dry_run_names_every_cell_and_makes_nothing(place, call):
-    write_grid(place, ARMS)
+    arms = [arm for arm in ARMS if arm != "setfit"]
+    write_grid(place, arms)
     summary, _ = ablate(call, "--dry-run", out="none")
     (source,) = summary["runs"]
     assert source["counterfactuals"] == "generator, to be written"
-    assert len(source["cells"]) == len(ARMS) * 4
+    assert len(source["cells"]) == len(arms) * 4
     assert all(cell["to_do"] for cell in source["cells"])
     assert not place.joinpath("none").exists()
 
@@ -110,6 +111,14 @@ def test_a_dry_run_says_which_students_can_not_be_made(place, call):
     assert "4 cells would fail: The model has 2 layers, fewer than the 9 asked for." in err
     for cell in summary["runs"][0]["cells"]:
         assert bool(cell["problem"]) == (cell["settings"]["distillation.student_layers"] == 9)
+
+
+def test_a_dry_run_says_that_setfit_is_missing(place, call):
+    write_grid(place, ["baseline", "setfit"])
+    summary, err = ablate(call, "--dry-run", out="none", code=4)
+    assert "4 cells would fail: SetFit is not installed." in err
+    for cell in summary["runs"][0]["cells"]:
+        assert bool(cell["problem"]) == (cell["arm"] == "setfit")
 
 
 def test_a_folder_with_results_of_its_own_is_refused(place, call):
@@ -170,6 +179,7 @@ def test_arms_that_take_edits_as_they_come_need_no_verified_pairs(place, call):
 
 
 def test_again_only_what_failed_is_tried(copied, call, monkeypatch):
+    monkeypatch.setattr(possible, "check_setfit", lambda: None)
     tried = []
 
     def fails(_self, cell):
@@ -186,6 +196,7 @@ def test_again_only_what_failed_is_tried(copied, call, monkeypatch):
 
 
 def test_a_cell_that_needs_too_much_memory_fails_alone(copied, call, monkeypatch):
+    monkeypatch.setattr(possible, "check_setfit", lambda: None)
     tried = []
 
     def fails(_self, cell):

@@ -10,17 +10,16 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from plans import planner_of
 from tiny import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codlocal.core.errors import EngineError, ModelError
 from codlocal.core.records import Example
-from codlocal.generation import prompts
 from codlocal.generation.constraint import Span, edit_constraint, parse_reply
 from codlocal.generation.engines import canary
 from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.engines.transformers_engine import TransformersEngine
-from codlocal.generation.plan import Planner
 from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
 
@@ -283,9 +282,7 @@ def test_a_folder_that_holds_no_generator_is_named(tmp_path, kind):
 def test_a_plan_of_the_search_can_be_answered(engine):
     example = Example(id="1", text="The food was good.", label=1)
     task = Task(example, 1, 0, np.array([0.0, 0.0, 0.0, 2.0]))
-    planner = Planner(
-        prompts.load("sentiment"), ("negative", "positive"), 3, Sampling(max_tokens=80), True
-    )
+    planner = planner_of(candidates=3, sampling=Sampling(max_tokens=80))
     for strategy in ("guided", "free"):
         rows = []
         for plan in planner.plan(task, 0, strategy):

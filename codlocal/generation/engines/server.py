@@ -46,14 +46,14 @@ class ServerSettings:
     python: Path
     model: Path
     log: Path
-    raw_prompts: bool = False
-    cpu: bool = False
-    gpu_share: float | None = None
-    dtype: str = "auto"
-    max_model_len: int = 2048
-    port: int = 0
-    timeout: float = 900.0
-    extra_arguments: tuple[str, ...] = ()
+    raw_prompts: bool
+    cpu: bool
+    gpu_share: float | None
+    dtype: str
+    max_model_len: int
+    port: int
+    timeout: float
+    extra_arguments: tuple[str, ...]
 
 
 @dataclass

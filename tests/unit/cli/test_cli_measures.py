@@ -6,13 +6,12 @@ from math import exp
 import pytest
 from click.testing import CliRunner
 from fakes import FakeEngine, FakeTeacher, score_of
-from runs import REVIEWS, config, run_with_data
+from runs import REVIEWS, config, edits_of_the_first, run_with_data, write_search
 
 from codlocal.cli import cli
 from codlocal.cli.options import config_of
-from codlocal.core import jsonl
 from codlocal.core.errors import ConfigError, DataError, RunError
-from codlocal.core.records import Candidate, Original
+from codlocal.core.records import Original
 from codlocal.models import teacher
 from codlocal.pipeline import opening
 
@@ -31,18 +30,8 @@ def place(tmp_path, monkeypatch):
     with run_with_data(tmp_path / "r", config()) as run:
         with run.stage("teacher"):
             pass
-        with run.stage("generate"):
-            jsonl.write_rows(
-                run.file("originals.jsonl"),
-                [Original(example_id=REVIEWS[0].id, probabilities=(0.1, 0.9), label=1)],
-            )
-            jsonl.write_rows(run.file("candidates.jsonl"), [
-                Candidate(
-                    id=f"train/0/0/0/{at}", example_id="train/0", round=0, strategy="guided",
-                    source_label=1, target_label=0, text=text,
-                )
-                for at, text in enumerate(EDITS)
-            ])  # fmt: skip
+        asked = Original(example_id=REVIEWS[0].id, probabilities=(0.1, 0.9), label=1)
+        write_search(run, edits_of_the_first(EDITS), [asked])
     tmp_path.joinpath("people.jsonl").write_text(json.dumps(PAIR) + "\n")
     return tmp_path
 

@@ -1,19 +1,15 @@
 import numpy as np
 import pytest
+from plans import planner_of
 
 from codlocal.core.records import Candidate, Example
-from codlocal.generation import prompts
 from codlocal.generation.budget import affordable
-from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.history import Spent
-from codlocal.generation.plan import Planner
 from codlocal.generation.task import Task
 
 
 def planned(texts, candidates=2, most=None, number=0):
-    planner = Planner(
-        prompts.load("sentiment"), ("negative", "positive"), candidates, Sampling(), True, most=most
-    )
+    planner = planner_of(candidates=candidates, most=most)
     tasks = [Task(Example(id=text, text=text, label=1), 1, 0, np.array([1.0])) for text in texts]
     return [plan for task in tasks for plan in planner.plan(task, number, "free")]
 

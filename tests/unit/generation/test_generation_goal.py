@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 import pytest
 from fakes import FakeEngine, FakeTeacher
+from plans import verification_with
 from runs import REVIEWS, config, run_with_data
 from verified import verdict_with
 
 from codlocal.core import artifacts, jsonl
 from codlocal.core.console import Console
 from codlocal.core.records import Candidate, CounterfactualPair, Example
-from codlocal.generation.stage import Verification, run_generate
+from codlocal.generation.stage import run_generate
 from codlocal.pipeline.session import verification_of
 from codlocal.verification.stage import run_verify
 
@@ -41,7 +42,7 @@ def elsewhere(_examples, rows):
 
 
 def test_where_the_settings_choose_the_target_another_label_ends_nothing(tmp_path):
-    accept_all = Verification(elsewhere, lambda _originals: lambda _verdict, _original: True)
+    accept_all = verification_with(elsewhere, lambda _originals: lambda _verdict, _original: True)
     for targets, rounds in (("runner-up", {0}), ("confusion", {0, 1}), ("all", {0, 1})):
         settings = config(generator={**ROUNDS, "targets": targets})
         with run_with_data(tmp_path / targets, settings) as run:

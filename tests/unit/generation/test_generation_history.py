@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import goal_of
 from verified import verdict_with
 
 from codlocal.core import jsonl
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Candidate, Example, Verdict
-from codlocal.generation.history import Goal, History, history_of
+from codlocal.generation.history import History, history_of
 from codlocal.generation.known import Known, Spent, candidate_key, verdict_key
 from codlocal.generation.task import Task
 
@@ -52,7 +53,7 @@ def known(rows):
 
 
 def history(before, rows=ROWS, flips=1, earlier=()):
-    goal = Goal(lambda _row, judged: judged.flipped, flips)
+    goal = goal_of(flips=flips)
     return history_of(known(rows), TEXTS, goal, before, known(earlier))
 
 
@@ -93,9 +94,7 @@ def test_a_verdict_whose_candidate_is_lost_is_not_known(tmp_path):
 
 
 def test_edits_that_are_alike_count_once():
-    goal = Goal(
-        lambda _row, judged: judged.flipped, 2, lambda _text, first, second: first[0] == second[0]
-    )
+    goal = goal_of(flips=2, alike=lambda _text, first, second: first[0] == second[0])
     assert not goal.is_met("fine", ["bad", "badly", "bad"])
     assert goal.is_met("fine", ["bad", "badly", "sour"])
     rows = [(row("b", 0, text, at), 0.9) for at, text in enumerate(("bad", "badly"))]
@@ -134,7 +133,7 @@ def test_verified_flips_of_both_directions_are_shown_the_most_similar_last():
 def test_of_the_flips_of_a_text_the_smallest_edit_is_shown(edits):
     rows = [row("b", 0, f"the soup cost {edit}", at) for at, edit in enumerate(edits)]
     verdicts = {one.id: verdict(one, 0.9, edit) for one, edit in zip(rows, edits, strict=True)}
-    goal = Goal(lambda _row, judged: judged.flipped)
+    goal = goal_of()
     found = history_of(Known({one.id: one for one in rows}, verdicts), TEXTS, goal, 1, known(()))
     assert found.solved["b", 0].edited == "the soup cost 0.25"
 

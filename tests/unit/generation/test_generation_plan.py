@@ -9,6 +9,7 @@ import pytest
 from fakes import as_reply, obedient, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import planner_of
 
 from codlocal.core.records import Example
 from codlocal.generation import prompts
@@ -18,7 +19,6 @@ from codlocal.generation.engines.engine import Sampling, fluency
 from codlocal.generation.flips import Solved
 from codlocal.generation.history import History
 from codlocal.generation.known import Spent
-from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import Attempt
 from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
@@ -31,14 +31,10 @@ def task(text=TEXT, importance=(0, 0, 0, 3, 0, 0, 0, 2), source=1, name="train/7
 
 
 def planner(candidates=8, *, fill=False, seed=0, template=None, span_words=None):
-    return Planner(
-        template=template or prompts.load("sentiment"),
-        label_names=("negative", "positive"),
-        candidates=candidates,
-        sampling=Sampling(seed=seed),
-        fill=fill,
-        span_words=span_words,
-    )
+    return planner_of(
+        template=template or prompts.load("sentiment"), candidates=candidates,
+        sampling=Sampling(seed=seed), fill=fill, span_words=span_words,
+    )  # fmt: skip
 
 
 @given(
@@ -197,8 +193,8 @@ def test_a_text_with_several_targets_is_one_demonstration():
     asked, *others = (
         tasks(text, at % 2) for at, text in enumerate(["so bad", "so good", "too dull"])
     )
-    chosen = Planner(
-        prompts.load("generic"), ("bad", "good", "odd"), 8, Sampling(), True,
+    chosen = planner_of(
+        template=prompts.load("generic"), label_names=("bad", "good", "odd"),
         others=[*asked, *others[0], *others[1]],
     )  # fmt: skip
     prompt = chosen.plan(asked[0], 0, "guided")[0].request.prompt

@@ -4,11 +4,9 @@ import json
 import numpy as np
 import pytest
 from fakes import as_reply, obedient
+from plans import planner_of
 
 from codlocal.core.records import Example
-from codlocal.generation import prompts
-from codlocal.generation.engines.engine import Sampling
-from codlocal.generation.plan import Planner
 from codlocal.generation.replies import candidates_of
 from codlocal.generation.task import Task
 
@@ -18,10 +16,7 @@ TEXT = "The food was good and the staff friendly"
 def plans(candidates=8, strategy="guided"):
     example = Example(id="train/7", text=TEXT, label=1)
     task = Task(example, 1, 0, np.array([0, 0, 0, 3, 0, 0, 0, 2]))
-    names = ("negative", "positive")
-    return Planner(prompts.load("sentiment"), names, candidates, Sampling(), False).plan(
-        task, 0, strategy
-    )
+    return planner_of(candidates=candidates, fill=False).plan(task, 0, strategy)
 
 
 def read(plan, reply, finish_reason="stop"):

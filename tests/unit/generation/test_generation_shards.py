@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from fakes import FakeEngine, FakeTeacher
+from plans import verification_with
 from runs import REVIEWS, config, run_with_data
 
 from codlocal.core import artifacts, jsonl
@@ -14,7 +15,7 @@ from codlocal.core.records import Candidate, Original, Verdict
 from codlocal.generation.quoting import quoted, quoted_name
 from codlocal.generation.results import open_results
 from codlocal.generation.shards import Shard
-from codlocal.generation.stage import Verification, run_generate
+from codlocal.generation.stage import run_generate
 from codlocal.pipeline.session import verification_of
 
 FILES = ("originals.jsonl", "candidates.jsonl", "verdicts.jsonl", "attributions.jsonl")
@@ -163,7 +164,7 @@ def test_the_gate_is_learned_from_the_originals_of_all_shards(tmp_path):
 
     with run_with_data(tmp_path) as run:
         judge = verification_of(run, FakeTeacher()).judge
-        generate(run, verification=Verification(judge, learn))
+        generate(run, verification=verification_with(judge, learn))
         kept = [row.example_id for row in jsonl.read_rows(run.file(FILES[0]), Original)]
     assert learned == [kept] == [[row.id for row in REVIEWS]]
 
@@ -179,7 +180,7 @@ def test_the_judge_is_given_the_originals_of_the_shard(tmp_path):
             assert {row.example_id for row in rows} <= set(examples)
             return ours.judge(examples, rows)
 
-        generate(run, verification=Verification(judge, ours.learn))
+        generate(run, verification=verification_with(judge, ours.learn))
     assert set(seen) == {3, 2}
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from fakes import FakeEngine, FakeTeacher, obedient
+from plans import verification_with
 from runs import REVIEWS, config, run_with_data
 
 from codlocal.core import jsonl
@@ -12,7 +13,7 @@ from codlocal.core.console import Console
 from codlocal.core.errors import ConfigError, EngineError, RunError
 from codlocal.core.records import Candidate, CounterfactualPair, Original, Rejection, Verdict
 from codlocal.generation.shards import SHARD
-from codlocal.generation.stage import Verification, run_generate
+from codlocal.generation.stage import run_generate
 from codlocal.verification.judge import judge
 from codlocal.verification.selection import learn_gate, refusal
 from codlocal.verification.stage import run_verify
@@ -51,7 +52,7 @@ def generate(run, engine=None, *, teacher=None, judging=None, shard_size=SHARD):
         yield engine
 
     judging = judging or (lambda examples, rows: judge(teacher, examples, rows))
-    run_generate(run, open_engine, teacher, Verification(judging, learn), QUIET, shard_size)
+    run_generate(run, open_engine, teacher, verification_with(judging, learn), QUIET, shard_size)
     return engine
 
 
@@ -232,7 +233,7 @@ def test_progress_shows_the_funnel(tmp_path, capsys):
         def open_engine():
             yield engine
 
-        verification = Verification(
+        verification = verification_with(
             lambda examples, some: judge(teacher, examples, some),
             lambda _originals: lambda verdict, _original: verdict.flipped,
         )
@@ -298,7 +299,7 @@ def test_what_a_failed_attempt_noted_gives_way_to_what_the_next_one_does(tmp_pat
         raise EngineError("The server ended.", "")
         yield
 
-    unused = Verification(lambda *_: pytest.fail(), lambda *_: pytest.fail())
+    unused = verification_with(lambda *_: pytest.fail(), lambda *_: pytest.fail())
     big = config(generator={"model": "big"})
     with run_with_data(tmp_path, big) as run, pytest.raises(EngineError):
         run_generate(run, no_engine, FakeTeacher(), unused, QUIET)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from grammars import grammar_problem
+from plans import planner_of
 
 from codlocal.core.records import Example
 from codlocal.generation import prompts
@@ -16,10 +17,8 @@ from codlocal.generation.constraint import (
     within_reach,
     words,
 )
-from codlocal.generation.engines.engine import Sampling
 from codlocal.generation.flips import Solved
 from codlocal.generation.history import History
-from codlocal.generation.plan import Planner
 from codlocal.generation.prompts import Attempt
 from codlocal.generation.task import Task
 from codlocal.generation.window import edited_part, longest_window
@@ -156,9 +155,9 @@ def prompts_of(texts, strategy, tokens, *, fill):
     ]  # fmt: skip
     attempts = {tasks[0].key: [Attempt(texts[0].replace("0", "9", 1), 0.4)]}
     solved = {("x", 0): Solved(texts[1][:150], texts[1][:140], 1, 0)}
-    planner = Planner(
-        prompts.load("generic"), ("bad", "good"), 4, Sampling(), fill,
-        others=tasks, tokens=lambda _: tokens,
+    planner = planner_of(
+        template=prompts.load("generic"), candidates=4, fill=fill, others=tasks,
+        tokens=lambda _: tokens,
     )  # fmt: skip
     planned = planner.plan(tasks[0], 1, strategy, History(attempts, solved))
     if strategy == "infill":
@@ -188,6 +187,6 @@ def test_prompts_of_ascii_texts_heed_no_tokens(strategy, fill):
 def test_a_flip_that_is_longer_than_half_a_window_is_not_shown(length, shown):
     flip = Solved("It was so good. ".ljust(length, "a"), "It was so bad.", 1, 0)
     task = Task(Example(id="a", text="It was good.", label=1), 1, 0, np.ones(3))
-    planner = Planner(prompts.load("generic"), ("bad", "good"), 4, Sampling(), fill=False)
+    planner = planner_of(template=prompts.load("generic"), candidates=4, fill=False)
     [planned, *_] = planner.plan(task, 1, "guided", History({}, {("x", 0): flip}))
     assert ("It was so bad." in planned.request.prompt) == shown

@@ -68,9 +68,15 @@ wait_for("grandchild")
 """
 
 
+PLAIN = {
+    "raw_prompts": False, "cpu": False, "gpu_share": None, "dtype": "auto", "max_model_len": 2048,
+    "port": 0, "timeout": 20.0, "extra_arguments": (),
+}  # fmt: skip
+
+
 def settings(tmp_path, body, **more):
-    more = {"timeout": 20.0, **more}
-    return ServerSettings(stub(tmp_path, body), tmp_path / "model", tmp_path / "server.log", **more)
+    folders = (stub(tmp_path, body), tmp_path / "model", tmp_path / "server.log")
+    return ServerSettings(*folders, **{**PLAIN, **more})
 
 
 def noted(tmp_path, name, seconds=10.0):
@@ -216,7 +222,7 @@ def test_a_server_that_dies_later_leaves_no_grandchild(tmp_path):
 
 
 def test_a_missing_interpreter_is_an_error_with_the_log(tmp_path):
-    missing = ServerSettings(tmp_path / "none", tmp_path, tmp_path / "server.log", timeout=20)
+    missing = ServerSettings(tmp_path / "none", tmp_path, tmp_path / "server.log", **PLAIN)
     with pytest.raises(EngineError, match="none"), running(missing, QUIET):
         raise AssertionError("it never was healthy")
 
@@ -262,14 +268,14 @@ def test_a_guard_that_hangs_is_killed(tmp_path, monkeypatch):
     assert dies(child)
 
 
-PARENT = """
+PARENT = f"""
 import sys, time
 from pathlib import Path
 from codlocal.core.console import Console
 from codlocal.generation.engines import server
 folder = Path(sys.argv[1])
 python, log = folder / "python-with-vllm", folder / "server.log"
-chosen = server.ServerSettings(python, folder, log, timeout=30)
+chosen = server.ServerSettings(python, folder, log, **{PLAIN!r})
 with server.running(chosen, Console(-1)) as started:
     print(started.process.pid, flush=True)
     time.sleep(60)
