@@ -16,13 +16,13 @@ LONG = "good food, good staff, good place, good wine, good music, good people, s
 IMPORTANCE = [4.0 if word == "good" else 0.0 for word in LONG.replace(",", "").split()]
 
 
-def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0):
+def plan(text=TEXT, importance=None, count=4, history=None, source=1, number=0, apart=False):
     spans = words(text)
     if importance is None:
         importance = [3.0 if at == HERE else 0.0 for at in range(len(spans))]
     task = Task(Example(id="train/7", text=text, label=source), source, 1 - source,
                 np.array(importance))  # fmt: skip
-    [found] = planner_of(candidates=count).plan(task, number, "infill", history)
+    [found] = planner_of(candidates=count, apart=apart).plan(task, number, "infill", history)
     assert isinstance(found, PlannedInfill)
     return found
 

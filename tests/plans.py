@@ -17,6 +17,7 @@ def planner_of(**changes: Any) -> Planner:
         "template": prompts.load("sentiment"), "label_names": ("negative", "positive"),
         "candidates": 8, "sampling": Sampling(), "fill": True, "others": (),
         "edits": lambda _task: (), "most": None, "span_words": None, "tokens": lambda _id: 0,
+        "apart": False,
     }  # fmt: skip
     return Planner(**{**plain, **changes})
 

@@ -22,9 +22,12 @@ def has_other_letters(text: str) -> bool:
     return any(not one.isascii() and (one.isalpha() or combining(one)) for one in text)
 
 
-def same_letters(word: str, old: str) -> bool:
-    """Whether a word's letters are of the alphabets of the word that it replaces, if it has any."""
-    known = _alphabets(old)
+def same_letters(word: str, old: str, text: str) -> bool:
+    """Whether a word's letters are of the alphabets of the word that it replaces.
+
+    In the place of a number they are of those of the text, if that has any.
+    """
+    known = _alphabets(old) or _alphabets(text)
     return not known or _alphabets(word) <= known
 
 

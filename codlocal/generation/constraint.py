@@ -29,7 +29,7 @@ _KEPT = (
 # A script has signs, too, that are no words: radicals, circled characters.
 _WORD = regex.compile(
     rf"(?:{_KEPT})(*SKIP)(*FAIL)"
-    rf"|(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*",
+    rf"|(?=[\p{{L}}\p{{N}}]){CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*(?: [nN]['’][tT]\b)?",
     regex.V1,
 )
 _LONGEST_WORD = 200
@@ -95,7 +95,7 @@ class EditConstraint:
 
 
 def words(text: str) -> list[Span]:
-    """The words of a text; punctuation and spaces stand between them.
+    """The words of a text; "do n't", as tokenised texts have it, is one as it is elsewhere.
 
     What is longer than any word, such as encoded data, is none: it would be a window of its own.
     Nor are the parts of an address, or of one of HTML's names of characters.

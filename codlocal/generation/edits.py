@@ -173,7 +173,7 @@ class _Finder:
             return False
         old = text[span.start : span.end]
         return not word or (
-            characters_like(word) == characters_like(old) and same_letters(word, old)
+            characters_like(word) == characters_like(old) and same_letters(word, old, text)
         )
 
     def _in_place(self, span: Span, phrase: str) -> str:

@@ -27,7 +27,7 @@ from codlocal.generation.lexicon import log_odds
 from codlocal.generation.negation import contraction
 from codlocal.generation.planned import Place, PlannedInfill
 
-_WORD = regex.compile(r"( ?)([\p{L}\p{M}]+(?:['’]\p{L}+)?)")
+_WORD = regex.compile(r"( ?)(\p{L}[\p{L}\p{M}]*(?:['’]\p{L}+)?)")
 _LETTERS_THAT_ARE_WORDS = frozenset("aiouAIOU")
 _ASKED_AT_ONCE = 64
 """Texts that the teacher reads before it is known whether more are needed."""
@@ -271,8 +271,8 @@ def _words(plan: PlannedInfill, place: Place, found: Proposals) -> Iterator[tupl
         word = match[2]
         if len(word) == 1 and word.isascii() and word not in _LETTERS_THAT_ARE_WORDS:
             continue
-        if (has_other_letters(word) and not any_script) or not same_letters(word, old):
+        if (has_other_letters(word) and not any_script) or not same_letters(word, old, text):
             continue
-        word = contraction(word)
+        word = contraction(word, apart=plan.apart)
         if word.lower() != old.lower():
             yield in_case(word, text, span.start, span.end), log_probability

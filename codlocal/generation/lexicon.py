@@ -38,14 +38,20 @@ def log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class Lexicon:
-    """The words of some texts as they are written there, most frequent first, read by a teacher."""
+    """The words of some texts as they are written there, most frequent first, read by a teacher.
+
+    `apart`: the texts have contractions as two words, "do n't", more often than as one.
+    """
 
     def __init__(self, teacher: Teacher, texts: Iterable[str], classes: int) -> None:
         frequency: Counter[str] = Counter()
         forms: dict[str, Counter[str]] = {}
+        contracted: Counter[bool] = Counter()
         for text in texts:
             for span in words(text):
                 word = text[span.start : span.end]
+                if word.lower().endswith(("n't", "n’t")):
+                    contracted[" " in word] += 1
                 if not _PLAIN.fullmatch(word):
                     continue
                 frequency[word.lower()] += 1
@@ -56,6 +62,7 @@ class Lexicon:
         self.vocabulary = tuple(
             forms[word].most_common(1)[0][0] if word in forms else word for word in ordered
         )
+        self.apart = contracted[True] > contracted[False]
         self.common = self.vocabulary[:_COMMON]
         self._rank = {word: at for at, word in enumerate(self.vocabulary)}
         self._teacher = teacher

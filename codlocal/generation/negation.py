@@ -26,12 +26,17 @@ def negated(word: str) -> list[str]:
 
 def affirmed(word: str) -> list[str]:
     """What may stand in the place of a negation to take it back; "" leaves it out."""
-    plain = word.lower().replace("’", "'")
+    plain = word.lower().replace("’", "'").replace(" n't", "n't")
     if plain in _AFFIRMED:
         return [_AFFIRMED[plain]]
     return [plain.removesuffix("n't")] if plain.endswith("n't") else []
 
 
-def contraction(word: str) -> str:
-    """A contracted "not" in full, if a word is its beginning, as of "didn't"; else the word."""
-    return f"{word}'t" if word.endswith("n") and is_auxiliary(word[:-1]) else word
+def contraction(word: str, *, apart: bool) -> str:
+    """A contracted "not" in full, if a word is its beginning, as of "didn't"; else the word.
+
+    `apart`: it is written as in tokenised texts, "did n't".
+    """
+    if not (word.endswith("n") and is_auxiliary(word[:-1])):
+        return word
+    return f"{word[:-1]} n't" if apart else f"{word}'t"

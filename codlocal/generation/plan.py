@@ -49,7 +49,8 @@ class Planner:
     `candidates` replies are asked for in a round, and `most` in all rounds of one task.
     `others` are the tasks whose texts may serve as demonstrations, and `edits` knows edits that
     flip the teacher, best first. `span_words` bounds what a run of changed words may become.
-    `tokens` says how many tokens an original has, by its id, as far as it is known.
+    `tokens` says how many tokens an original has, by its id, as far as it is known. `apart`: the
+    data has contractions as two words, "do n't".
     """
 
     template: PromptTemplate
@@ -62,6 +63,7 @@ class Planner:
     most: int | None
     span_words: int | None
     tokens: Callable[[str], int]
+    apart: bool
 
     def plan(
         self, task: Task, round_number: int, strategy: Strategy, history: History | None = None
@@ -96,7 +98,9 @@ class Planner:
             places.append(Place(span, Blank(prompt, constraint.begun), spaced))
         tried = history.texts_tried(task)
         pool = wanted * (_LATER_POOL if later else _FIRST_POOL)
-        return PlannedInfill(task, round_number, "infill", 0, wanted, places, pool, tried, later)
+        return PlannedInfill(
+            task, round_number, "infill", 0, wanted, places, pool, tried, later, self.apart
+        )
 
     def _requests(
         self, task: Task, round_number: int, strategy: Strategy, history: History, wanted: int

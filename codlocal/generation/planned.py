@@ -69,13 +69,15 @@ class PlannedInfill(_Part):
     """Places that may be filled, and texts that were tried before.
 
     `pool` texts are found, of which the `count` likeliest ones are taken. With `combining`, half
-    of the pool changes several places, even if enough texts flip by one word.
+    of the pool changes several places, even if enough texts flip by one word. `apart`: "do n't" is
+    how the data has it.
     """
 
     places: Sequence[Place]
     pool: int
     tried: frozenset[str]
-    combining: bool = False
+    combining: bool
+    apart: bool
 
 
 Planned = PlannedRequest | PlannedInfill

@@ -252,14 +252,23 @@ async def _timed(tell: Callable[[float], None]) -> AsyncIterator[None]:
         tell_since()
 
 
-async def score_all(engine: Engine, texts: Sequence[str], concurrency: int) -> list[Fluency]:
-    """Score texts, in order, with up to `concurrency` requests in flight."""
+async def score_all(
+    engine: Engine,
+    texts: Sequence[str],
+    concurrency: int,
+    on_score: Callable[[int], None] = lambda _one: None,
+) -> list[Fluency]:
+    """Score texts, in order, with up to `concurrency` requests in flight.
+
+    `on_score` is told of each one, as 1.
+    """
     scores: dict[int, Fluency] = {}
     waiting = iter(enumerate(texts))
 
     async def work() -> None:
         for index, text in waiting:
             scores[index] = await engine.score(text)
+            on_score(1)
 
     await _all_or_none(*(work() for _ in range(min(concurrency, len(texts)))))
     return [scores[index] for index in range(len(texts))]

@@ -113,6 +113,7 @@ def open_shards(
             most=config.max_candidates,
             span_words=config.span_words,
             tokens=_tokens_of_originals(run),
+            apart=lexicon.apart,
         )
         yield Shards(
             run, teacher, lexicon, planner, artifacts.original_ids(run), size,

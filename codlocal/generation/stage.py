@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from codlocal.core import artifacts, jsonl
-from codlocal.core.console import Console
+from codlocal.core.console import Console, Task
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Example, Original, Teacher, Verdict
 from codlocal.core.run import RunFolder
@@ -128,7 +128,8 @@ async def _generate(
     run = shards.run
     try:
         with open_results(run) as results:
-            await _score(engine, shards, results)
+            with console.progress("Scoring the originals", len(shards.ids)) as task:
+                await _score(engine, shards, results, task)
             jsonl.write_text(run.file(prompts.COPY), shards.planner.template.text)
             good = verification.learn(results.all_scored())
             with console.progress("Generating", 0) as progress:
@@ -138,14 +139,16 @@ async def _generate(
         await engine.aclose()
 
 
-async def _score(engine: Engine, shards: Shards, results: Results) -> None:
+async def _score(engine: Engine, shards: Shards, results: Results, task: Task) -> None:
     """Keep the originals as teacher and generator see them: the yardstick for fluency."""
     for shard in shards:
         kept = results.scored(shard)
         if len(kept) == len(shard.examples):
+            task.advance(len(kept))
             continue
         texts = [example.text for example in shard.examples]
-        scores = await score_all(engine, texts, shards.run.config.runtime.concurrency)
+        at_once = shards.run.config.runtime.concurrency
+        scores = await score_all(engine, texts, at_once, task.advance)
         rows = (
             Original(
                 example_id=example.id,

@@ -48,9 +48,9 @@ def _scores(run: RunFolder, texts: Sequence[str], console: Console) -> list[Flue
 
     async def work(engine: Engine) -> list[Fluency]:
         try:
-            return await score_all(engine, texts, run.config.runtime.concurrency)
+            return await score_all(engine, texts, run.config.runtime.concurrency, task.advance)
         finally:
             await engine.aclose()
 
-    console.info(f"The generator scores {len(texts)} texts")
-    return asyncio.run(work(scorer(run, console)))
+    with console.progress("Scoring the texts", len(texts)) as task:
+        return asyncio.run(work(scorer(run, console)))

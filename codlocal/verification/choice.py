@@ -15,7 +15,7 @@ from codlocal.core.sections import VerificationConfig
 from codlocal.core.texts import normalised
 from codlocal.verification.duplicates import near_edit, near_text, similarity
 from codlocal.verification.judge import boundary_distance
-from codlocal.verification.selection import Gate, cost, learn_gate, refusal
+from codlocal.verification.selection import Gate, cost, learn_gate, refusal, strains
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _refusal(row: Candidate, evidence: Evidence, gate: Gate) -> str | None:
 class _Flip:
     """A good flip with its price under the rules; both texts are normalised.
 
-    It is `astray` if another label was wanted than it has.
+    It is `astray` if another label was wanted than it has, and `strained` if it reads badly.
     """
 
     candidate: Candidate
@@ -76,6 +76,7 @@ class _Flip:
     text: str
     cost: float
     astray: bool
+    strained: bool
 
 
 class _Chosen:
@@ -110,7 +111,10 @@ RULES: dict[str, Rule] = {
     "fluent": _surprisal,
     "diverse": lambda flip, chosen: chosen.similarity(flip),
 }
-"""The rules of choice. Among equals the one with the least edit and drop is taken."""
+"""The rules of choice. Among equals the one with the least edit and drop is taken.
+
+A flip that strains is taken for want of others only, whatever the rule.
+"""
 
 
 def choose(
@@ -128,10 +132,10 @@ def choose(
     chosen: list[_Flip] = []
     rejections: list[Rejection] = []
     texts: dict[int, dict[str, str]] = {}
-    before = _Chosen()
+    before, gate = _Chosen(), learn_gate(evidence.originals.values(), settings)
     asked = {row.example_id for row in evidence.candidates.values()}
     for example_id, candidates in good.items():
-        flips = [_flip(row, evidence, settings.fluency_weight, as_asked) for row in candidates]
+        flips = [_flip(row, evidence, settings, gate, as_asked) for row in candidates]
         taken, refused = _take(flips, texts, before, evidence.earlier, settings)
         chosen += taken
         for flip in taken:
@@ -161,9 +165,10 @@ def _take(
     taken: list[_Flip] = []
     refused: list[Rejection] = []
 
-    def price(flip: _Flip) -> tuple[bool, int, float, float, str]:
+    def price(flip: _Flip) -> tuple[bool, int, bool, float, float, str]:
         reached = sum(one.verdict.label == flip.verdict.label for one in taken)
-        return flip.astray, reached, rule(flip, chosen), flip.cost, flip.candidate.id
+        ruled = rule(flip, chosen)
+        return flip.astray, reached, flip.strained, ruled, flip.cost, flip.candidate.id
 
     waiting = list(flips)
     while waiting and len(taken) < settings.per_example:
@@ -196,15 +201,22 @@ def _twin(
     return next(same, None) or near_text(flip.text, others.get(label, {}))
 
 
-def _flip(candidate: Candidate, evidence: Evidence, fluency_weight: float, as_asked: bool) -> _Flip:
+def _flip(
+    candidate: Candidate,
+    evidence: Evidence,
+    settings: VerificationConfig,
+    gate: Gate,
+    as_asked: bool,
+) -> _Flip:
     verdict = evidence.verdicts[candidate.id]
     return _Flip(
         candidate=candidate,
         verdict=verdict,
         source=normalised(evidence.examples[candidate.example_id].text),
         text=normalised(candidate.text or ""),
-        cost=cost(verdict, evidence.originals[candidate.example_id], fluency_weight),
+        cost=cost(verdict, evidence.originals[candidate.example_id], settings.fluency_weight),
         astray=as_asked and verdict.label != candidate.target_label,
+        strained=strains(verdict, gate),
     )
 
 

@@ -25,7 +25,8 @@ class Vocabulary:
     """The words of some texts.
 
     Attributes:
-        known: all of them, and how their contractions end: "n't" of "isn't".
+        known: all of them.
+        endings: how their contractions end: "n't" of "isn't".
         inner: common ones that something always follows, such as "the" and "very".
         bound: those that one and the same word nearly always follows: "ca" of "ca n't", where
             contractions are written as two words, and "unable" of "unable to".
@@ -33,6 +34,7 @@ class Vocabulary:
     """
 
     known: frozenset[str]
+    endings: frozenset[str]
     inner: frozenset[str]
     bound: Mapping[str, str]
 
@@ -50,13 +52,14 @@ class Vocabulary:
             ends.update(word for word, after in found if _ends(after))
             followers.count(found)
         inner = (one for one, n in uses.items() if n >= _COMMON and ends[one] <= _SELDOM * n)
-        endings = {_ending(word) for word in known}
-        return cls(frozenset(known | endings), frozenset(inner), followers.bound(uses))
+        # "n't" alone, as tokenised texts have it, ends no word.
+        endings = frozenset(one for word in known if (one := _ending(word)) != word)
+        return cls(frozenset(known), endings, frozenset(inner), followers.bound(uses))
 
     def unknown(self, text: str) -> tuple[str, ...]:
         """The words that no text has; a contraction that ends as a known one does is known."""
         new = (one for one in words(text) if one not in self.known)
-        return tuple(one for one in new if _ending(one) not in self.known)
+        return tuple(one for one in new if _ending(one) not in self.endings)
 
     def broken_off(self, original: str, edited: str) -> tuple[str, ...]:
         """The words that an edit parts from what has to follow them.

@@ -88,7 +88,7 @@ def test_a_negation_at_the_beginning_takes_the_capital():
 @pytest.mark.parametrize(
     ("word", "plain"),
     [("won't", "will"), ("Can’t", "can"), ("wasn't", "was"), ("never", "always"), ("not", ""),
-     ("good", None), ("cannot", "can"), ("ain't", "is")],
+     ("good", None), ("cannot", "can"), ("ain't", "is"), ("Wo n't", "will"), ("did n't", "did")],
 )  # fmt: skip
 def test_negations_are_taken_back(word, plain):
     assert affirmed(word) == ([] if plain is None else [plain])

@@ -140,6 +140,14 @@ def test_a_contraction_that_has_begun_is_ended():
     ]  # fmt: skip
 
 
+def test_a_contraction_is_written_as_the_data_has_it():
+    apart = plan("i did n't like it", [0, 1.0, 0, 0], apart=True)
+    everything = FakeTeacher({}, bias=-1.0)
+    assert texts(apart, proposals(" don", " really"), teacher=everything) == [
+        "i do n't like it", "i really like it",
+    ]  # fmt: skip
+
+
 def test_texts_that_were_tried_are_not_tried_again():
     history = History({("train/7", 0): [Attempt(TEXT.replace("good", "bad"), 0.4)]})
     both = plan(importance=[0, 0, 0, 3.0, 0, 0, 0, 2.0], history=history)
@@ -284,6 +292,13 @@ def test_a_token_budget_foresees_the_texts_that_an_infill_round_compares():
     costs = [len(one.places) + one.pool for one in [plan()] * 2]
     for tokens, admitted in ((sum(costs), 2), (sum(costs) - 1, 1), (costs[0] - 1, 0)):
         assert len(list(affordable([plan()] * 2, Spent(), tokens))) == admitted
+
+
+def test_a_word_in_the_place_of_a_number_is_of_the_alphabet_of_the_text():
+    found = plan("הקפה 2 לא", [0, 1.0, 0], source=1)
+    everything = FakeTeacher({}, bias=-1.0)
+    likely = proposals(" bad", " 不", " \u064e", " רע")
+    assert texts(found, likely, teacher=everything) == ["הקפה רע לא"]
 
 
 def test_a_word_is_of_the_alphabet_of_the_one_that_it_replaces():

@@ -25,6 +25,14 @@ def test_words_of_other_scripts_are_words_too():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("texts", "apart"), [(["i do n't", "I didn't", "so wo n't i"], True), (["don't"], False)]
+)
+def test_contractions_are_apart_where_they_are_so_more_often(texts, apart):
+    assert lexicon(texts=texts).apart == apart
+    assert not any("n't" in word for word in lexicon(texts=texts[:1]).vocabulary if apart)
+
+
 def test_probe_words_speak_most_strongly_for_their_class():
     found = lexicon()
     assert found.probes(0, 2) == ["awful", "rude"]

@@ -8,7 +8,7 @@ from verified import verdict_with
 from codlocal.core.records import Candidate, Example, Fluency, Original
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import choice
-from codlocal.verification.choice import NOT_ASKED, Evidence, choose, sieve
+from codlocal.verification.choice import NOT_ASKED, RULES, Evidence, choose, sieve
 from codlocal.verification.duplicates import alike, similarity
 
 TEXT = "the soup was good and we liked it"
@@ -135,6 +135,17 @@ def test_every_rule_has_its_order_of_preference(rule, order):
     assert ids(decide(found, select=rule, per_example=3)[0]) == order
     assert ids(decide(found, select=rule)[0]) == order[:1]
     assert ids(decide(found, select=rule, per_example=9)[0]) == order
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_whatever_the_rule_a_flip_that_strains_is_taken_for_want_of_others(rule):
+    strained = [(row, verdict.model_copy(update={"strain": 999.0})) for row, verdict in FLIPS]
+    for at in range(3):
+        found = evidence([*FLIPS[:at], strained[at], *FLIPS[at + 1 :]], names=("a", "b"))
+        options = {"select": rule, "per_example": 3, "fluency_slack": 50}
+        assert ids(decide(found, **options)[0])[2:] == [f"a/{at}"]
+        alone = evidence([strained[at]], names=("a", "b"))
+        assert ids(decide(alone, **options)[0]) == [f"a/{at}"]
 
 
 def test_the_boundary_is_where_the_two_likeliest_classes_meet():
