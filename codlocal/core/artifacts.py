@@ -1,7 +1,9 @@
 """The texts of a run folder, those to be flipped, and its pairs, as later stages read them."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,8 @@ TRAIN = ("data", "train.jsonl")
 TEST = ("data", "test.jsonl")
 FEW_SHOT = ("data", "fewshot.jsonl")
 SPEC = ("data", "spec.json")
+_CORPUS = 20_000
+"""Texts that are read for their words: of reviews that takes some ten seconds."""
 _ROUND = re.compile(r"~\d+$")
 _RESTORE = "Restore it from a copy, or add --redo {} to set that stage aside and do it anew."
 ORDER = "order.jsonl"
@@ -69,6 +73,17 @@ def stream_examples(run: RunFolder, split: Literal["train", "test"]) -> Iterator
     refuse_lost_rows(run, "data", path, count, run.facts("data").get(f"{split}_rows"))
     if focus:
         yield from (row for row in jsonl.read_rows(focus, Example) if row.id in added)
+
+
+def corpus(run: RunFolder) -> Iterator[str]:
+    """The training texts from which words are learned; of very many every so many-th one.
+
+    Raises:
+        RunError: the data stage has not been run, or the file is damaged.
+
+    """
+    every = math.ceil(read_spec(run).train_rows / _CORPUS)
+    return (row.text for row in islice(stream_examples(run, "train"), 0, None, every))
 
 
 def read_few_shot(run: RunFolder) -> list[FewShotSplit]:

@@ -189,7 +189,10 @@ class Console:
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Task]:
-        """Show a piece of work while the block runs."""
+        """Show a piece of work while the block runs.
+
+        Without a terminal it is a line now and then: what has no total is told when it begins.
+        """
         if self.verbosity < 0:
             yield Task(description, total)
         elif self.interactive:
@@ -197,10 +200,13 @@ class Console:
                 yield _RichTask(description, total, progress)
         else:
             task = _PlainTask(description, total, self._err)
+            if total is None:
+                task.print()
             try:
                 yield task
             finally:
-                task.print()
+                if total is not None or task.notes:
+                    task.print()
 
     def result(
         self, value: Mapping[str, Any], table: Table | Sequence[Table] | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from codlocal.core import artifacts
+from codlocal.core.console import Console
 from codlocal.core.jsonl import read_rows
 from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Example, Original, Teacher
@@ -89,12 +90,12 @@ class Shards:
 
 @contextmanager
 def open_shards(
-    run: RunFolder, teacher: Teacher, template: PromptTemplate, size: int
+    run: RunFolder, teacher: Teacher, template: PromptTemplate, size: int, console: Console
 ) -> Iterator[Shards]:
     """The originals of a run, and what is known of where they are to be edited."""
     config, label_names = run.config.generator, artifacts.read_spec(run).label_names
-    corpus = (example.text for example in artifacts.stream_examples(run, "train"))
-    lexicon = Lexicon(teacher, corpus, len(label_names))
+    with console.progress("Collecting the words of the training texts", None):
+        lexicon = Lexicon(teacher, artifacts.corpus(run), len(label_names))
     with (
         artifacts.original_texts(run) as texts,
         KeyedRows(run.file("attributions.jsonl"), Attributed, lambda row: row.key) as attributions,

@@ -69,7 +69,7 @@ def run_generate(
         # At once: what an attempt notes that fails must not outlive the next one's.
         asked = {"model": config.model, "engine": config.engine}
         run.note("generate", **asked, prompt=template.path.name, prompt_sha256=template.sha256)
-        with open_shards(run, teacher, template, shard_size) as shards:
+        with open_shards(run, teacher, template, shard_size, console) as shards:
             tasks = _ask_teacher(shards, console)
             _warn_of_an_unsure_teacher(shards, console)
             with open_engine() as engine:

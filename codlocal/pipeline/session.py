@@ -31,7 +31,8 @@ class Session:
     def _teacher(self) -> "Classifier":
         from codlocal.models.teacher import load_teacher
 
-        return load_teacher(self.run)
+        with self.console.progress("Loading the teacher", None):
+            return load_teacher(self.run)
 
     @cached_property
     def _test(self) -> "TestSplit":
@@ -128,11 +129,13 @@ class Session:
         from codlocal.pipeline.opening import open_engine
 
         self.order_originals()
+        with self.console.progress("Learning how the training texts use words", None):
+            verification = verification_of(self.run, self._teacher)
         run_generate(
             self.run,
             lambda: open_engine(self.run, self.console),
             self._teacher,
-            verification_of(self.run, self._teacher),
+            verification,
             self.console,
         )
 
@@ -168,7 +171,7 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     from codlocal.verification.stage import read_unusable
     from codlocal.verification.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.of(example.text for example in artifacts.stream_examples(run, "train"))
+    vocabulary = Vocabulary.of(artifacts.corpus(run))
 
     def learn(originals: Iterable[Original]) -> Callable[[Verdict, Original], bool]:
         gate = learn_gate(originals, run.config.verification)

@@ -39,6 +39,14 @@ def test_what_was_written_is_read(run):
     assert [split.seed for split in artifacts.read_few_shot(run)] == [0, 1]
 
 
+@pytest.mark.parametrize(("most", "read"), [(6, range(6)), (5, (0, 2, 4)), (2, (0, 3))])
+def test_of_very_many_texts_some_from_all_over_say_which_words_there_are(
+    run, monkeypatch, most, read
+):
+    monkeypatch.setattr(artifacts, "_CORPUS", most)
+    assert list(artifacts.corpus(run)) == [f"text {number}" for number in read]
+
+
 def test_originals_are_the_first_halves_once_and_in_order(run):
     ids = [example.id for example in artifacts.originals(run)]
     assert ids == ["train-3", "train-0", "train-5"]

@@ -57,6 +57,15 @@ def test_plain_progress_prints_now_and_then_and_without_a_total(capsys, monkeypa
     assert lines[0] == "load"
 
 
+def test_what_has_no_total_is_told_at_once_and_not_again_without_news(capsys):
+    with Console().progress("load", None):
+        assert capsys.readouterr().err == "load\n"
+    assert capsys.readouterr().err == ""
+    with Console().progress("start", None) as task:
+        task.note(waited="3 s")
+    assert capsys.readouterr().err.splitlines() == ["start", "start: waited 3 s"]
+
+
 def test_quiet_progress_says_nothing(capsys):
     with Console(-1).progress("load", 2) as task:
         task.advance()

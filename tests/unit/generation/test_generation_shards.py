@@ -217,7 +217,7 @@ def test_progress_counts_all_shards(tmp_path, capsys):
     with run_with_data(tmp_path) as run:
         generate(run, console=Console())
         facts = run.facts("generate")
-    first, second, last = capsys.readouterr().err.strip().splitlines()
+    _, first, second, last = capsys.readouterr().err.strip().splitlines()
     assert first.startswith("Asking the teacher where to edit: 8/8")
     assert second.startswith("Scoring the originals: 8/8")
     assert last.startswith(f"Generating: {facts['candidates']}/{facts['candidates']}, ")
