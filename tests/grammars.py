@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from codlocal.generation.constraint import words
 
 ODD_TEXTS = (
+    "it 's good , but i did n't like `` the soup '' -lrb- ca n't say why -rrb-",
+    "I DO N'T CARE , wo n’t go",
     'He said "never again" and left.',
     r"C:\temp\new and \"quoted\" \u0041 and \\ too",
     "Loved it 😀👍🏽 so much!!! 10/10 👩‍👩‍👧",
