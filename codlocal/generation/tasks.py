@@ -14,7 +14,7 @@ from codlocal.core.keyed_rows import KeyedRows
 from codlocal.core.records import Example, Row, Teacher
 from codlocal.core.sections import Attribution
 from codlocal.generation import attribution
-from codlocal.generation.constraint import Span
+from codlocal.generation.constraint import Span, words
 from codlocal.generation.edits import Edit, find_edits
 from codlocal.generation.lexicon import Lexicon
 from codlocal.generation.task import Task
@@ -94,7 +94,8 @@ def _occlusion(
 
 
 def _key(kind: str, example: Example, source: int, target: int) -> str:
-    return hashing.of_value([kind, example.text, source, target])
+    asked = [[span.start, span.end] for span in words(example.text)]
+    return hashing.of_value([kind, example.text, asked, source, target])
 
 
 class EditFinder:

@@ -77,7 +77,7 @@ def _verdict(
         edit_distance=edits / max(len(before), 1),
         length=len(after),
         original_length=len(before),
-        unknown=vocabulary.unknown(text) if vocabulary else (),
+        unknown=vocabulary.unknown(original, text) if vocabulary else (),
         broken_off=vocabulary.broken_off(original, text) if vocabulary else (),
         repeated=tuple(sorted(repetitions(text) - repetitions(original))),
     )

@@ -56,9 +56,13 @@ class Vocabulary:
         endings = frozenset(one for word in known if (one := _ending(word)) != word)
         return cls(frozenset(known), endings, frozenset(inner), followers.bound(uses))
 
-    def unknown(self, text: str) -> tuple[str, ...]:
-        """The words that no text has; a contraction that ends as a known one does is known."""
-        new = (one for one in words(text) if one not in self.known)
+    def unknown(self, original: str, edited: str) -> tuple[str, ...]:
+        """The words that neither a text nor the original has.
+
+        A contraction that ends as a known one does is known.
+        """
+        own = set(words(original))
+        new = (one for one in words(edited) if one not in self.known and one not in own)
         return tuple(one for one in new if _ending(one) not in self.endings)
 
     def broken_off(self, original: str, edited: str) -> tuple[str, ...]:

@@ -20,10 +20,11 @@ def test_all_words_are_known_in_any_case():
 
 def test_a_contraction_is_known_by_its_ending():
     used = Vocabulary.of(["It isn't cold."])
-    found = [used.unknown(text) for text in ("cold it doesn't", "cold it is't", "it's isn't")]
+    found = [used.unknown("", text) for text in ("cold it doesn't", "cold it is't", "it's isn't")]
     assert found == [(), ("is't",), ("it's",)]
     apart = Vocabulary.of(["it is n't cold ."])
-    assert apart.unknown("it is n't cold but isn't") == ("but", "isn't")
+    assert apart.unknown("", "it is n't cold but isn't") == ("but", "isn't")
+    assert apart.unknown("But I isn't", "but nay, I isn't") == ("nay",)
 
 
 def test_common_words_that_something_always_follows_are_inner_ones():
