@@ -8,18 +8,19 @@ from codlocal.core.scripts import CHARACTER, UNSPACED
 
 _ALL_LETTERS = r"\p{L}\p{N}\p{M}_"
 _LETTERS = rf"[[{_ALL_LETTERS}]--[{UNSPACED}]]+"
+_APART = r"(?: [nN]['’][tT]\b)?"
 _TOKEN = regex.compile(
-    rf"{CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*|[^{_ALL_LETTERS}{UNSPACED}\s]", regex.V1
+    rf"{CHARACTER}|{_LETTERS}(?:['’\-]{_LETTERS})*{_APART}|[^{_ALL_LETTERS}{UNSPACED}\s]", regex.V1
 )
 _LONGEST_REPETITION = 4
-_WORD = regex.compile(rf"{CHARACTER}|{_LETTERS}(?:['’]{_LETTERS})*", regex.V1)
+_WORD = regex.compile(rf"{CHARACTER}|{_LETTERS}(?:['’]{_LETTERS})*{_APART}", regex.V1)
 _UNSPACED = regex.compile(CHARACTER)
 
 
 def tokens(text: str) -> list[str]:
     """Split a text into words and punctuation marks.
 
-    A character of a script without spaces is a word.
+    A character of a script without spaces is a word, and "do n't" as much of one as "don't".
     """
     found: list[str] = _TOKEN.findall(text)
     return found

@@ -28,8 +28,7 @@ class Vocabulary:
         known: all of them.
         endings: how their contractions end: "n't" of "isn't".
         inner: common ones that something always follows, such as "the" and "very".
-        bound: those that one and the same word nearly always follows: "ca" of "ca n't", where
-            contractions are written as two words, and "unable" of "unable to".
+        bound: those that one and the same word nearly always follows: "unable" of "unable to".
 
     """
 
@@ -52,7 +51,6 @@ class Vocabulary:
             ends.update(word for word, after in found if _ends(after))
             followers.count(found)
         inner = (one for one, n in uses.items() if n >= _COMMON and ends[one] <= _SELDOM * n)
-        # "n't" alone, as tokenised texts have it, ends no word.
         endings = frozenset(one for word in known if (one := _ending(word)) != word)
         return cls(frozenset(known), endings, frozenset(inner), followers.bound(uses))
 
@@ -112,8 +110,12 @@ class _Followers:
 
 
 def _ending(word: str) -> str:
-    """A contraction from the letter before the apostrophe on; any other word is itself."""
-    return word[max(word.find("'") - 1, 0) :]
+    """A contraction from the letter before the apostrophe on; any other word is itself.
+
+    "do n't" ends in " n't", so that of texts which have it so "don't" is no word.
+    """
+    apart = word.find(" ")
+    return word[apart if apart >= 0 else max(word.find("'") - 1, 0) :]
 
 
 def _followed(text: str) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ def edit_distance(original, edited):
         ("the food was good", "the food was good", 0.0),
         ("the food was good", "the food was bad", 0.25),
         ("the food was good", "the food wasn't good", 0.25),
+        ("the food was good", "the food was n't good", 0.25),
         ("the food was good", "the food was not good", 0.25),
         ("the food was good", "the food", 0.5),
         ("good .", "good !", 0.5),
