@@ -20,7 +20,7 @@ TEST = ("data", "test.jsonl")
 FEW_SHOT = ("data", "fewshot.jsonl")
 SPEC = ("data", "spec.json")
 _CORPUS = 20_000
-"""Texts that are read for their words: of reviews that takes some ten seconds."""
+"""Texts that are read for their words: of reviews of a hundred words that takes half a minute."""
 _ROUND = re.compile(r"~\d+$")
 _RESTORE = "Restore it from a copy, or add --redo {} to set that stage aside and do it anew."
 ORDER = "order.jsonl"

@@ -52,6 +52,21 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
             run.note("generate", requests_asked=known + asked)
 
 
+def check_begun(run: RunFolder) -> None:
+    """Refuse a server that would answer a run of another generator, before the teacher is asked.
+
+    Raises:
+        ConfigError: its address can't be used.
+        EngineError: it can't be asked.
+        RunError: the run began with another generator, or its store is damaged.
+
+    """
+    url = run.config.runtime.server_url
+    if url and not run.config.runtime.replay:
+        served = engines.check_server(url, offline=run.config.runtime.offline)
+        _refuse_another(run, _generator(run.config, served.identity))
+
+
 @contextmanager
 def _replay(run: RunFolder) -> Iterator[tuple[Engine, Generator]]:
     path = store_of(run.config.runtime.replay or "")

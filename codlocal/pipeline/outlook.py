@@ -172,7 +172,7 @@ def _generator(run: RunFolder) -> str:
 
 
 def _student(run: RunFolder) -> str:
-    preflight.check_student(run.config)
+    preflight.check_student_at_hand(run.config)
     return _place(run.config.distillation.student, run)
 
 

@@ -33,7 +33,7 @@ def foreseen(cells: Iterable[Cell]) -> Refused:
     def check(config: Config) -> None:
         preflight.check_device(config)
         preflight.check_packages(config)
-        preflight.check_student(config)
+        preflight.check_student_at_hand(config)
 
     return _sorted_out(cells, check)[1]
 

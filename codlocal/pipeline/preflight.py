@@ -59,7 +59,7 @@ def check_machine(run: RunFolder, until: str, redo: str | None = None) -> None:
         if not _answers_elsewhere(run.config):
             check_generator(run.config, locate.at_hand(run.config.generator.model))
     if "distill" in missing:
-        check_student(run.config)
+        check_student_at_hand(run.config)
 
 
 def check_kept(run: RunFolder, until: str, redo: str | None = None) -> None:
@@ -99,7 +99,7 @@ def _refuse_own_replies(run: RunFolder) -> None:
         )
 
 
-def check_student(config: Config) -> None:
+def check_student_at_hand(config: Config) -> None:
     """Refuse a student that can't be made of its model as asked, if the model is at hand.
 
     Raises:

@@ -94,9 +94,11 @@ class Session:
     def _prepare(self, *, generates: bool) -> None:
         """Before the first stage that takes long: what it would end in must be there."""
         from codlocal.models.devices import limit_threads
+        from codlocal.pipeline.opening import check_begun
 
         if generates:
             preflight.check_engine(self.run.config)
+            check_begun(self.run)
             preflight.check_prompt(self.run, artifacts.read_spec(self.run))
             preflight.fetch_generator(self.run.config, self.console)
         preflight.warn_of_low_disk(self.run.path, self.console)
