@@ -256,11 +256,11 @@ async def score_all(
     engine: Engine,
     texts: Sequence[str],
     concurrency: int,
-    on_score: Callable[[int], None] = lambda _one: None,
+    on_score: Callable[[], None] = lambda: None,
 ) -> list[Fluency]:
     """Score texts, in order, with up to `concurrency` requests in flight.
 
-    `on_score` is told of each one, as 1.
+    `on_score` is called after each one.
     """
     scores: dict[int, Fluency] = {}
     waiting = iter(enumerate(texts))
@@ -268,7 +268,7 @@ async def score_all(
     async def work() -> None:
         for index, text in waiting:
             scores[index] = await engine.score(text)
-            on_score(1)
+            on_score()
 
     await _all_or_none(*(work() for _ in range(min(concurrency, len(texts)))))
     return [scores[index] for index in range(len(texts))]

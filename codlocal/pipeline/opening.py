@@ -52,7 +52,7 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
             run.note("generate", requests_asked=known + asked)
 
 
-def check_begun(run: RunFolder) -> None:
+def check_same_generator(run: RunFolder) -> None:
     """Refuse a server that would answer a run of another generator, before the teacher is asked.
 
     Raises:

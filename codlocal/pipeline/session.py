@@ -94,11 +94,12 @@ class Session:
     def _prepare(self, *, generates: bool) -> None:
         """Before the first stage that takes long: what it would end in must be there."""
         from codlocal.models.devices import limit_threads
-        from codlocal.pipeline.opening import check_begun
 
         if generates:
+            from codlocal.pipeline.opening import check_same_generator
+
             preflight.check_engine(self.run.config)
-            check_begun(self.run)
+            check_same_generator(self.run)
             preflight.check_prompt(self.run, artifacts.read_spec(self.run))
             preflight.fetch_generator(self.run.config, self.console)
         preflight.warn_of_low_disk(self.run.path, self.console)

@@ -75,10 +75,10 @@ def test_a_server_that_serves_another_model_by_the_same_name_does_not_go_on(serv
     assert caught.value.exit_code == 1
     assert "--redo generate" in caught.value.hint
     with pytest.raises(RunError, match=r"/models/gemma.*/models/smollm2"):
-        opening.check_begun(RunFolder(tmp_path / "run", config))
+        opening.check_same_generator(RunFolder(tmp_path / "run", config))
     assert ask(tmp_path / "new", config)[1]["model"] == "/models/smollm2"
     server.root = "/models/gemma"
-    opening.check_begun(RunFolder(tmp_path / "run", config))
+    opening.check_same_generator(RunFolder(tmp_path / "run", config))
     assert ask(tmp_path / "run", config) == (replies, facts)
 
 
