@@ -64,6 +64,8 @@ def _advance(until: str, given: dict[str, Any], rounds: int = 1) -> None:
         console.result(summary, tables)
         if until == "evaluate":
             console.info(f"Student: {student}   metrics: {run.file('metrics.json')}")
+        for row in summary.get("rounds", ())[1:]:
+            console.info(f"Student of round {row['round']}: {Path(row['run']) / 'student'}")
 
 
 def _refuse_later_redo(until: str, redo: str | None) -> None:
@@ -94,7 +96,7 @@ def _look_ahead(given: dict[str, Any], rounds: int) -> int:
     for name, problem in problems.items():
         console.warn(f"{name}: {problem.message} {problem.hint}".strip())
     if "distill" in run.missing(redo=redo):
-        preflight.warn_of_unseen_pairs(run.config, console)
+        preflight.warn_of_budget(run.config, console)
     return next((one.exit_code for one in problems.values()), 0)
 
 

@@ -54,8 +54,14 @@ class DistillationStep:
         self._teacher_rows = knowledge.teacher.encoder.encode(words)
         self._recombined = list(recombined)
         self._ids = [text.id for text in texts]
-        # What a split group has beyond its original is no pair.
-        self._groups = [one for one in training_set.groups if texts[one[0]].gold is not None]
+        calls = targets.logits.argmax(dim=-1).tolist()
+        # What a split group has beyond its original is no pair. Nor is the flip of a flip, which a
+        # later round may bring: the boundary is not between the two.
+        self._groups = [
+            [first, *(other for other in others if calls[other] != calls[first])]
+            for first, *others in training_set.groups
+            if texts[first].gold is not None
+        ]
         self._knowledge = knowledge
         self._targets = targets
         self._settings = settings

@@ -276,8 +276,12 @@ def check_prompt(run: RunFolder, spec: DatasetSpec, *, begun: bool = True) -> Pa
     return prompts.of_run(run, spec, begun=begun).path
 
 
-def warn_of_unseen_pairs(config: Config, console: Console) -> None:
-    """Say so if more counterfactuals are sought than a student will see."""
+def warn_of_budget(config: Config, console: Console) -> None:
+    """Say so if the budget makes a setting useless."""
+    if config.generator.select_originals == "active" and config.generator.budget == "max":
+        console.warn(
+            "With --budget max all k texts are flipped: --select-originals active chooses none."
+        )
     if config.verification.per_example > 1 and config.generator.budget == "paper":
         console.warn(
             f"{config.verification.per_example} counterfactuals of an original are sought, and "

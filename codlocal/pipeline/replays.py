@@ -54,6 +54,9 @@ def differences(run: RunFolder, recorded: Path) -> list[str]:
         run, other, "the data are others", lambda one: artifacts.read_spec(one).sha256
     )
     found += _if_both(run, other, "the teacher has other weights", _teacher)
+    found += _if_both(
+        run, other, "another version of codlocal made it", lambda one: one.manifest.version
+    )
     return found
 
 

@@ -58,7 +58,7 @@ class Session:
         }
         preflight.check_machine(self.run, until)
         if "distill" in missing:
-            preflight.warn_of_unseen_pairs(self.run.config, self.console)
+            preflight.warn_of_budget(self.run.config, self.console)
         heavy = [stage for stage in missing if stage in preflight.HEAVY]
         # The hours of a pipeline are spent in these.
         hours = [stage for stage in heavy if stage in {"generate", "distill"}]
@@ -110,7 +110,9 @@ class Session:
         split = self._test
         accuracy, texts = split.teacher_accuracy, len(split.examples)
         self.console.info(f"The teacher is right about {accuracy:.3f} of the {texts} test texts.")
-        if accuracy <= split.majority:
+        if split.majority == 1:
+            self.console.warn("They have one label only: that says little of a teacher.")
+        elif accuracy <= split.majority:
             self.console.warn(
                 f"To give all of them their commonest label would be right about "
                 f"{split.majority:.3f}. Such a teacher has nothing to teach: more training texts "

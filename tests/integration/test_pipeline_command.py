@@ -160,6 +160,8 @@ def test_further_rounds_flip_what_the_student_gets_wrong(place, rounds, call):
     again, err = call(*ROUNDS, folder="rounds")
     assert again["rounds"] == rounds["rounds"]
     assert "Nothing to do" not in err
+    for number in (2, 3):
+        assert f"Student of round {number}: rounds/rounds/{number}/student" in " ".join(err.split())
 
 
 @pytest.mark.usefixtures("rounds")

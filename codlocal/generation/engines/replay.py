@@ -17,8 +17,9 @@ from codlocal.generation.engines.recording import (
 )
 
 _HINT = (
-    "A replay needs the recorded run's settings, texts and teacher: take the settings with "
-    "--config {folder}/run.toml, the same data, and the very teacher with --teacher FOLDER."
+    "A replay needs the recorded run's settings, texts and teacher, and the codlocal that made it: "
+    "take the settings with --config {folder}/run.toml, the same data, and the very teacher with "
+    "--teacher FOLDER."
 )
 
 

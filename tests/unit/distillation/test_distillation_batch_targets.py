@@ -57,6 +57,23 @@ def test_a_step_of_distillation(classifier, batch):
         assert terms.pair == pytest.approx(moved.item(), abs=1e-5)
 
 
+def test_a_flip_of_a_flip_is_no_pair_with_the_original(classifier):
+    gold = (1, None, None)
+    texts = tuple(TrainingText(str(at), WORDS[at], gold[at]) for at in range(3))
+    goal = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, -2.0]])
+    settings = resolve([{"distillation": {"pair_weight": 1}}]).distillation
+    step = DistillationStep(
+        classifier,
+        TrainingSet(texts, ((0, 1, 2),)),
+        Knowledge(TeacherOutputs({}, goal.numpy()), classifier),
+        Targets(goal, goal.argmax(-1), torch.zeros(2)),
+        settings,
+    )
+    found = step(classifier.model, [0, 1, 2]).to_terms().pair
+    expected = pair_difference_mse(logits_of(classifier, [0, 1, 2]), goal, [(0, 1)]).item()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_a_step_of_the_teachers_own_training(classifier, batch, tmp_path, monkeypatch):
     steps = []

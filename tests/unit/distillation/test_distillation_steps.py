@@ -90,7 +90,14 @@ def _step(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("t"), labels=("POSITIVE", "negative"), layers=4)
+    """A teacher whose boundary is between an original and its counterfactual."""
+    folder = tiny_model(tmp_path_factory.mktemp("t"), labels=("POSITIVE", "negative"), layers=4)
+    teacher = Classifier.load(folder, device="cpu")
+    middle = teacher.logits([TEXTS.texts[0].text, TEXTS.texts[1].text]).mean(axis=0)
+    with torch.no_grad():
+        teacher.model.classifier.bias -= torch.from_numpy(middle)
+    teacher.model.save_pretrained(folder)
+    return folder
 
 
 def _teacher(folder: Path) -> Classifier:

@@ -116,6 +116,13 @@ def test_counterfactuals_that_no_student_will_see_are_warned_of(look, options, w
     assert ("--budget max" in said) is warned
 
 
+@pytest.mark.parametrize("budget", ["paper", "max"])
+def test_a_choice_of_originals_under_a_budget_that_takes_all_is_warned_of(look, budget):
+    code, _, err = look("--select-originals", "active", "--budget", budget)
+    assert code == 0
+    assert ("active chooses none" in " ".join(err.split())) is (budget == "max")
+
+
 def model_at_hand(place, config):
     folder = place / "deep"
     folder.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 import pytest
 from runs import config, run_with_data
 
+from codlocal import __version__
 from codlocal.pipeline.replays import differences
 
 OPEN = "the recorded run has not finished its generate stage"
@@ -31,6 +32,16 @@ def test_a_manifest_that_can_not_be_read_tells_nothing(tmp_path):
     theirs.joinpath("manifest.json").write_text("{}")
     with run_with_data(tmp_path / "ours") as run:
         assert differences(run, theirs) == []
+
+
+def test_a_run_of_another_version_is_said_to_be_one(tmp_path):
+    theirs = tmp_path / "theirs"
+    with run_with_data(theirs) as run, run.stage("generate"):
+        pass
+    path = theirs / "manifest.json"
+    path.write_text(path.read_text().replace(f'"version": "{__version__}"', '"version": "0.0.1"'))
+    with run_with_data(tmp_path / "ours") as run:
+        assert differences(run, theirs) == ["another version of codlocal made it"]
 
 
 def test_what_the_search_heeds_of_later_stages_is_told_too(tmp_path):

@@ -169,6 +169,17 @@ def test_a_teacher_no_better_than_the_commonest_label_is_warned_of(right, warned
     assert ("would be right about 0.500" in told) == warned
 
 
+def test_test_texts_of_one_label_say_little_of_a_teacher(tmp_path, capsys):
+    examples = [Example(id=str(n), text="a", label=0) for n in range(4)]
+    with run_with_data(tmp_path) as run:
+        session = Session(run, Console())
+        session.__dict__["_test"] = TestSplit(examples, np.eye(2)[[0] * 4])
+        session._tell_of_teacher()
+    told = " ".join(capsys.readouterr().err.split())
+    assert "They have one label only" in told
+    assert "nothing to teach" not in told
+
+
 def test_nothing_is_checked_when_nothing_is_to_be_generated(tmp_path, monkeypatch):
     finished(tmp_path, "teacher", "generate")
     with run_with_data(tmp_path) as run:
