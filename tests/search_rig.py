@@ -20,8 +20,9 @@ class Rig:
     """A search with everything around it, and what came out of its hooks."""
 
     def __init__(
-        self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None, limits=None
-    ):
+        self, engine=None, *, known=None, concurrency=4, good=None, judge_with=None, limits=None,
+        shown=False,
+    ):  # fmt: skip
         self.engine = engine or FakeEngine()
         self.teacher = FakeTeacher()
         self.examples = {str(at): Example(id=str(at), text=text, label=0)
@@ -32,7 +33,7 @@ class Rig:
             Task(row, int(label), 1 - int(label), np.ones(len(row.text.split())))
             for row, label in zip(self.examples.values(), labels, strict=True)
         ]
-        planner = planner_of(candidates=6)
+        planner = planner_of(candidates=6, others=self.tasks if shown else ())
         hooks = Hooks(
             self.candidates.extend,
             self.verdicts.extend,

@@ -115,6 +115,8 @@ class Verdict(Row):
     are the words that no training text has, `repeated` is what stands twice in a row, and
     `broken_off` are the words that end a phrase though they hardly ever do, or are parted from the
     one that belongs to them, each more often than in the original. `strain` is that of its fluency.
+    `opinion` is the generator's: by how many nats it would rather give the text its new label than
+    the original's. It is asked about good flips only.
     """
 
     candidate_id: str
@@ -131,6 +133,7 @@ class Verdict(Row):
     broken_off: tuple[str, ...]
     fluency: Fluency | None = None
     strain: float | None = None
+    opinion: float | None = None
 
     def scored(self, fluency: Fluency | None, original: Fluency | None) -> Self:
         """The verdict with the edit's fluency, and how it strains the rest of the original."""
@@ -142,8 +145,8 @@ class Verdict(Row):
 
     @property
     def scoring_tokens(self) -> int:
-        """Generated tokens that the candidate's score has cost, beside those of its reply."""
-        return self.fluency.generated if self.fluency else 0
+        """Generated tokens that score and opinion have cost, beside those of the reply."""
+        return (self.fluency.generated if self.fluency else 0) + (self.opinion is not None)
 
 
 class Original(Row):

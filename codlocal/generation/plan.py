@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import islice, zip_longest
 
 from codlocal.core import hashing
+from codlocal.core.records import Candidate
 from codlocal.core.sections import Strategy
 from codlocal.generation.constraint import (
     EditConstraint,
@@ -14,6 +15,7 @@ from codlocal.generation.constraint import (
 from codlocal.generation.edits import Edit
 from codlocal.generation.engines.engine import Blank, Request, Sampling
 from codlocal.generation.history import History
+from codlocal.generation.opinion import question
 from codlocal.generation.planned import Place, Planned, PlannedInfill, PlannedRequest
 from codlocal.generation.prompts import Demonstration, PromptInput, PromptTemplate
 from codlocal.generation.scope import decisive_spans, important_spans, scopes
@@ -83,6 +85,17 @@ class Planner:
         if strategy == "infill":
             return [self._infill(task, round_number, history, wanted)]
         return self._requests(task, round_number, strategy, history, wanted)
+
+    def question(self, candidate: Candidate, label: int) -> Blank | None:
+        """How the generator is asked whether an edit has its original's label or this one.
+
+        None if there is no other text of either label to be shown.
+        """
+        labels = (candidate.source_label, label)
+        shown = self._demonstrations(candidate.example_id, labels)
+        if {one.label for one in shown} != {self.label_names[one] for one in labels}:
+            return None
+        return question(candidate.text or "", shown)
 
     def _infill(
         self, task: Task, round_number: int, history: History, wanted: int
@@ -157,7 +170,9 @@ class Planner:
             source_label=self.label_names[task.source_label],
             target_label=self.label_names[task.target_label],
             label_names=self.label_names,
-            demonstrations=self._demonstrations(task),
+            demonstrations=self._demonstrations(
+                task.example.id, (task.source_label, task.target_label)
+            ),
             flips=[flip.named(self.label_names) for flip in flips],
             tried=[
                 replace(one, text=edited_part(task.example.text, one.text, longest))
@@ -174,20 +189,17 @@ class Planner:
             text, style = constraint.marked, "mark"
         return self.template.render(replace(shown, text=text, style=style))
 
-    def _demonstrations(self, task: Task) -> list[Demonstration]:
-        """Other labelled texts, of the source and the target label in turn."""
+    def _demonstrations(self, example_id: str, labels: tuple[int, int]) -> list[Demonstration]:
+        """Other labelled texts than one of an id, of the two labels in turn."""
         turns = zip_longest(
-            *(
-                islice(self._labelled(task, label), _DEMONSTRATIONS)
-                for label in (task.source_label, task.target_label)
-            )
+            *(islice(self._labelled(example_id, label), _DEMONSTRATIONS) for label in labels)
         )
         return [self._demonstration(one) for turn in turns for one in turn if one is not None]
 
-    def _labelled(self, task: Task, label: int) -> Iterator[Task]:
+    def _labelled(self, example_id: str, label: int) -> Iterator[Task]:
         """A task of each other text that starts from a label."""
-        for example_id, one in self._by_label.get(label, {}).items():
-            if example_id != task.example.id:
+        for other_id, one in self._by_label.get(label, {}).items():
+            if other_id != example_id:
                 yield one
 
     @cached_property
@@ -200,11 +212,19 @@ class Planner:
         return found
 
     def _demonstration(self, task: Task) -> Demonstration:
-        text, span = task.example.text, important_spans(task)[0]
-        constraint = edit_constraint(text, [span], longest=self._longest(task))
-        return Demonstration(
-            self.label_names[task.source_label], constraint.blanked, constraint.window
-        )
+        made = self._made.get(task.example.id)
+        if made is None:
+            text, span = task.example.text, important_spans(task)[0]
+            constraint = edit_constraint(text, [span], longest=self._longest(task))
+            label = self.label_names[task.source_label]
+            made = Demonstration(label, constraint.blanked, constraint.window)
+            self._made[task.example.id] = made
+        return made
+
+    @cached_property
+    def _made(self) -> dict[str, Demonstration]:
+        """The demonstrations so far, by the id of their text: most are shown again and again."""
+        return {}
 
     def _seed(self, request_id: str) -> int:
         """A seed of the request's own, so that a rerun draws the same replies."""

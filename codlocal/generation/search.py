@@ -7,7 +7,13 @@ never waits for it.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,10 +22,12 @@ from typing import TypeVar
 from codlocal.core.records import Candidate, Fluency, Teacher, Verdict
 from codlocal.core.sections import Strategy
 from codlocal.generation.budget import affordable
+from codlocal.generation.concurrency import all_or_none, each
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.history import Goal, history_of
 from codlocal.generation.infill import best_first, filled, flipping_texts
 from codlocal.generation.known import Known, Spent
+from codlocal.generation.opinion import log_odds
 from codlocal.generation.plan import Planner
 from codlocal.generation.planned import Planned, PlannedInfill
 from codlocal.generation.replies import candidates_of
@@ -112,7 +120,7 @@ class Search:
     async def _round(self, planned: Iterator[Planned]) -> None:
         asked: asyncio.Queue[Planned | None] = asyncio.Queue(_PLANNED_AHEAD)
         unjudged: asyncio.Queue[Sequence[Candidate] | None] = asyncio.Queue()
-        await _all_or_none(
+        await all_or_none(
             self._plan_all(planned, asked, unjudged),
             self._ask_all(asked, unjudged),
             self._judge_all(unjudged),
@@ -162,7 +170,7 @@ class Search:
                 unjudged.put_nowait([row for row in new if row.text is not None])
             asked.put_nowait(None)  # for the next one to end, too
 
-        await _all_or_none(*(work() for _ in range(self.limits.concurrency)))
+        await all_or_none(*(work() for _ in range(self.limits.concurrency)))
         unjudged.put_nowait(None)
 
     async def _ask(self, plan: Planned) -> list[Candidate]:
@@ -210,22 +218,25 @@ class Search:
 
     async def _judge(self, batch: Sequence[Sequence[Candidate]]) -> None:
         verdicts = await self._beside(self._verdicts, batch)
-        texts = {row.id: row.text or "" for rows in batch for row in rows}
-        flips = [verdict for verdict in verdicts if verdict.flipped]
-        scores = await score_all(
-            self.engine,
-            [texts[verdict.candidate_id] for verdict in flips],
-            self.limits.concurrency,
-        )
-        fluencies = dict(zip((flip.candidate_id for flip in flips), scores, strict=True))
-        scored = [
-            verdict.scored(
-                fluencies.get(verdict.candidate_id), self.yardsticks.get(verdict.example_id)
-            )
-            for verdict in verdicts
-        ]
-        self.hooks.on_verdicts(scored)
-        self.known.verdicts.update((verdict.candidate_id, verdict) for verdict in scored)
+        rows = {row.id: row for rows in batch for row in rows}
+        read = await each(partial(self._read, rows), verdicts, self.limits.concurrency)
+        self.hooks.on_verdicts(read)
+        self.known.verdicts.update((verdict.candidate_id, verdict) for verdict in read)
+
+    async def _read(self, rows: Mapping[str, Candidate], verdict: Verdict) -> Verdict:
+        """A verdict with what the generator says of a flip: of its language, then of its label."""
+        if not verdict.flipped:
+            return verdict
+        row = rows[verdict.candidate_id]
+        score = await self.engine.score(row.text or "")
+        verdict = verdict.scored(score, self.yardsticks.get(row.example_id))
+        question = self.planner.question(row, verdict.label)
+        if question is None or not self.goal.good(row, verdict):
+            return verdict
+        names = self.planner.label_names
+        answer = await self.engine.propose(question)
+        opinion = log_odds(answer, names[verdict.label], names[row.source_label])
+        return verdict.model_copy(update={"opinion": opinion})
 
 
 @asynccontextmanager
@@ -262,24 +273,10 @@ async def score_all(
 
     `on_score` is called after each one.
     """
-    scores: dict[int, Fluency] = {}
-    waiting = iter(enumerate(texts))
 
-    async def work() -> None:
-        for index, text in waiting:
-            scores[index] = await engine.score(text)
-            on_score()
+    async def score(text: str) -> Fluency:
+        score = await engine.score(text)
+        on_score()
+        return score
 
-    await _all_or_none(*(work() for _ in range(min(concurrency, len(texts)))))
-    return [scores[index] for index in range(len(texts))]
-
-
-async def _all_or_none(*work: Coroutine[None, None, None]) -> None:
-    """Run coroutines together; the first error cancels the rest and is raised as it is."""
-    running = [asyncio.create_task(one) for one in work]
-    try:
-        await asyncio.gather(*running)
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    return await each(score, texts, concurrency)

@@ -172,7 +172,7 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
     from codlocal.generation.stage import Verification
     from codlocal.verification.duplicates import alike
     from codlocal.verification.judge import judge
-    from codlocal.verification.selection import learn_gate, refusal, strains
+    from codlocal.verification.selection import learn_gate, refusal, wanting
     from codlocal.verification.stage import read_unusable
     from codlocal.verification.vocabulary import Vocabulary
 
@@ -182,7 +182,8 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
         gate = learn_gate(originals, run.config.verification)
 
         def ends_the_search(verdict: Verdict, original: Original) -> bool:
-            return refusal(verdict, original, gate) is None and not strains(verdict, gate)
+            refused = refusal(verdict, original, gate)
+            return refused is None and not wanting(verdict, original, gate)
 
         return ends_the_search
 

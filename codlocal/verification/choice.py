@@ -15,7 +15,7 @@ from codlocal.core.sections import VerificationConfig
 from codlocal.core.texts import normalised
 from codlocal.verification.duplicates import near_edit, near_text, similarity
 from codlocal.verification.judge import boundary_distance
-from codlocal.verification.selection import Gate, cost, learn_gate, refusal, strains
+from codlocal.verification.selection import Gate, cost, doubtful, learn_gate, refusal, strains
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def _refusal(row: Candidate, evidence: Evidence, gate: Gate) -> str | None:
 class _Flip:
     """A good flip with its price under the rules; both texts are normalised.
 
-    It is `astray` if another label was wanted than it has, and `strained` if it reads badly.
+    It is `astray` if another label was wanted than it has, and `wanting` if it reads badly, or its
+    label is in doubt.
     """
 
     candidate: Candidate
@@ -76,7 +77,7 @@ class _Flip:
     text: str
     cost: float
     astray: bool
-    strained: bool
+    wanting: bool
 
 
 class _Chosen:
@@ -113,7 +114,8 @@ RULES: dict[str, Rule] = {
 }
 """The rules of choice. Among equals the one with the least edit and drop is taken.
 
-A flip that strains is taken for want of others only, whatever the rule.
+Whatever the rule, a flip that strains is taken for want of others only, and so is one whose label
+is in doubt, but by "boundary": there the teacher is never sure.
 """
 
 
@@ -168,7 +170,7 @@ def _take(
     def price(flip: _Flip) -> tuple[bool, int, bool, float, float, str]:
         reached = sum(one.verdict.label == flip.verdict.label for one in taken)
         ruled = rule(flip, chosen)
-        return flip.astray, reached, flip.strained, ruled, flip.cost, flip.candidate.id
+        return flip.astray, reached, flip.wanting, ruled, flip.cost, flip.candidate.id
 
     waiting = list(flips)
     while waiting and len(taken) < settings.per_example:
@@ -208,15 +210,16 @@ def _flip(
     gate: Gate,
     as_asked: bool,
 ) -> _Flip:
-    verdict = evidence.verdicts[candidate.id]
+    verdict, original = evidence.verdicts[candidate.id], evidence.originals[candidate.example_id]
     return _Flip(
         candidate=candidate,
         verdict=verdict,
         source=normalised(evidence.examples[candidate.example_id].text),
         text=normalised(candidate.text or ""),
-        cost=cost(verdict, evidence.originals[candidate.example_id], settings.fluency_weight),
+        cost=cost(verdict, original, settings.fluency_weight),
         astray=as_asked and verdict.label != candidate.target_label,
-        strained=strains(verdict, gate),
+        wanting=strains(verdict, gate)
+        or (settings.select != "boundary" and doubtful(verdict, original)),
     )
 
 

@@ -41,7 +41,8 @@ def elsewhere(_examples, rows):
     ]  # fmt: skip
 
 
-def test_where_the_settings_choose_the_target_another_label_ends_nothing(tmp_path):
+def test_where_the_settings_choose_the_target_another_label_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("runs.NAMES", ("negative", "positive", "mixed"))
     accept_all = verification_with(elsewhere, lambda _originals: lambda _verdict, _original: True)
     for targets, rounds in (("runner-up", {0}), ("confusion", {0, 1}), ("all", {0, 1})):
         settings = config(generator={**ROUNDS, "targets": targets})

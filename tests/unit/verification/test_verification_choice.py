@@ -137,14 +137,18 @@ def test_every_rule_has_its_order_of_preference(rule, order):
     assert ids(decide(found, select=rule, per_example=9)[0]) == order
 
 
+@pytest.mark.parametrize("want", [{"strain": 999.0}, {"opinion": -999.0}])
 @pytest.mark.parametrize("rule", RULES)
-def test_whatever_the_rule_a_flip_that_strains_is_taken_for_want_of_others(rule):
-    strained = [(row, verdict.model_copy(update={"strain": 999.0})) for row, verdict in FLIPS]
+def test_a_wanting_flip_is_taken_for_want_of_others_but_a_doubt_is_none_at_the_boundary(rule, want):
+    worse = [(row, verdict.model_copy(update=want)) for row, verdict in FLIPS]
     for at in range(3):
-        found = evidence([*FLIPS[:at], strained[at], *FLIPS[at + 1 :]], names=("a", "b"))
+        found = evidence([*FLIPS[:at], worse[at], *FLIPS[at + 1 :]], names=("a", "b"))
         options = {"select": rule, "per_example": 3, "fluency_slack": 50}
-        assert ids(decide(found, **options)[0])[2:] == [f"a/{at}"]
-        alone = evidence([strained[at]], names=("a", "b"))
+        heeded = rule != "boundary" or "strain" in want
+        plain = ids(decide(evidence(FLIPS), **options)[0])
+        last = f"a/{at}" if heeded else plain[-1]
+        assert ids(decide(found, **options)[0])[2:] == [last]
+        alone = evidence([worse[at]], names=("a", "b"))
         assert ids(decide(alone, **options)[0]) == [f"a/{at}"]
 
 

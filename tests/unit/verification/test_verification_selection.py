@@ -1,10 +1,12 @@
+import math
+
 import pytest
 from verified import verdict_with
 
 from codlocal.core.records import Fluency, Original
 from codlocal.core.sections import VerificationConfig
 from codlocal.verification import selection
-from codlocal.verification.selection import Gate, cost, learn_gate, refusal, strains
+from codlocal.verification.selection import Gate, cost, learn_gate, refusal, wanting
 
 OPEN = Gate(0.6, float("inf"), float("-inf"), float("inf"))
 
@@ -173,8 +175,38 @@ def test_a_strained_edit_is_taken_but_costs_more_and_does_not_end_the_search():
     easy, hard = (
         verdict("x", score=fluency(-2.0)).model_copy(update={"strain": one}) for one in (5.0, 5.1)
     )
-    assert (strains(easy, gate), strains(hard, gate)) == (False, True)
+    assert [wanting(one, original(), gate) for one in (easy, hard)] == [False, True]
     assert refusal(hard, original(), gate) is None
     assert cost(hard, original(), 0.1) == pytest.approx(0.2 + 0.1 * 5.1)
     assert cost(hard.model_copy(update={"strain": -3.0}), original(), 0.1) == pytest.approx(0.2)
-    assert not strains(verdict("x", score=fluency(-2.0)), gate)
+    assert not wanting(verdict("x", score=fluency(-2.0)), original(), gate)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "opinion", "doubtful"),
+    [
+        (0.8, None, False),  # nobody was asked
+        (0.8, math.log(4) - 0.01, True),  # 4 : 1 twice is 16 : 1, less than the original's 19 : 1
+        (0.8, math.log(19 / 4) + 0.01, False),
+        (0.99, -1.0, False),  # one who is very sure may be contradicted
+        (0.99, -2.0, True),
+        (1.0, -30.0, False),
+        (1.0, -40.0, True),
+    ],
+)
+def test_the_label_of_a_flip_is_in_doubt_if_teacher_and_generator_are_not_sure_of_it(
+    teacher, opinion, doubtful
+):
+    found = verdict("x").model_copy(
+        update={"probabilities": (teacher, 1 - teacher), "opinion": opinion}
+    )
+    sure = original().model_copy(update={"probabilities": (0.0, 1.0)})
+    assert wanting(found, sure, OPEN) == doubtful
+    assert refusal(found, sure, OPEN) is None
+
+
+def test_no_flip_has_to_be_surer_than_the_teacher_is_of_its_original():
+    found = verdict("x").model_copy(update={"probabilities": (0.6, 0.4), "opinion": 0.1})
+    for sureness, doubtful in ((0.99, True), (0.63, True), (0.61, False)):
+        before = original().model_copy(update={"probabilities": (1 - sureness, sureness)})
+        assert wanting(found, before, OPEN) == doubtful
