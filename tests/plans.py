@@ -33,12 +33,21 @@ def flipped(_row: Candidate, verdict: Verdict) -> bool:
 
 
 def goal_of(
-    good: Callable[[Candidate, Verdict], bool] = flipped, flips: int = 1, alike: Alike = same_text
+    good: Callable[[Candidate, Verdict], bool] = flipped,
+    flips: int = 1,
+    alike: Alike = same_text,
+    *,
+    as_asked: bool = False,
 ) -> Goal:
     """A search that ends with the first flip."""
-    return Goal(good, flips, alike)
+    return Goal(good, flips, alike, as_asked)
 
 
 def verification_with(judge: Any, learn: Any) -> Verification:
-    """A verify stage that could use every text."""
-    return Verification(judge, learn, lambda _text: False, same_text)
+    """A verify stage that could use every text, and whose every good flip ends a search."""
+
+    def both(originals: Any) -> Any:
+        good = learn(originals)
+        return good, good
+
+    return Verification(judge, both, lambda _text: False, same_text)

@@ -178,7 +178,8 @@ _student = (
                 "[default: the profile's]"),
     _of_student("--student-init", type=_values_of("distillation.student_init"),
                 help="teacher: made of the teacher's own layers and head; auto: so where the "
-                "student would have N layers of the teacher's own model. [default: auto]"),
+                "student would have N layers of the teacher's own model, and neither a warm start "
+                "nor a pooling is asked for. [default: auto]"),
     _of_student("--student-layers", type=int, metavar="N",
                 help="Layers of the student: evenly spaced ones, or a decoder's first. "
                 "[default: all, of a teacher half; embedded: 3]"),

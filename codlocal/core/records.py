@@ -116,7 +116,7 @@ class Verdict(Row):
     `broken_off` are the words that end a phrase though they hardly ever do, or are parted from the
     one that belongs to them, each more often than in the original. `strain` is that of its fluency.
     `opinion` is the generator's: by how many nats it would rather give the text its new label than
-    the original's. It is asked about good flips only.
+    the original's. It is asked about flips that are good but for it.
     """
 
     candidate_id: str
@@ -159,7 +159,11 @@ class Original(Row):
 
 
 class CounterfactualPair(Row):
-    """An original and its verified counterfactual; both labels are the teacher's own."""
+    """An original and its verified counterfactual; both labels are the teacher's own.
+
+    It is `wanting` if it was taken for want of a better one: the edit strains the words beside it,
+    or teacher and generator together are not sure of its label.
+    """
 
     example_id: str
     candidate_id: str
@@ -169,9 +173,12 @@ class CounterfactualPair(Row):
     counterfactual_label: int
     edit_distance: float
     target_probability: float
+    wanting: bool = False
 
     @classmethod
-    def of(cls, text: str, candidate: Candidate, verdict: Verdict) -> Self:
+    def of(
+        cls, text: str, candidate: Candidate, verdict: Verdict, *, wanting: bool = False
+    ) -> Self:
         """The pair of an original's text and an edit of it."""
         return cls(
             example_id=candidate.example_id,
@@ -182,6 +189,7 @@ class CounterfactualPair(Row):
             counterfactual_label=verdict.label,
             edit_distance=verdict.edit_distance,
             target_probability=verdict.probabilities[verdict.label],
+            wanting=wanting,
         )
 
 

@@ -226,6 +226,8 @@ class RunFolder:
     def stage(self, name: str, *, steered: bool = True) -> Iterator[dict[str, Any]]:
         """Run one stage: yields its facts to fill in, and marks it done when it ends well.
 
+        What an earlier attempt noted holds unless this one says otherwise.
+
         Args:
             name: of the stage.
             steered: whether later stages' settings count; not if its rows are another run's.
@@ -242,12 +244,13 @@ class RunFolder:
         )
         self._begun[name] = time.monotonic() - record.seconds
         self._save(name, record)
-        facts, status = dict(record.facts), "running"
+        facts: dict[str, Any] = {}
+        status = "running"
         try:
             yield facts
             status = "done"
         finally:
-            noted = {**facts, **self.facts(name)}
+            noted = {**self.facts(name), **facts}
             self._save(name, record.model_copy(update={"status": status, "facts": noted}))
             del self._begun[name]
 

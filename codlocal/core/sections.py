@@ -173,7 +173,8 @@ class DistillationConfig(Section):
 
     `student_init` "teacher" makes the student of the teacher's own layers, "pretrained" of its own
     model's; "auto" of the teacher's where the student, too, would be so many layers of that very
-    model. `steps` are by default what the start wants: `START_STEPS`.
+    model, unless a warm start or a pooling is asked for, which are for a new head. `steps` are by
+    default what the start wants: `START_STEPS`.
     `teacher_share` brings a trained student that was made of the teacher's layers back toward
     them, with the head that they were given: at 0.5 half way (not in 4 bits). By default that is so
     where a head was fitted on them first, or with more than two classes, and 0 else.

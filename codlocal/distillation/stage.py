@@ -38,6 +38,11 @@ def run_distill(run: RunFolder, teacher: Classifier, console: Console) -> None:
         sets = _training_sets(run, console)
         config, base = find_start(run.config, read_teacher(run).folder, console)
         _say(config, sets, console)
+        if run.config.distillation.teacher_share and not config.distillation.teacher_share:
+            console.warn(
+                "Nothing goes back by distillation.teacher_share: that is for students made of the "
+                "teacher's layers, not in 4 bits."
+            )
         labels = read_spec(run).label_names
         texts = {text.id: text.text for one in sets.values() for text in one.texts}
         with processes.first_goes_first("what the teacher says"):

@@ -6,8 +6,9 @@ avoids it (LP-FT: Kumar et al., ICLR 2022, arXiv 2202.10054).
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from codlocal.core.errors import ModelError
 from codlocal.models.classifier import Classifier
@@ -59,27 +60,32 @@ def fit_head(
         The weight, float64 [classes, width], and the bias, float64 [classes].
 
     """
-    inputs, goal = inputs.double().cpu(), targets.double().cpu()
-    weight = torch.zeros(goal.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(goal.shape[1], dtype=torch.float64, requires_grad=with_bias)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias] if with_bias else [weight],
-        max_iter=_ITERATIONS,
-        tolerance_grad=1e-8,
-        tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    features, goal = inputs.double().cpu().numpy(), targets.double().cpu().numpy()
+    shape = goal.shape[1], features.shape[1] + 1  # the last column is the bias
+
+    def loss_and_gradient(
+        flat: npt.NDArray[np.float64],
+    ) -> tuple[float, npt.NDArray[np.float64]]:
+        weight, bias = np.split(flat.reshape(shape), [-1], axis=1)
+        logs = log_softmax(features @ weight.T + bias.T, axis=1)
+        errors = np.exp(logs) - goal
+        loss = -(goal * logs).sum() + _PENALTY / 2 * np.square(weight).sum()
+        slope = with_bias * errors.sum(axis=0)  # without one the bias stays where it starts: at 0
+        gradient = np.column_stack([errors.T @ features + _PENALTY * weight, slope])
+        return float(loss), gradient.ravel()
+
+    found = minimize(
+        loss_and_gradient,
+        np.zeros(shape[0] * shape[1]),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _ITERATIONS, "gtol": 1e-8, "ftol": 1e-13},
     )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        logits = functional.linear(inputs, weight, bias)
-        fit = functional.cross_entropy(logits, goal, reduction="sum")
-        loss = fit + _PENALTY / 2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return weight.detach(), bias.detach()
+    fitted = torch.from_numpy(found.x.reshape(shape))
+    return fitted[:, :-1], fitted[:, -1]
 
 
 def head_features(student: Classifier, texts: Sequence[str]) -> torch.Tensor:

@@ -62,11 +62,21 @@ Alike = Callable[[str, str, str], bool]
 
 @dataclass(frozen=True)
 class Goal:
-    """What ends the search for a task: so many good flips of which no two are alike."""
+    """What ends the search for a task: so many good flips of which no two are alike.
 
-    good: Callable[[Candidate, Verdict], bool]
+    `enough` says whether a flip is good enough, whatever its label. If labels are wanted
+    `as_asked`, it is one that its task needs only if it has the one that was asked for.
+    """
+
+    enough: Callable[[Candidate, Verdict], bool]
     flips: int
     alike: Alike
+    as_asked: bool
+
+    def good(self, row: Candidate, verdict: Verdict) -> bool:
+        """Whether a flip is one that its task needs."""
+        asked_for = not self.as_asked or verdict.label == row.target_label
+        return asked_for and self.enough(row, verdict)
 
     def is_met(self, original: str, edits: Iterable[str]) -> bool:
         """Whether good flips of a text are enough."""

@@ -89,13 +89,15 @@ class Planner:
     def question(self, candidate: Candidate, label: int) -> Blank | None:
         """How the generator is asked whether an edit has its original's label or this one.
 
-        None if there is no other text of either label to be shown.
+        None if there is no other text of either label to be shown, or one label begins with all of
+        the other.
         """
-        labels = (candidate.source_label, label)
-        shown = self._demonstrations(candidate.example_id, labels)
-        if {one.label for one in shown} != {self.label_names[one] for one in labels}:
+        labels = (label, candidate.source_label)
+        names = [self.label_names[one] for one in labels]
+        shown = self._demonstrations(candidate.example_id, labels[::-1])
+        if {one.label for one in shown} != set(names):
             return None
-        return question(candidate.text or "", shown)
+        return question(candidate.text or "", shown, *names)
 
     def _infill(
         self, task: Task, round_number: int, history: History, wanted: int

@@ -7,13 +7,7 @@ never waits for it.
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,10 +59,9 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a search may do: requests in flight, and generated tokens in all.
+    """How much a search may do: plans and verdicts at a time, and generated tokens in all.
 
-    In an infill round the texts of so many originals may be scored at the same time. `spent` is
-    what searches before this one have cost; it counts toward `max_tokens`.
+    `spent` is what searches before this one have cost; it counts toward `max_tokens`.
     """
 
     concurrency: int
@@ -230,8 +223,10 @@ class Search:
         row = rows[verdict.candidate_id]
         score = await self.engine.score(row.text or "")
         verdict = verdict.scored(score, self.yardsticks.get(row.example_id))
+        if not self.goal.enough(row, verdict):
+            return verdict
         question = self.planner.question(row, verdict.label)
-        if question is None or not self.goal.good(row, verdict):
+        if question is None:
             return verdict
         names = self.planner.label_names
         answer = await self.engine.propose(question)

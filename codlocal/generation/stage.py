@@ -14,7 +14,6 @@ from codlocal.core.console import Console, Task
 from codlocal.core.errors import RunError
 from codlocal.core.records import Candidate, Example, Original, Teacher, Verdict
 from codlocal.core.run import RunFolder
-from codlocal.core.sections import Targets
 from codlocal.generation import prompts
 from codlocal.generation.engines.engine import Engine
 from codlocal.generation.funnel import Funnel
@@ -24,19 +23,21 @@ from codlocal.generation.results import Results, count_results, open_results, so
 from codlocal.generation.search import Hooks, Limits, Search, score_all
 from codlocal.generation.shards import SHARD, Shards, open_shards
 
+FlipTest = Callable[[Verdict, Original], bool]
+
 
 @dataclass(frozen=True)
 class Verification:
     """What the search needs to know of the verify stage.
 
     `judge` gives verdicts on candidates of some examples; `learn` turns the scored originals into
-    the test that a flip must pass to end the search for its original; `unusable` tells of a text
-    whether it can be no counterfactual, even so; `alike` tells whether of two edits of a text
-    (first) only one is taken.
+    two tests, one that a flip must pass to become a pair, and one to end the search for its
+    original; `unusable` tells of a text whether it can be no counterfactual, even so; `alike` tells
+    whether of two edits of a text (first) only one is taken.
     """
 
     judge: Callable[[Mapping[str, Example], Sequence[Candidate]], list[Verdict]]
-    learn: Callable[[Iterable[Original]], Callable[[Verdict, Original], bool]]
+    learn: Callable[[Iterable[Original]], tuple[FlipTest, FlipTest]]
     unusable: Callable[[str], bool]
     alike: Alike
 
@@ -66,7 +67,7 @@ def run_generate(
     template = prompts.of_run(run, artifacts.read_spec(run))
     _refuse_changed_prompt(run, template)
     with run.stage("generate") as facts:
-        # At once: what an attempt notes that fails must not outlive the next one's.
+        # Before the engine is opened, which may know better what model it is.
         asked = {"model": config.model, "engine": config.engine}
         run.note("generate", **asked, prompt=template.path.name, prompt_sha256=template.sha256)
         with open_shards(run, teacher, template, shard_size, console) as shards:
@@ -131,10 +132,8 @@ async def _generate(
             with console.progress("Scoring the originals", len(shards.ids)) as task:
                 await _score(engine, shards, results, task)
             jsonl.write_text(run.file(prompts.COPY), shards.planner.template.text)
-            good = verification.learn(results.all_scored())
             with console.progress("Generating", 0) as progress:
-                funnel = Funnel(progress, len(shards.ids), good)
-                await _search(engine, shards, results, funnel, verification)
+                await _search(engine, shards, results, verification, progress)
     finally:
         await engine.aclose()
 
@@ -165,10 +164,12 @@ async def _search(
     engine: Engine,
     shards: Shards,
     results: Results,
-    funnel: Funnel,
     verification: Verification,
+    progress: Task,
 ) -> None:
     """Search shard by shard; the tokens that one has cost are missing in the next one's budget."""
+    good, enough = verification.learn(results.all_scored())
+    funnel = Funnel(progress, len(shards.ids), good)
     settings, hooks = shards.run.config.generator, _hooks(results, funnel)
     wanted, spent, begun = shards.run.config.verification.per_example, Spent(), 0
     for shard in shards:
@@ -177,13 +178,13 @@ async def _search(
         funnel.begin(originals, known)
         begun += len(shard.examples)
         flips = math.ceil(wanted * len(shard.examples) / len(tasks))
-        takes = _takes(settings.targets, originals, verification.unusable, funnel.good)
+        ends = _ends_the_search(originals, verification.unusable, enough)
         search = Search(
             engine=engine,
             teacher=shards.teacher,
             judge=partial(verification.judge, {example.id: example for example in shard.examples}),
             planner=replace(shards.planner, others=tasks),
-            goal=Goal(takes, flips, verification.alike),
+            goal=Goal(ends, flips, verification.alike, settings.targets != "runner-up"),
             hooks=hooks,
             known=known,
             limits=_limits(shards, begun, spent),
@@ -194,24 +195,15 @@ async def _search(
         spent += Spent.on(known.candidates.values(), known.verdicts)
 
 
-def _takes(
-    targets: Targets,
-    originals: Mapping[str, Original],
-    unusable: Callable[[str], bool],
-    good: Callable[[Verdict, Original], bool],
+def _ends_the_search(
+    originals: Mapping[str, Original], unusable: Callable[[str], bool], enough: FlipTest
 ) -> Callable[[Candidate, Verdict], bool]:
-    """Whether a flip is one that its task needs: the verify stage has to take it.
+    """Whether a flip is good enough, and of a text that can be used; whatever its label."""
 
-    It must be good, of a text that can be used, and, under other rules than "runner-up", have the
-    very label that was asked for.
-    """
+    def ends(row: Candidate, verdict: Verdict) -> bool:
+        return enough(verdict, originals[row.example_id]) and not unusable(row.text or "")
 
-    def takes(row: Candidate, verdict: Verdict) -> bool:
-        reached = targets == "runner-up" or verdict.label == row.target_label
-        taken = reached and good(verdict, originals[row.example_id])
-        return taken and not unusable(row.text or "")
-
-    return takes
+    return ends
 
 
 def _hooks(results: Results, funnel: Funnel) -> Hooks:

@@ -131,6 +131,12 @@ def _refuse_unequal(grid: Grid, configs: Sequence[Config]) -> None:
             'The arms of a grid have k texts each: budget = "max" would change nothing.',
             "Leave budget out, and try it with `codlocal pipeline --budget max`.",
         )
+    if any(config.verification.per_example > 1 for config in configs):
+        raise ConfigError(
+            "The students of a grid get one counterfactual of an original: more than one "
+            "verification.per_example would only cost time.",
+            "Leave it out, and try it with `codlocal pipeline --budget max --cfe-per-example N`.",
+        )
     if any(config.runtime.tracker != "none" for config in configs):
         raise ConfigError(
             "The students of a sweep are dropped when they are scored, and a tracker's curves with "

@@ -43,7 +43,7 @@ def open_engine(run: RunFolder, console: Console) -> Iterator[Engine]:
     """
     opened = _replay(run) if run.config.runtime.replay else _live(run, console)
     with opened as (inner, generator), store_at(run.file(STORE)) as store:
-        engine = Recorder(inner, store, generator)
+        engine = Recorder(inner, store, generator, run.config.runtime.concurrency)
         try:
             yield engine
         finally:

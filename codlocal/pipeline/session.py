@@ -1,6 +1,6 @@
 """One run from its first stage to its last; every stage brings those before it up to date."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from codlocal.pipeline import preflight
 
 if TYPE_CHECKING:
     from codlocal.evaluation.predictions import TestSplit
-    from codlocal.generation.stage import Verification
+    from codlocal.generation.stage import FlipTest, Verification
     from codlocal.models.classifier import Classifier
 
 _SHARED = {"distill"}
@@ -178,14 +178,16 @@ def verification_of(run: RunFolder, teacher: Teacher) -> "Verification":
 
     vocabulary = Vocabulary.of(artifacts.corpus(run))
 
-    def learn(originals: Iterable[Original]) -> Callable[[Verdict, Original], bool]:
+    def learn(originals: Iterable[Original]) -> "tuple[FlipTest, FlipTest]":
         gate = learn_gate(originals, run.config.verification)
 
-        def ends_the_search(verdict: Verdict, original: Original) -> bool:
-            refused = refusal(verdict, original, gate)
-            return refused is None and not wanting(verdict, original, gate)
+        def good(verdict: Verdict, original: Original) -> bool:
+            return refusal(verdict, original, gate) is None
 
-        return ends_the_search
+        def ends_the_search(verdict: Verdict, original: Original) -> bool:
+            return good(verdict, original) and not wanting(verdict, original, gate)
+
+        return good, ends_the_search
 
     return Verification(
         lambda examples, rows: judge(teacher, examples, rows, vocabulary),

@@ -231,4 +231,4 @@ def _rejection(candidate: Candidate, reason: str, detail: str = "") -> Rejection
 
 def _pair(flip: _Flip, evidence: Evidence) -> CounterfactualPair:
     text = evidence.examples[flip.candidate.example_id].text
-    return CounterfactualPair.of(text, flip.candidate, flip.verdict)
+    return CounterfactualPair.of(text, flip.candidate, flip.verdict, wanting=flip.wanting)

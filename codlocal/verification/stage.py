@@ -43,6 +43,8 @@ def run_verify(run: RunFolder, console: Console) -> None:
     _say_what_changed(run, console)
     with run.stage("verify") as facts:
         facts.update(_choose(run, read_evidence(run)))
+        if unasked := facts["reasons"].get(NOT_ASKED):
+            console.warn(f"{unasked} originals have no pair, as {NOT_ASKED}.")
         if facts["pairs"] < run.config.verification.min_pairs:
             raise QualityError(
                 f"Only {facts['pairs']} verified pairs of {facts['originals']} originals, and "
@@ -50,12 +52,11 @@ def run_verify(run: RunFolder, console: Console) -> None:
                 f"{_advice(facts, run.config.generator)}; "
                 f"the reasons are in {run.file('rejections.jsonl')}.",
             )
+    wanting = f"; {facts['wanting']} pairs strain or are in doubt" if facts["wanting"] else ""
     console.info(
         f"Verified: {facts['pairs']} pairs of {facts['originals']} originals, "
-        f"{facts['flips']} flips among {facts['candidates']} candidates"
+        f"{facts['flips']} flips among {facts['candidates']} candidates{wanting}"
     )
-    if unasked := facts["reasons"].get(NOT_ASKED):
-        console.warn(f"{unasked} originals have no pair, as {NOT_ASKED}.")
 
 
 def _advice(facts: Mapping[str, Any], settings: GeneratorConfig) -> str:
@@ -67,12 +68,14 @@ def _advice(facts: Mapping[str, Any], settings: GeneratorConfig) -> str:
             "prompts are too long, ask again with a longer context: --set "
             "runtime.max_model_len=8192 --redo generate (a server of your own: --max-model-len)"
         )
+    if not facts["candidates"] and settings.max_tokens:
+        return "Raise --max-tokens, and add --redo generate"
     bounds = ("max_candidates", "max_tokens", "max_rounds")
     bound = [f"--{name.replace('_', '-')}" for name in bounds if getattr(settings, name)]
     raised = f"Raise {' and '.join(bound)}, ask" if bound else "Ask"
     return (
-        f"{raised} for more --candidates, or try another --generator (a sweep has them as settings "
-        "of `generator`)"
+        f"{raised} for more --candidates, or try another --generator, each with --redo generate (a "
+        "sweep has them as settings of `generator`)"
     )
 
 
@@ -181,6 +184,7 @@ def _facts(
         "candidates": len(evidence.candidates),
         "flips": sum(verdict.flipped for verdict in evidence.verdicts.values()),
         "pairs": len(pairs),
+        "wanting": sum(pair.wanting for pair in pairs),
         "directions": {
             f"{labels[source]} -> {labels[target]}": count
             for (source, target), count in sorted(ways.items())

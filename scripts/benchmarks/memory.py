@@ -78,7 +78,8 @@ def _client(size: int, folder: Path, url: str) -> dict[str, Any]:
     @contextmanager
     def open_engine() -> Iterator[Recorder]:
         with store_at(run.file(STORE)) as store:
-            yield Recorder(VllmEngine(url, "none", "instant"), store, generator)
+            engine = VllmEngine(url, "none", "instant")
+            yield Recorder(engine, store, generator, run.config.runtime.concurrency)
 
     begun = time.monotonic()
     with RunFolder.open(folder, resolve([settings])) as run:

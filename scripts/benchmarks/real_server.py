@@ -63,7 +63,7 @@ class Bench:
         server = self.server
         engine = VllmEngine(server.url, server.key, server.model_name, scoring_prefix=self.prefix)
         with store_at(run.file(STORE)) as store, clock:
-            yield Recorder(engine, store, _BENCH)
+            yield Recorder(engine, store, _BENCH, run.config.runtime.concurrency)
 
 
 class _Clock:

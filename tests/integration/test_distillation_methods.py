@@ -28,6 +28,7 @@ from toy_run import (
     write_data,
 )
 
+from codlocal.core.console import Console
 from codlocal.core.errors import ModelError
 from codlocal.core.run import RunFolder
 from codlocal.distillation import student as training
@@ -197,6 +198,13 @@ def test_trained_students_go_back_toward_what_they_were_made_of_by_their_share(
     given = 2 * half[head] - whole[head]
     own = load_teacher(RunFolder(finished.path, finished.config)).model.get_parameter(head)
     assert torch.allclose(given, own, atol=1e-5) == (warm_start == "none")
+
+
+def test_a_share_that_a_pretrained_student_does_not_heed_is_told(finished, tmp_path, body, capsys):
+    config = changed_config(finished, body, baseline=False, teacher_share=0.5, steps=2)
+    run = copy_run(finished, tmp_path / "run", config)
+    run_distill(run, load_teacher(run), Console())
+    assert "Nothing goes back by distillation.teacher_share" in capsys.readouterr().err
 
 
 def test_a_student_of_another_family_than_its_teacher_is_refused(finished, tmp_path, body):

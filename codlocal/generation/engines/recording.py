@@ -5,6 +5,7 @@ any other that asks the same. A failure is no answer: it is kept for replays, an
 a run that has an engine, which may have been given a longer context since.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -121,15 +122,18 @@ def store_at(path: Path) -> KeyedRows[Exchange]:
 class Recorder:
     """An engine that answers from the store, asks another engine the rest, and keeps its answers.
 
-    What is asked while the same question is in flight waits for that answer. `asked` counts the
-    requests that went to the other engine.
+    What is asked while the same question is in flight waits for that answer. The other engine gets
+    `at_once` requests at a time, and `asked` counts all that went to it.
     """
 
-    def __init__(self, inner: Engine, store: KeyedRows[Exchange], generator: Generator) -> None:
+    def __init__(
+        self, inner: Engine, store: KeyedRows[Exchange], generator: Generator, at_once: int
+    ) -> None:
         self._inner = inner
         self._store = store
         self._generator = generator
         self._in_flight: Shared[Exchange] = Shared()
+        self._room = asyncio.Semaphore(at_once)
         self.asked = 0
 
     async def generate(self, request: Request) -> list[Reply]:
@@ -174,8 +178,9 @@ class Recorder:
         return known or await self._in_flight.once(key, lambda: self._counted(ask))
 
     async def _counted(self, ask: Callable[[], Coroutine[Any, Any, Exchange]]) -> Exchange:
-        self.asked += 1
-        return await ask()
+        async with self._room:
+            self.asked += 1
+            return await ask()
 
     def _keep(
         self,

@@ -1,6 +1,7 @@
 import json
 import shutil
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,23 @@ def test_an_interrupted_stage_is_not_done_and_goes_on_with_its_facts(tmp_path):
     with opened(tmp_path) as run:
         assert not run.is_done("data")
         started = run.manifest.stages["data"].started
-        with run.stage("data") as facts:
-            assert facts == {"rows": 3}
+        with run.stage("data"):
+            assert run.facts("data") == {"rows": 3}
         assert run.is_done("data")
+        assert run.facts("data") == {"rows": 3}
         assert run.manifest.stages["data"].started == started
+
+
+def test_what_the_last_attempt_says_of_a_stage_holds(tmp_path):
+    with opened(tmp_path) as run:
+        for rows in (3, 4):
+            with suppress(KeyboardInterrupt), run.stage("data") as facts:
+                facts["rows"] = rows
+                raise KeyboardInterrupt
+        assert run.facts("data") == {"rows": 4}
+        with run.stage("data") as facts:
+            facts["rows"] = 5
+        assert run.facts("data") == {"rows": 5}
 
 
 def test_a_killed_attempt_has_its_seconds_up_to_what_it_noted_last(tmp_path, monkeypatch):

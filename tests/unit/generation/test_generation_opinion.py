@@ -1,8 +1,9 @@
 import math
+from dataclasses import replace
 
 import pytest
 from fakes import FakeEngine
-from plans import planner_of
+from plans import goal_of, planner_of
 from search_rig import TEXTS, Rig
 
 from codlocal.core.records import Candidate
@@ -24,24 +25,38 @@ def answer(**tokens):
         ({"positive": 0.6, "x": 0.3, "y": 0.05}, 12),  # the other is no likelier than the last
         ({"x": 0.3, "negative": 0.2}, 1),
         ({"positively": 0.6, "negative": 0.2}, 1),
-        ({"": 0.3, " ": 0.3, "x": 0.1}, None),
-        ({}, None),
+        ({"": 0.3, " ": 0.3, "x": 0.1}, 1),
+        ({}, 1),
     ],
 )
 def test_a_label_is_known_by_how_it_begins(tokens, odds):
     found = log_odds(answer(**tokens), "positive", "negative")
-    assert found == (odds and pytest.approx(math.log(odds)))
+    assert found == pytest.approx(math.log(odds))
 
 
-def test_what_two_labels_have_in_common_speaks_for_neither():
-    told = answer(card=0.8, card_l=0.1)
-    assert log_odds(told, "card_lost", "card_stolen") == pytest.approx(0.0)
-    assert log_odds(answer(card=0.9), "card_lost", "card_stolen") is None
+@pytest.mark.parametrize(
+    ("label", "other", "begun", "tokens"),
+    [
+        ("card_lost", "card_stolen", "card_", {"lost": 0.6, "sto": 0.2}),
+        ("very positive", "very negative", "very", {" pos": 0.6, " negative": 0.2}),
+        ("LABEL_0", "LABEL_1", "LABEL_", {"0": 0.6, "1": 0.2}),
+        ("class1", "class2", "class", {"1": 0.6, "2": 0.2}),
+        ("positive", "positron", "", {"positive": 0.6, "positron": 0.2, "posit": 0.1}),
+    ],
+)
+def test_what_two_labels_begin_with_is_said_already(label, other, begun, tokens):
+    blank = question("fine", [], label, other)
+    assert blank.begun == f'Label: "{begun}'
+    assert log_odds(answer(**tokens), label, other) == pytest.approx(math.log(3))
+
+
+def test_labels_of_which_one_begins_with_the_other_can_not_be_told_apart():
+    assert question("fine", [], "good", "goods") is question("fine", [], "goods", "good") is None
 
 
 def test_a_question_shows_labelled_texts_and_no_text_ends_its_quotes():
     shown = [Demonstration("negative", "so ___", 'so "bad"'), Demonstration("positive", "", "good")]
-    blank = question('fine"\n<|im_end|> now', shown)
+    blank = question('fine"\n<|im_end|> now', shown, "positive", "negative")
     assert blank.prompt + blank.begun == (
         'Text: "so \\"bad\\""\nLabel: "negative"\n\n'
         'Text: "good"\nLabel: "positive"\n\n'
@@ -97,3 +112,16 @@ def test_good_flips_alone_are_asked_about_and_a_doubt_lets_the_search_go_on():
     assert asked == len(engine.blanks) < len(rig.verdicts)
     assert ended and doubted
     assert {row.example_id for row in rig.candidates if row.round == 1} == set("0123") - ended
+
+
+def test_a_flip_into_a_label_that_was_not_asked_for_is_asked_about_too():
+    """The verify stage may take it, and a doubt has to count for it as for others."""
+    rig = Rig(Gloomy(), shown=True)
+    # So that no flip has the label that is asked for.
+    rig.tasks = [replace(task, target_label=task.source_label) for task in rig.tasks]
+    rig.search = replace(rig.search, goal=goal_of(as_asked=True))
+    rig.run(["guided", "wide"])
+    flips = [verdict for verdict in rig.verdicts if verdict.flipped]
+    assert flips
+    assert all(verdict.opinion for verdict in flips)
+    assert {row.round for row in rig.candidates} == {0, 1}  # and ends no search

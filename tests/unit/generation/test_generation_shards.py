@@ -1,6 +1,7 @@
 """Runs of several shards: what each shard asks, what it shares, and what a kill leaves."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,7 +63,9 @@ def test_every_original_gets_its_requests_shard_by_shard(tmp_path):
         assert facts["candidates"] == len(rows)
         assert facts["failed"] == sum(row.text is None for row in rows)
         assert facts["flips"] == sum(row.flipped for row in verdicts) > 0
-        assert facts["completion_tokens"] == sum(row.completion_tokens for row in rows)
+        written = sum(row.completion_tokens for row in rows)
+        said = sum(row.scoring_tokens for row in verdicts)
+        assert facts["completion_tokens"] == written + said > written
 
 
 def test_a_shard_has_all_its_rounds_before_the_next_one_begins(tmp_path):
@@ -180,7 +183,7 @@ def test_the_judge_is_given_the_originals_of_the_shard(tmp_path):
             assert {row.example_id for row in rows} <= set(examples)
             return ours.judge(examples, rows)
 
-        generate(run, verification=verification_with(judge, ours.learn))
+        generate(run, verification=replace(ours, judge=judge))
     assert set(seen) == {3, 2}
 
 

@@ -83,7 +83,9 @@ def test_candidates_and_verdicts_are_written_and_counted(undisturbed):
     assert facts["candidates"] == len(candidates) == len(by_id(candidates))
     assert facts["failed"] == sum(row.text is None for row in candidates)
     assert facts["flips"] == sum(row.flipped for row in verdicts) > 0
-    assert facts["completion_tokens"] == sum(row.completion_tokens for row in candidates)
+    written = sum(row.completion_tokens for row in candidates)
+    said = sum(row.scoring_tokens for row in verdicts)
+    assert facts["completion_tokens"] == written + said
     assert facts["prompt"] == "sentiment.jinja"
     assert {row.candidate_id for row in verdicts} == {
         row.id for row in candidates if row.text is not None

@@ -259,6 +259,11 @@ def test_a_budget_that_no_arm_would_heed_is_refused():
         plan(grid_of(vary={"generator": {"budget": ["paper", "max"]}}))
 
 
+def test_more_counterfactuals_than_a_student_gets_are_refused():
+    with pytest.raises(ConfigError, match="only cost time"):
+        plan(grid_of(vary={"verification": {"per_example": [1, 3]}}))
+
+
 def test_a_tracker_whose_curves_would_be_lost_is_refused():
     with pytest.raises(ConfigError, match="curves with them"):
         plan(grid_of(settings={"runtime": {"tracker": "tensorboard"}}))

@@ -147,7 +147,9 @@ def test_a_wanting_flip_is_taken_for_want_of_others_but_a_doubt_is_none_at_the_b
         heeded = rule != "boundary" or "strain" in want
         plain = ids(decide(evidence(FLIPS), **options)[0])
         last = f"a/{at}" if heeded else plain[-1]
-        assert ids(decide(found, **options)[0])[2:] == [last]
+        chosen = decide(found, **options)[0]
+        assert ids(chosen)[2:] == [last]
+        assert [pair.wanting for pair in chosen] == [False, False, heeded]
         alone = evidence([worse[at]], names=("a", "b"))
         assert ids(decide(alone, **options)[0]) == [f"a/{at}"]
 

@@ -220,6 +220,16 @@ def test_where_the_search_was_bounded_the_bounds_are_named(tmp_path):
         assert caught.value.hint.startswith(advice)
 
 
+def test_where_the_budget_was_too_small_to_ask_anything_it_alone_is_named(tmp_path, capsys):
+    settings = config(generator={"max_tokens": 1, "max_rounds": 2})
+    with run_with_data(tmp_path, settings) as run:
+        generated(run, [])
+        with pytest.raises(QualityError) as caught:
+            run_verify(run, Console())
+    assert caught.value.hint.startswith("Raise --max-tokens, and add --redo generate;")
+    assert f"2 originals have no pair, as {NOT_ASKED}" in capsys.readouterr().err
+
+
 def test_no_pairs_at_all_can_be_allowed(tmp_path):
     settings = config(verification={"min_pairs": 0, "max_edit_distance": 0.01})
     with run_with_data(tmp_path, settings) as run:

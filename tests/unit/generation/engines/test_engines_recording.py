@@ -29,9 +29,9 @@ def ask(recorder, *requests, scored=()):
 
 def test_what_was_answered_once_is_never_asked_again(store):
     engine = FakeEngine()
-    first = ask(Recorder(engine, store, GEMMA), REQUEST, scored=["so good"])
+    first = ask(Recorder(engine, store, GEMMA, 8), REQUEST, scored=["so good"])
     silent = FakeEngine(fail_after=0)
-    recorder = Recorder(silent, store, GEMMA)
+    recorder = Recorder(silent, store, GEMMA, 8)
     assert ask(recorder, REQUEST, scored=["so good"]) == first
     assert recorder.asked == len(silent.requests) == len(silent.scored) == 0
     assert first[1] == [score_of("so good")]
@@ -50,11 +50,32 @@ def test_a_blank_is_asked_once_too(store):
         Blank("Fill in: ___", "", 5),
         Blank("Fill in: ___", "so"),
     ]
-    recorder = Recorder(engine, store, GEMMA)
+    recorder = Recorder(engine, store, GEMMA, 8)
     first = proposed(recorder, blank, *others)
     assert len(engine.blanks) == recorder.asked == len(store) == 4
-    assert proposed(Recorder(engine, store, GEMMA), blank, *others) == first
+    assert proposed(Recorder(engine, store, GEMMA, 8), blank, *others) == first
     assert len(engine.blanks) == 4
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_no_more_requests_are_in_flight_than_allowed_whoever_asks(store, at_once):
+    engine = FakeEngine(delay=lambda _request: 0.002)
+    recorder = Recorder(engine, store, GEMMA, at_once)
+
+    async def work():
+        asked = [
+            (
+                recorder.generate(replace(REQUEST, prompt=one)),
+                recorder.propose(Blank(one, "")),
+                recorder.score(one),
+            )
+            for one in "abcdef"
+        ]
+        await asyncio.gather(*(one for three in asked for one in three))
+
+    asyncio.run(work())
+    assert engine.most_in_flight == at_once
+    assert recorder.asked == 18
 
 
 def test_proposals_are_rounded_alike_when_they_are_asked_and_when_they_are_known(store):
@@ -63,7 +84,7 @@ def test_proposals_are_rounded_alike_when_they_are_asked_and_when_they_are_known
             return Proposals((("a", -1.23456789), ("b", -2.0)), 3)
 
     for engine in (Precise(), FakeEngine()):
-        found = asyncio.run(Recorder(engine, store, GEMMA).propose(Blank("Fill in: ___", "so")))
+        found = asyncio.run(Recorder(engine, store, GEMMA, 8).propose(Blank("Fill in: ___", "so")))
         assert found.tokens == (("a", -1.2346), ("b", -2.0))
 
 
@@ -72,17 +93,17 @@ def test_a_score_costs_what_it_cost_when_it_was_asked(store):
         async def score(self, text):
             return (await super().score(text)).model_copy(update={"generated": 1})
 
-    asked = asyncio.run(Recorder(Costly(), store, GEMMA).score("so good"))
-    known = asyncio.run(Recorder(FakeEngine(), store, GEMMA).score("so good"))
+    asked = asyncio.run(Recorder(Costly(), store, GEMMA, 8).score("so good"))
+    known = asyncio.run(Recorder(FakeEngine(), store, GEMMA, 8).score("so good"))
     again = asyncio.run(Replay(store.path, store, GEMMA, list).score("so good"))
     assert asked == known == again
     assert asked.generated == 1
 
 
 def test_it_is_known_on_disk_too(tmp_path, store):
-    first = ask(Recorder(FakeEngine(), store, GEMMA), REQUEST, scored=["a"])
+    first = ask(Recorder(FakeEngine(), store, GEMMA, 8), REQUEST, scored=["a"])
     with store_at(tmp_path / "replies.jsonl") as again:
-        recorder = Recorder(FakeEngine(fail_after=0), again, GEMMA)
+        recorder = Recorder(FakeEngine(fail_after=0), again, GEMMA, 8)
         assert ask(recorder, REQUEST, scored=["a"]) == first
         assert recorder.asked == 0
 
@@ -109,30 +130,30 @@ def ask_both(engine):
 def test_a_failure_is_asked_again_and_an_answer_takes_its_place(tmp_path):
     path = tmp_path / "replies.jsonl"
     with store_at(path) as store:
-        failed = ask_both(Recorder(Short(), store, GEMMA))
+        failed = ask_both(Recorder(Short(), store, GEMMA, 8))
         assert ask_both(Replay(path, store, GEMMA, list)) == failed
     with store_at(path) as store:
-        longer = Recorder(FakeEngine(), store, GEMMA)
+        longer = Recorder(FakeEngine(), store, GEMMA, 8)
         answered = ask_both(longer)
         assert longer.asked == 2
         assert {one.finish_reason for one in (*answered[0], answered[1])} == {"stop"}
     with store_at(path) as store:
-        assert ask_both(Recorder(FakeEngine(fail_after=0), store, GEMMA)) == answered
+        assert ask_both(Recorder(FakeEngine(fail_after=0), store, GEMMA, 8)) == answered
         assert ask_both(Replay(path, store, GEMMA, list)) == answered
 
 
 def test_of_failures_the_first_one_holds_in_the_run_as_in_its_replay(store):
-    first = ask_both(Recorder(Short(), store, GEMMA))
-    assert ask_both(Recorder(Short(256), store, GEMMA)) == first
+    first = ask_both(Recorder(Short(), store, GEMMA, 8))
+    assert ask_both(Recorder(Short(256), store, GEMMA, 8)) == first
     assert ask_both(Replay(store.path, store, GEMMA, list)) == first
     assert len(store) == len(store.path.read_text().splitlines()) == 2
 
 
 def test_a_replay_of_a_failure_can_be_replayed_itself(tmp_path, store):
-    first = ask_both(Recorder(Short(), store, GEMMA))
+    first = ask_both(Recorder(Short(), store, GEMMA, 8))
     path = tmp_path / "second" / "replies.jsonl"
     with store_at(path) as second:
-        again = Recorder(Replay(store.path, store, GEMMA, list), second, GEMMA)
+        again = Recorder(Replay(store.path, store, GEMMA, list), second, GEMMA, 8)
         assert ask_both(again) == ask_both(again) == first
         assert ask_both(Replay(path, second, GEMMA, list)) == first
     assert path.read_bytes() == store.path.read_bytes()
@@ -147,7 +168,7 @@ def test_the_same_question_in_flight_is_asked_once(store):
             return found.model_copy(update={"mean": found.mean - len(self.scored) * 1e-6})
 
     engine = Drifting()
-    recorder = Recorder(engine, store, GEMMA)
+    recorder = Recorder(engine, store, GEMMA, 8)
 
     async def work():
         scores = [recorder.score("so good") for _ in range(3)]
@@ -163,7 +184,7 @@ def test_the_same_question_in_flight_is_asked_once(store):
 
 
 def test_errors_are_not_kept(store):
-    broken = Recorder(FakeEngine(fail_after=0), store, GEMMA)
+    broken = Recorder(FakeEngine(fail_after=0), store, GEMMA, 8)
     with pytest.raises(ConnectionError):
         ask(broken, REQUEST)
     assert len(store) == 0
@@ -183,7 +204,7 @@ def test_errors_are_not_kept(store):
 )
 def test_all_that_decides_the_replies_is_in_the_key(store, change):
     engine = FakeEngine()
-    recorder = Recorder(engine, store, GEMMA)
+    recorder = Recorder(engine, store, GEMMA, 8)
     ask(recorder, REQUEST, replace(REQUEST, **change), replace(REQUEST, id="another"))
     assert recorder.asked == 2
     assert engine.requests[1] == replace(REQUEST, **change)
@@ -200,5 +221,5 @@ def test_another_generator_has_other_answers(change):
 
 def test_closing_it_closes_the_engine(store):
     engine = FakeEngine()
-    asyncio.run(Recorder(engine, store, GEMMA).aclose())
+    asyncio.run(Recorder(engine, store, GEMMA, 8).aclose())
     assert engine.closed == 1

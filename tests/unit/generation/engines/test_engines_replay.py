@@ -24,7 +24,7 @@ def recorded(tmp_path):
         return await recorder.generate(REQUEST), await recorder.score("so good")
 
     with store_at(path) as store:
-        return path, asyncio.run(record(Recorder(FakeEngine(), store, GEMMA)))
+        return path, asyncio.run(record(Recorder(FakeEngine(), store, GEMMA, 8)))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def recorded(tmp_path):
 def test_proposals_are_replayed_or_missed(tmp_path, blank, reason):
     path = tmp_path / "replies.jsonl"
     with store_at(path) as store:
-        recorded = asyncio.run(Recorder(FakeEngine(), store, GEMMA).propose(BLANK))
+        recorded = asyncio.run(Recorder(FakeEngine(), store, GEMMA, 8).propose(BLANK))
         again = Replay(path, store, GEMMA, list).propose(blank)
         if reason is None:
             assert asyncio.run(again) == recorded
@@ -108,7 +108,7 @@ def test_what_the_runs_say_of_themselves_comes_first(recorded):
 def test_parts_that_were_asked_apart_are_said_to_be_so(recorded):
     path = recorded[0]
     with store_at(path) as store:
-        recorder = Recorder(FakeEngine(), store, GEMMA)
+        recorder = Recorder(FakeEngine(), store, GEMMA, 8)
         asyncio.run(recorder.generate(replace(REQUEST, seed=9, prompt="Other words")))
     with pytest.raises(EngineError, match="never all together"):
         replay(path, replace(REQUEST, seed=9))
