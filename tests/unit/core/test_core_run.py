@@ -86,6 +86,14 @@ def test_what_the_last_attempt_says_of_a_stage_holds(tmp_path):
         assert run.facts("data") == {"rows": 5}
 
 
+def test_what_an_attempt_with_other_settings_said_is_gone(tmp_path):
+    with opened(tmp_path) as run, suppress(KeyboardInterrupt), run.stage("data") as facts:
+        facts["rows"] = 3
+        raise KeyboardInterrupt
+    with opened(tmp_path, resolve([{"dataset": {"k": 8}}])) as run, run.stage("data"):
+        assert run.facts("data") == {}
+
+
 def test_a_killed_attempt_has_its_seconds_up_to_what_it_noted_last(tmp_path, monkeypatch):
     now = 0.0
     monkeypatch.setattr("codlocal.core.run.time.monotonic", lambda: now)

