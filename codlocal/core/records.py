@@ -116,7 +116,8 @@ class Verdict(Row):
     `broken_off` are the words that end a phrase though they hardly ever do, or are parted from the
     one that belongs to them, each more often than in the original. `strain` is that of its fluency.
     `opinion` is the generator's: by how many nats it would rather give the text its new label than
-    the original's. It is asked about flips that are good but for it.
+    the original's. It is asked about flips that are good but for it; None, too, if the answer named
+    neither label, which costs the token in `opinion_tokens` all the same.
     """
 
     candidate_id: str
@@ -134,6 +135,7 @@ class Verdict(Row):
     fluency: Fluency | None = None
     strain: float | None = None
     opinion: float | None = None
+    opinion_tokens: int = 0
 
     def scored(self, fluency: Fluency | None, original: Fluency | None) -> Self:
         """The verdict with the edit's fluency, and how it strains the rest of the original."""
@@ -146,7 +148,7 @@ class Verdict(Row):
     @property
     def scoring_tokens(self) -> int:
         """Generated tokens that score and opinion have cost, beside those of the reply."""
-        return (self.fluency.generated if self.fluency else 0) + (self.opinion is not None)
+        return (self.fluency.generated if self.fluency else 0) + self.opinion_tokens
 
 
 class Original(Row):

@@ -31,17 +31,17 @@ def question(text: str, shown: Sequence[Demonstration], label: str, other: str) 
     return Blank(f"{examples}Text: {quoted(text)}\n", begun, _PROPOSALS)
 
 
-def log_odds(answer: Proposals, label: str, other: str) -> float:
+def log_odds(answer: Proposals, label: str, other: str) -> float | None:
     """By how many nats a label is likelier to come next than the other.
 
     A label is known by its next token, unless the other goes on in the same way. One that is not
-    among the proposals counts for as likely as the last of them: if neither is, nothing is said.
+    among the proposals counts for as likely as the last of them; None if neither is.
     """
     said = len(_shared(label, other))
     left = [one[said:].lstrip() for one in (label, other)]
     found = [_mass(answer, *ends) for ends in (left, reversed(left))]
     if not any(found):
-        return 0.0
+        return None
     least = math.exp(answer.tokens[-1][1])
     mine, others = (mass or least for mass in found)
     return math.log(mine / others)

@@ -231,7 +231,7 @@ class Search:
         names = self.planner.label_names
         answer = await self.engine.propose(question)
         opinion = log_odds(answer, names[verdict.label], names[row.source_label])
-        return verdict.model_copy(update={"opinion": opinion})
+        return verdict.model_copy(update={"opinion": opinion, "opinion_tokens": 1})
 
 
 @asynccontextmanager
