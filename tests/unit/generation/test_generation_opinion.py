@@ -125,3 +125,10 @@ def test_a_flip_into_a_label_that_was_not_asked_for_is_asked_about_too():
     assert flips
     assert all(verdict.opinion for verdict in flips)
     assert {row.round for row in rig.candidates} == {0, 1}  # and ends no search
+
+
+def test_an_answer_that_names_neither_label_is_no_opinion_and_costs_its_token():
+    rig = Rig(shown=True).run(["guided"])
+    flips = [verdict for verdict in rig.verdicts if verdict.flipped]
+    assert flips
+    assert {(verdict.opinion, verdict.scoring_tokens) for verdict in flips} == {(None, 1)}

@@ -1,7 +1,8 @@
 import os
 import signal
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 from fakes import FakeEngine, FakeTeacher, obedient
@@ -244,6 +245,19 @@ def test_progress_shows_the_funnel(tmp_path, capsys):
         facts = run.facts("generate")
         assert last.startswith(f"Generating: {facts['candidates']}/{facts['candidates']}, ")
         assert f"originals 8, flips {facts['flips']}, pairs " in last
+
+
+def test_good_flips_are_counted_as_pairs_even_if_they_end_no_search(tmp_path, capsys):
+    with run_with_data(tmp_path) as run:
+        engine, teacher = FakeEngine(), FakeTeacher()
+        plain = verification_with(lambda examples, some: judge(teacher, examples, some), None)
+        tests = (lambda verdict, _original: verdict.flipped, lambda *_: False)
+        verification = replace(plain, learn=lambda _originals: tests)
+        run_generate(run, lambda: nullcontext(engine), teacher, verification, Console())
+        rows = jsonl.read_rows(run.file("verdicts.jsonl"), Verdict)
+        found = {row.example_id for row in rows if row.flipped}
+        assert found
+        assert capsys.readouterr().err.strip().endswith(f", pairs {len(found)}")
 
 
 LEXICAL = {"rounds": ["lexical", "lexical", "wide"], "targets": "confusion", "max_rounds": 2}
